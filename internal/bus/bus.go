@@ -1,0 +1,44 @@
+// Package bus rings bells. A bell says only "look at this topic now"; the table
+// is the truth. Rings may be lost, doubled or late, so every consumer also looks
+// by itself from time to time.
+package bus
+
+import "sync"
+
+// Local rings bells inside one process.
+type Local struct {
+	mu   sync.Mutex
+	subs map[string]map[chan struct{}]struct{}
+}
+
+// Ring wakes the subscribers of topic. It never blocks: a subscriber that has not
+// yet looked since the last ring is already awake.
+func (l *Local) Ring(topic string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for ch := range l.subs[topic] {
+		select {
+		case ch <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Subscribe returns a channel of rings and the function that ends them.
+func (l *Local) Subscribe(topic string) (<-chan struct{}, func()) {
+	ch := make(chan struct{}, 1)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.subs == nil {
+		l.subs = map[string]map[chan struct{}]struct{}{}
+	}
+	if l.subs[topic] == nil {
+		l.subs[topic] = map[chan struct{}]struct{}{}
+	}
+	l.subs[topic][ch] = struct{}{}
+	return ch, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.subs[topic], ch)
+	}
+}

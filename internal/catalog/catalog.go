@@ -1,0 +1,117 @@
+// Package catalog is what people define: systems, checks, and the assignments
+// that join them and say where they run.
+//
+// Every write validates first, happens in one transaction, recomputes which
+// satellites are placed, raises the desired revision of exactly the satellites
+// that are affected, and rings TopicConfig afterwards (spec M62, M64, M65).
+package catalog
+
+import (
+	"context"
+	"time"
+
+	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/internal/entity"
+	"github.com/perigee-monitoring/perigee/internal/fleet"
+)
+
+// TopicConfig is rung when some satellite's desired set has changed.
+const TopicConfig = "config"
+
+// System is a thing that is watched.
+type System struct {
+	ID          string            `json:"id"`
+	Name        string            `json:"name"`
+	Description string            `json:"description"`
+	Labels      map[string]string `json:"labels"`
+	CreatedAt   time.Time         `json:"createdAt"`
+	UpdatedAt   time.Time         `json:"updatedAt"`
+}
+
+// Check is a named check.Spec.
+type Check struct {
+	ID        string            `json:"id"`
+	Name      string            `json:"name"`
+	Labels    map[string]string `json:"labels"`
+	Spec      check.Spec        `json:"spec"`
+	CreatedAt time.Time         `json:"createdAt"`
+	UpdatedAt time.Time         `json:"updatedAt"`
+}
+
+// Assignment joins a check and a system and says where it runs. There is at most
+// one for each pair.
+type Assignment struct {
+	ID       string            `json:"id"`
+	Name     string            `json:"name"`
+	Labels   map[string]string `json:"labels"`
+	CheckID  string            `json:"checkId"`
+	SystemID string            `json:"systemId"`
+	// CheckName and SystemName are filled in on read.
+	CheckName  string `json:"check"`
+	SystemName string `json:"system"`
+	// IncludeLocal: the core's built-in satellite runs it too.
+	IncludeLocal bool     `json:"includeLocal"`
+	Satellites   Selector `json:"satellites"`
+	Enabled      bool     `json:"enabled"`
+	// Placed are the names of the satellites that run it now; filled in on read.
+	Placed    []string  `json:"placed"`
+	CreatedAt time.Time `json:"createdAt"`
+	UpdatedAt time.Time `json:"updatedAt"`
+}
+
+// Selector picks satellites: by name, or by a label selector such as
+// "region in (eu, us), tier!=test". Both may be given; either match counts.
+type Selector struct {
+	Names    []string `json:"names,omitempty"`
+	Selector string   `json:"selector,omitempty"`
+}
+
+// LocalSatellite is the reserved name of the core's built-in satellite.
+const LocalSatellite = "local"
+
+// Store is what catalog reads outside of transactions. Lists are ordered by name;
+// next is "" at the end.
+type Store interface {
+	System(ctx context.Context, id string) (System, error)
+	SystemByName(ctx context.Context, name string) (System, error)
+	Systems(ctx context.Context, p fleet.Page) (items []System, next string, err error)
+	Check(ctx context.Context, id string) (Check, error)
+	CheckByName(ctx context.Context, name string) (Check, error)
+	Checks(ctx context.Context, p fleet.Page) (items []Check, next string, err error)
+	Assignment(ctx context.Context, id string) (Assignment, error)
+	AssignmentByName(ctx context.Context, name string) (Assignment, error)
+	Assignments(ctx context.Context, p fleet.Page) (items []Assignment, next string, err error)
+}
+
+// Tx is what catalog does inside a transaction. Put inserts or updates by ID; a
+// name (or pair) held by another row is a Conflict. Delete of an unknown id is
+// NotFound; deleting a system or check deletes its assignments.
+type Tx interface {
+	entity.Tx
+	fleet.Tx
+	AllSystems(ctx context.Context) ([]System, error)
+	AllChecks(ctx context.Context) ([]Check, error)
+	AllAssignments(ctx context.Context) ([]Assignment, error)
+	AllSatellites(ctx context.Context) ([]fleet.Satellite, error)
+	PutSystem(ctx context.Context, s System) error
+	DeleteSystem(ctx context.Context, id string) error
+	PutCheck(ctx context.Context, c Check) error
+	DeleteCheck(ctx context.Context, id string) error
+	PutAssignment(ctx context.Context, a Assignment) error
+	DeleteAssignment(ctx context.Context, id string) error
+	// Placements gives, for each assignment, the satellites on which it is placed now.
+	Placements(ctx context.Context) (map[string][]string, error)
+	// Place adds and removes placements. A removed one stays for a while as a grant
+	// for runs that were due before (spec M68).
+	Place(ctx context.Context, add, remove []Placement) error
+	// BumpRevisions raises the desired revision of the satellites.
+	BumpRevisions(ctx context.Context, satelliteIDs []string) error
+}
+
+// Placement is one assignment on one satellite.
+type Placement struct {
+	AssignmentID string
+	SatelliteID  string
+	CheckID      string
+	SystemID     string
+}

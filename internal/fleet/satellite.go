@@ -1,0 +1,178 @@
+package fleet
+
+import (
+	"context"
+	"time"
+
+	"github.com/perigee-monitoring/perigee/internal/entity"
+	"github.com/perigee-monitoring/perigee/protocol"
+)
+
+// Status is whether a satellite is heard. It is computed on read, never stored.
+type Status string
+
+const (
+	Online  Status = "online"
+	Offline Status = "offline"
+)
+
+// Edge is what last happened to a satellite's connection; "" is never connected.
+type Edge string
+
+const (
+	Connected     Edge = "connected"
+	Disconnected  Edge = "disconnected"
+	HeartbeatLost Edge = "heartbeat_lost"
+)
+
+// Threshold bounds for Satellite.OfflineThresholdMs (spec C.1).
+const (
+	MinThreshold = 15 * time.Second
+	MaxThreshold = 24 * time.Hour
+)
+
+// Satellite is a remote agent's record, as the API shows it. Status is filled in
+// by the store from the database's clock.
+type Satellite struct {
+	ID                  string            `json:"id"`
+	Name                string            `json:"name"`
+	Region              string            `json:"region"`
+	Tags                map[string]string `json:"tags"`
+	Status              Status            `json:"status"`
+	LastHeartbeatAt     *time.Time        `json:"lastHeartbeatAt"`
+	LastConnectionEvent *Edge             `json:"lastConnectionEvent"`
+	Version             *string           `json:"version"`
+	CreatedAt           time.Time         `json:"createdAt"`
+	// OfflineThresholdMs is the satellite's own threshold; nil means the default, 45 s.
+	OfflineThresholdMs *int64              `json:"offlineThresholdMs"`
+	Capabilities       []string            `json:"capabilities"`
+	Inventory          *protocol.Inventory `json:"inventory"`
+	// Epoch numbers its sessions; 0 is never connected.
+	Epoch int64 `json:"epoch"`
+	// DesiredRevision is what it should run, AppliedRevision what it reports to
+	// run (ours only), AppliedErrors what it could not take in.
+	DesiredRevision int64                   `json:"desiredRevision"`
+	AppliedRevision *int64                  `json:"appliedRevision"`
+	AppliedErrors   []protocol.AppliedError `json:"appliedErrors"`
+	// Pulse is what its last heartbeat said of clock and spool (ours only).
+	Pulse *protocol.Pulse `json:"pulse"`
+}
+
+// Labels are what a selector sees: the tags, and name and region.
+func (s *Satellite) Labels() map[string]string {
+	labels := make(map[string]string, len(s.Tags)+2)
+	for k, v := range s.Tags {
+		labels[k] = v
+	}
+	labels["name"], labels["region"] = s.Name, s.Region
+	return labels
+}
+
+// Connection is the part of a satellite's row that edges are about.
+type Connection struct {
+	SatelliteID     string
+	Name            string
+	Region          string
+	Epoch           int64
+	LastHeartbeatAt *time.Time
+	LastEvent       Edge
+	ThresholdMs     *int64
+}
+
+// Beat is a heartbeat as noted in memory, to be flushed. A beat of an older
+// epoch than the row's changes nothing.
+type Beat struct {
+	SatelliteID string
+	Epoch       int64
+	// Age is how long before the flush it was heard; the row gets the database's
+	// clock less Age, never an earlier time than it has.
+	Age          time.Duration
+	Version      string   // "" leaves the row's
+	Capabilities []string // nil leaves the row's
+	Pulse        *protocol.Pulse
+}
+
+// Filter narrows a list of satellites. Zero fields do not narrow.
+type Filter struct {
+	Name   string
+	Region string
+	Status Status
+	Tag    map[string]string
+}
+
+// Page asks for at most Limit items after Cursor ("" for the first page).
+type Page struct {
+	Cursor string
+	Limit  int
+}
+
+// Observation is when the cores last looked, and since when they have without a
+// gap. Deadlines do not count time before Since (design 2.7).
+type Observation struct {
+	Since time.Time
+	At    time.Time
+}
+
+// Store is what fleet reads outside of transactions.
+type Store interface {
+	Satellite(ctx context.Context, id string) (Satellite, error) // NotFound
+	SatelliteByName(ctx context.Context, name string) (Satellite, error)
+	// Satellites lists by name; next is "" at the end.
+	Satellites(ctx context.Context, f Filter, p Page) (items []Satellite, next string, err error)
+	// Credential gives the stored token hash; NotFound for an unknown id, also when
+	// id is no UUID.
+	Credential(ctx context.Context, id string) (hash string, err error)
+	// BcryptRows counts rows whose token is still stored as the original stored it.
+	BcryptRows(ctx context.Context) (int, error)
+	// Overdue reports whether MarkLost would flip a row: a read that spares the writer.
+	Overdue(ctx context.Context) (bool, error)
+	// Desired gives the satellite's enabled assignments, and Grants every pair it
+	// may still report for, among them pairs taken away (RemovedAt).
+	Desired(ctx context.Context, satelliteID string) (Desired, error)
+	// Revisions gives the desired revision of each satellite.
+	Revisions(ctx context.Context, satelliteIDs []string) (map[string]int64, error)
+	// Transitions of an entity, newest first.
+	Transitions(ctx context.Context, kind, id string, p Page) (items []entity.Transition, next string, err error)
+}
+
+// Tx is what fleet does inside a transaction.
+type Tx interface {
+	entity.Tx
+	InsertSatellite(ctx context.Context, s Satellite, tokenHash string) error // Conflict: name taken
+	// UpdateSatellite writes name, region, tags and threshold. NotFound, Conflict.
+	UpdateSatellite(ctx context.Context, s Satellite) error
+	SetTokenHash(ctx context.Context, id, hash string) error // NotFound
+	DeleteSatellite(ctx context.Context, id string) error    // NotFound
+	SatelliteForUpdate(ctx context.Context, id string) (Satellite, error)
+	// LockConnections reads and locks rows in id order; unknown ids are left out.
+	LockConnections(ctx context.Context, ids []string) (map[string]Connection, error)
+	// WriteConnections writes epoch, last heartbeat and last event.
+	WriteConnections(ctx context.Context, rows []Connection) error
+	// MarkLost flips every overdue row from connected to heartbeat_lost in one
+	// conditional statement and returns the rows as they are now.
+	MarkLost(ctx context.Context) ([]Connection, error)
+	// FlushBeats writes heartbeats and returns the ids, of matching epoch, whose last
+	// event is not connected (spec M43).
+	FlushBeats(ctx context.Context, beats []Beat) (recovered []string, err error)
+	SetInventory(ctx context.Context, id string, inv protocol.Inventory) error
+	SetApplied(ctx context.Context, id string, applied protocol.Applied) error
+	SetSyncState(ctx context.Context, id string, s protocol.ScriptPackageSyncState) error
+	// Observe notes that a core is looking now and returns what was noted before; the
+	// zero Observation at first. A gap longer than blindAfter moves Since to now.
+	Observe(ctx context.Context, blindAfter time.Duration) (before Observation, err error)
+}
+
+// Desired is what a satellite should run.
+type Desired struct {
+	SatelliteID string
+	Revision    int64
+	Assignments []protocol.Assignment
+	Grants      []Grant
+}
+
+// Grant is a pair that a satellite may report for; after RemovedAt only runs that
+// were due before it.
+type Grant struct {
+	protocol.Pair
+	RemovedAt *time.Time
+}

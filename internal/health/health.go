@@ -1,0 +1,139 @@
+// Package health turns results into verdicts.
+//
+// Results of all sessions are gathered into one transaction: insert the runs
+// (duplicates of a run id ignored), step the locations they touch, judge the
+// systems whose locations changed, record those changes through the entity
+// recorder. When Ingest says a report is done it is durable. Late and repeated
+// results correct history and never a newer state.
+package health
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/internal/entity"
+	"github.com/perigee-monitoring/perigee/internal/fleet"
+	"github.com/perigee-monitoring/perigee/protocol"
+)
+
+// Run is one executed check as it is stored and shown.
+type Run struct {
+	RunID         string       `json:"runId"`
+	SatelliteID   string       `json:"satelliteId"`
+	CheckID       string       `json:"checkId"`
+	SystemID      string       `json:"systemId"`
+	EnvironmentID string       `json:"environmentId,omitempty"`
+	Status        check.Status `json:"status"`
+	LatencyMs     *int64       `json:"latencyMs"`
+	// ExecutedAt is when the run ended by the satellite's clock, ReceivedAt when the
+	// core got it by its own; Slot is when it was due (equal to ExecutedAt for agents
+	// that know no slots).
+	ExecutedAt time.Time `json:"executedAt"`
+	ReceivedAt time.Time `json:"receivedAt"`
+	Slot       time.Time `json:"slot"`
+	Revision   int64     `json:"revision,omitempty"`
+	// Source is "name (region)" of the satellite as it was when it connected.
+	Source  string `json:"source"`
+	Message string `json:"message,omitempty"`
+	// Result is the evidence with its ephemeral fields taken out.
+	Result json.RawMessage `json:"result,omitempty"`
+}
+
+// Skip is slots that were due and not run; see protocol.Skip.
+type Skip struct {
+	// ID makes a repeated report harmless: the run id of the first slot.
+	ID            string              `json:"id"`
+	SatelliteID   string              `json:"satelliteId"`
+	CheckID       string              `json:"checkId"`
+	SystemID      string              `json:"systemId"`
+	EnvironmentID string              `json:"environmentId,omitempty"`
+	From          time.Time           `json:"from"`
+	To            time.Time           `json:"to"`
+	Count         int64               `json:"count"`
+	Reason        protocol.SkipReason `json:"reason"`
+	ReceivedAt    time.Time           `json:"receivedAt"`
+}
+
+// LocationKey is one check of one system as seen from one satellite.
+type LocationKey struct {
+	SystemID      string
+	CheckID       string
+	SatelliteID   string
+	EnvironmentID string
+}
+
+// Location is how things stand there: what the newest run said and since when.
+type Location struct {
+	LocationKey
+	Status     check.Status
+	Since      time.Time // executed time of the run that changed it to Status
+	ExecutedAt time.Time // of the newest run
+	RunID      string    // of the newest run
+	LatencyMs  *int64
+	Message    string
+}
+
+// Seat is a location as a verdict needs it: where an assignment is placed, and
+// what was heard from there.
+type Seat struct {
+	LocationKey
+	CheckName     string
+	SatelliteName string
+	Region        string
+	Online        bool // the satellite is online
+	Interval      check.Duration
+	Location      *Location // nil: no run yet
+}
+
+// SystemHealth is the stored verdict of a system; the state of entity kind "health".
+type SystemHealth struct {
+	SystemID      string
+	Status        check.Status
+	HealthyChecks int
+	TotalChecks   int
+	Since         time.Time
+	Reason        string
+}
+
+// RunFilter narrows a list of runs. Zero fields do not narrow.
+type RunFilter struct {
+	SatelliteID string
+	CheckID     string
+	SystemID    string
+	Status      check.Status
+	From, To    time.Time // by slot, From inclusive, To exclusive
+}
+
+// Store is what health reads outside of transactions.
+type Store interface {
+	// Runs lists runs, newest slot first.
+	Runs(ctx context.Context, f RunFilter, p fleet.Page) (items []Run, next string, err error)
+	// Skips lists skips, newest first.
+	Skips(ctx context.Context, f RunFilter, p fleet.Page) (items []Skip, next string, err error)
+	// SystemHealths gives the stored verdicts of the systems (all when ids is nil).
+	SystemHealths(ctx context.Context, ids []string) (map[string]SystemHealth, error)
+	// Seats gives where the systems' enabled assignments are placed (all when nil).
+	Seats(ctx context.Context, systemIDs []string) ([]Seat, error)
+	// Events lists events after seq, oldest first.
+	Events(ctx context.Context, after int64, limit int) ([]entity.Event, error)
+	// LastEvent is the highest seq, 0 for none.
+	LastEvent(ctx context.Context) (int64, error)
+}
+
+// Tx is what health does inside a transaction.
+type Tx interface {
+	entity.Tx
+	// InsertRuns inserts runs and returns the ids of those that were new.
+	InsertRuns(ctx context.Context, runs []Run) (inserted map[string]bool, err error)
+	InsertSkips(ctx context.Context, skips []Skip) error
+	// LockLocations reads and locks; locations without a row are left out.
+	LockLocations(ctx context.Context, keys []LocationKey) (map[LocationKey]Location, error)
+	PutLocations(ctx context.Context, rows []Location) error
+	// LockSystems reads and locks the verdicts, in id order, of systems that exist;
+	// one without a verdict is Unknown with a zero Since.
+	LockSystems(ctx context.Context, ids []string) (map[string]SystemHealth, error)
+	PutSystemHealths(ctx context.Context, rows []SystemHealth) error
+	Seats(ctx context.Context, systemIDs []string) ([]Seat, error)
+}

@@ -1,0 +1,62 @@
+// Package protocol is the wire between a satellite and a core: one JSON object
+// per WebSocket text message at [Path], "type" first.
+//
+// The base is the satellite protocol of satellite-subsystem sections A, E, F, G
+// and H, in which an unmodified original agent and an unmodified original core
+// take part. Our own two ends recognise each other by the object [Hello] in
+// authenticate and [Welcome] in authenticated, which both originals ignore; only
+// features that both name are used ([Features]). Extension messages carry the
+// prefix "perigee_" and are never sent to a peer that did not agree.
+//
+// Decoding is strict about required fields and limits, and blind to unknown
+// fields; an unknown type is ErrUnknownType, which a receiver counts and ignores.
+//
+// What was added, and when:
+//
+//	2026-11-22  protocol 1: ack, slots, delta, inventory, clock, assert
+package protocol
+
+// Path is where a core serves satellites.
+const Path = "/api/ws/satellite"
+
+// Version is the number of the extension protocol (Hello.Protocol).
+const Version = 1
+
+// Features of the extension. A session uses those that both ends named.
+const (
+	// FeatureAck: results travel in sequence-numbered batches (Results) and are
+	// acknowledged cumulatively (Ack) once they are durable; the core grants byte credit.
+	FeatureAck = "ack"
+	// FeatureSlots: results and skips name the slot in which the run was due, from
+	// which both ends derive the run id (check.RunID).
+	FeatureSlots = "slots"
+	// FeatureDelta: assignments carry a revision, changes travel as Delta, and the
+	// satellite reports what it applied (Applied).
+	FeatureDelta = "delta"
+	// FeatureInventory: the satellite says what it can run (Inventory).
+	FeatureInventory = "inventory"
+	// FeatureClock: heartbeats are answered (Clock), which gives offset and round trip.
+	FeatureClock = "clock"
+	// FeatureAssert: the satellite evaluates assertions itself and drops ephemeral
+	// fields before it stores the result.
+	FeatureAssert = "assert"
+)
+
+// Features are all that this build knows, in a fixed order.
+func Features() []string {
+	return []string{FeatureAck, FeatureSlots, FeatureDelta, FeatureInventory, FeatureClock, FeatureAssert}
+}
+
+// Agree returns the features that both lists name, in our order.
+func Agree(ours, theirs []string) []string {
+	var both []string
+	for _, f := range ours {
+		for _, t := range theirs {
+			if f == t {
+				both = append(both, f)
+				break
+			}
+		}
+	}
+	return both
+}
