@@ -119,9 +119,9 @@ type Store interface {
 	SatelliteByName(ctx context.Context, name string) (Satellite, error)
 	// Satellites lists by name; next is "" at the end.
 	Satellites(ctx context.Context, f Filter, p Page) (items []Satellite, next string, err error)
-	// Credential gives the stored token hash; NotFound for an unknown id, also when
-	// id is no UUID.
-	Credential(ctx context.Context, id string) (hash string, err error)
+	// Credential gives the stored token hash and its version; NotFound for an unknown
+	// id, also when id is no UUID.
+	Credential(ctx context.Context, id string) (Credential, error)
 	// BcryptRows counts rows whose token is still stored as the original stored it.
 	BcryptRows(ctx context.Context) (int, error)
 	// Overdue reports whether MarkLost would flip a row: a read that spares the writer.
@@ -129,8 +129,8 @@ type Store interface {
 	// Desired gives the satellite's enabled assignments, and Grants every pair it
 	// may still report for, among them pairs taken away (RemovedAt).
 	Desired(ctx context.Context, satelliteID string) (Desired, error)
-	// Revisions gives the desired revision of each satellite.
-	Revisions(ctx context.Context, satelliteIDs []string) (map[string]int64, error)
+	// Revisions gives what each satellite should have; unknown (deleted) ids are left out.
+	Revisions(ctx context.Context, satelliteIDs []string) (map[string]Revision, error)
 	// Transitions of an entity, newest first.
 	Transitions(ctx context.Context, kind, id string, p Page) (items []entity.Transition, next string, err error)
 }
@@ -141,7 +141,9 @@ type Tx interface {
 	InsertSatellite(ctx context.Context, s Satellite, tokenHash string) error // Conflict: name taken
 	// UpdateSatellite writes name, region, tags and threshold. NotFound, Conflict.
 	UpdateSatellite(ctx context.Context, s Satellite) error
-	SetTokenHash(ctx context.Context, id, hash string) error // NotFound
+	// SetTokenHash stores a hash; bump raises the credential's version, which ends the
+	// sessions that were opened with the old token. NotFound.
+	SetTokenHash(ctx context.Context, id, hash string, bump bool) error
 	DeleteSatellite(ctx context.Context, id string) error    // NotFound
 	SatelliteForUpdate(ctx context.Context, id string) (Satellite, error)
 	// LockConnections reads and locks rows in id order; unknown ids are left out.
@@ -168,6 +170,19 @@ type Desired struct {
 	Revision    int64
 	Assignments []protocol.Assignment
 	Grants      []Grant
+}
+
+// Credential is how a satellite's token is stored.
+type Credential struct {
+	Hash    string
+	Version int64
+}
+
+// Revision is what a session compares itself with: the desired set, and the
+// credential it was opened with.
+type Revision struct {
+	Desired    int64
+	Credential int64
 }
 
 // Grant is a pair that a satellite may report for; after RemovedAt only runs that
