@@ -15,7 +15,8 @@ import (
 // which is the back-pressure that reaches the socket it read from.
 type Group[T any] struct {
 	queue  chan pending[T]
-	max    int
+	limit  int
+	weight func(T) int
 	commit func(ctx context.Context, items []T) error
 }
 
@@ -24,10 +25,10 @@ type pending[T any] struct {
 	done chan error
 }
 
-// NewGroup makes a group that commits at most limit items at once. Run must be
-// running for Do to return.
-func NewGroup[T any](limit int, commit func(ctx context.Context, items []T) error) *Group[T] {
-	return &Group[T]{queue: make(chan pending[T], 4*limit), max: limit, commit: commit}
+// NewGroup makes a group whose batches end once their weight reaches limit; queue
+// bounds the items that wait. Run must be running for Do to return.
+func NewGroup[T any](queue, limit int, weight func(T) int, commit func(ctx context.Context, items []T) error) *Group[T] {
+	return &Group[T]{queue: make(chan pending[T], queue), limit: limit, weight: weight, commit: commit}
 }
 
 // Do waits until item is committed and returns the error of its commit.
@@ -71,10 +72,12 @@ func (g *Group[T]) Run(ctx context.Context) error {
 
 func (g *Group[T]) gather(first pending[T]) []pending[T] {
 	batch := []pending[T]{first}
-	for len(batch) < g.max {
+	weight := g.weight(first.item)
+	for weight < g.limit {
 		select {
 		case p := <-g.queue:
 			batch = append(batch, p)
+			weight += g.weight(p.item)
 		default:
 			return batch
 		}

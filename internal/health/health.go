@@ -69,7 +69,8 @@ type Location struct {
 	LocationKey
 	Status     check.Status
 	Since      time.Time // executed time of the run that changed it to Status
-	ExecutedAt time.Time // of the newest run
+	ExecutedAt time.Time // of the newest run, not after ReceivedAt
+	ReceivedAt time.Time // of the newest run, by the core's clock
 	RunID      string    // of the newest run
 	LatencyMs  *int64
 	Message    string
