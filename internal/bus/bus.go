@@ -24,21 +24,26 @@ func (l *Local) Ring(topic string) {
 	}
 }
 
-// Subscribe returns a channel of rings and the function that ends them.
-func (l *Local) Subscribe(topic string) (<-chan struct{}, func()) {
+// Subscribe returns a channel on which any of the topics rings, and the function
+// that ends it.
+func (l *Local) Subscribe(topics ...string) (<-chan struct{}, func()) {
 	ch := make(chan struct{}, 1)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.subs == nil {
 		l.subs = map[string]map[chan struct{}]struct{}{}
 	}
-	if l.subs[topic] == nil {
-		l.subs[topic] = map[chan struct{}]struct{}{}
+	for _, topic := range topics {
+		if l.subs[topic] == nil {
+			l.subs[topic] = map[chan struct{}]struct{}{}
+		}
+		l.subs[topic][ch] = struct{}{}
 	}
-	l.subs[topic][ch] = struct{}{}
 	return ch, func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		delete(l.subs[topic], ch)
+		for _, topic := range topics {
+			delete(l.subs[topic], ch)
+		}
 	}
 }

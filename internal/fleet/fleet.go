@@ -1,0 +1,316 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/perigee-monitoring/perigee/internal/entity"
+	"github.com/perigee-monitoring/perigee/internal/fault"
+	"github.com/perigee-monitoring/perigee/protocol"
+)
+
+// TopicConfig is rung when a satellite's desired set or credential has changed.
+const TopicConfig = "config"
+
+// edgeBatch bounds the edges of one transaction.
+const edgeBatch = 500
+
+// Fleet is the satellites' service. Run must be running for Open and Close to return.
+type Fleet struct {
+	store    Store
+	recorder *entity.Recorder
+	bell     entity.Bell
+	log      *slog.Logger
+	verifier *verifier
+	edges    *entity.Group[*edge]
+	replan   func(ctx context.Context, tx Tx) error
+
+	beatMu sync.Mutex
+	beats  map[string]noted // guarded by beatMu
+}
+
+// New makes the service.
+func New(store Store, recorder *entity.Recorder, bell entity.Bell, log *slog.Logger) *Fleet {
+	f := &Fleet{
+		store: store, recorder: recorder, bell: bell, log: log,
+		verifier: newVerifier(store),
+		beats:    map[string]noted{},
+		replan:   func(context.Context, Tx) error { return nil },
+	}
+	f.edges = entity.NewGroup(4*edgeBatch, edgeBatch, func(*edge) int { return 1 }, f.commitEdges)
+	return f
+}
+
+// SetReplan gives fleet what recomputes placements inside a transaction that
+// created, renamed or relabelled a satellite. Call it before Run.
+func (f *Fleet) SetReplan(replan func(ctx context.Context, tx Tx) error) { f.replan = replan }
+
+// Run commits edges, flushes heartbeats and watches for silence until ctx ends.
+func (f *Fleet) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return f.edges.Run(ctx) })
+	group.Go(func() error { return f.watch(ctx) })
+	return group.Wait()
+}
+
+// NewSatellite is what a person says of a satellite to be created.
+type NewSatellite struct {
+	Name               string
+	Region             string
+	Tags               map[string]string
+	OfflineThresholdMs *int64
+}
+
+// Patch changes a satellite; nil fields stay.
+type Patch struct {
+	Name               *string
+	Region             *string
+	Tags               map[string]string
+	OfflineThresholdMs *int64
+	ClearThreshold     bool
+}
+
+// Create makes a satellite and returns its token, which is shown this once.
+// Faults: Invalid, Conflict when the name is taken.
+func (f *Fleet) Create(ctx context.Context, actor entity.Actor, n NewSatellite) (Satellite, string, error) {
+	if n.Tags == nil {
+		n.Tags = map[string]string{}
+	}
+	s := Satellite{ID: uuid.Must(uuid.NewV7()).String(), Name: n.Name, Region: n.Region, Tags: n.Tags, OfflineThresholdMs: n.OfflineThresholdMs}
+	if err := Validate(s); err != nil {
+		return Satellite{}, "", err
+	}
+	token, hash := NewToken()
+	err := entity.Record(ctx, f.recorder, func(tx Tx) ([]entity.Change, error) {
+		if err := tx.InsertSatellite(ctx, s, hash); err != nil {
+			return nil, err
+		}
+		return []entity.Change{RecordChange(nil, &s, actor)}, f.replan(ctx, tx)
+	})
+	if err != nil {
+		return Satellite{}, "", err
+	}
+	f.bell.Ring(TopicConfig)
+	s, err = f.store.Satellite(ctx, s.ID)
+	return s, token, err
+}
+
+// Update changes a satellite. Faults: Invalid, NotFound, Conflict.
+func (f *Fleet) Update(ctx context.Context, actor entity.Actor, id string, p Patch) (Satellite, error) {
+	err := entity.Record(ctx, f.recorder, func(tx Tx) ([]entity.Change, error) {
+		before, err := tx.SatelliteForUpdate(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		after := before
+		p.apply(&after)
+		if err := Validate(after); err != nil {
+			return nil, err
+		}
+		if err := tx.UpdateSatellite(ctx, after); err != nil {
+			return nil, err
+		}
+		return []entity.Change{RecordChange(&before, &after, actor)}, f.replan(ctx, tx)
+	})
+	if err != nil {
+		return Satellite{}, err
+	}
+	f.bell.Ring(TopicConfig)
+	return f.store.Satellite(ctx, id)
+}
+
+func (p *Patch) apply(s *Satellite) {
+	if p.Name != nil {
+		s.Name = *p.Name
+	}
+	if p.Region != nil {
+		s.Region = *p.Region
+	}
+	if p.Tags != nil {
+		s.Tags = maps.Clone(p.Tags)
+	}
+	if p.OfflineThresholdMs != nil {
+		s.OfflineThresholdMs = p.OfflineThresholdMs
+	}
+	if p.ClearThreshold {
+		s.OfflineThresholdMs = nil
+	}
+}
+
+// Rotate replaces the token. Sessions opened with the old one end.
+func (f *Fleet) Rotate(ctx context.Context, actor entity.Actor, id string) (Satellite, string, error) {
+	token, hash := NewToken()
+	err := entity.Record(ctx, f.recorder, func(tx Tx) ([]entity.Change, error) {
+		s, err := tx.SatelliteForUpdate(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if err := tx.SetTokenHash(ctx, id, hash, true); err != nil {
+			return nil, err
+		}
+		now, err := tx.Now(ctx)
+		if err != nil {
+			return nil, err
+		}
+		change := RecordChange(&s, &s, actor)
+		change.Next["tokenRotatedAt"] = now.UTC().Format(time.RFC3339Nano)
+		return []entity.Change{change}, nil
+	})
+	if err != nil {
+		return Satellite{}, "", err
+	}
+	f.bell.Ring(TopicConfig)
+	s, err := f.store.Satellite(ctx, id)
+	return s, token, err
+}
+
+// Delete removes a satellite, what is placed on it, and its live session.
+func (f *Fleet) Delete(ctx context.Context, actor entity.Actor, id string) error {
+	err := entity.Record(ctx, f.recorder, func(tx Tx) ([]entity.Change, error) {
+		s, err := tx.SatelliteForUpdate(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		rows, err := tx.LockConnections(ctx, []string{id})
+		if err != nil {
+			return nil, err
+		}
+		now, err := tx.Now(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if err := tx.DeleteSatellite(ctx, id); err != nil {
+			return nil, err
+		}
+		changes := []entity.Change{RecordChange(&s, nil, actor)}
+		if row, ok := rows[id]; ok {
+			changes = append(changes, entity.Change{Kind: KindConnection, ID: id, Prev: row.State(now), Actor: actor})
+		}
+		return changes, nil
+	})
+	if err == nil {
+		f.bell.Ring(TopicConfig)
+	}
+	return err
+}
+
+// Verified is a satellite whose token was right.
+type Verified struct {
+	Satellite  Satellite
+	Credential int64
+}
+
+// Verify checks a satellite's credentials. Faults: Unauthenticated, at the same
+// cost whatever is wrong; Unavailable when the database is away.
+func (f *Fleet) Verify(ctx context.Context, clientID, token string) (Verified, error) {
+	cred, legacy, err := f.verifier.verify(ctx, clientID, token)
+	if err != nil {
+		return Verified{}, err
+	}
+	if legacy {
+		err := entity.InTx(ctx, f.recorder, func(tx Tx) error { return tx.SetTokenHash(ctx, clientID, hashToken(token), false) })
+		if err != nil { // it verified; the upgrade comes with the next sign-in
+			f.log.Warn("upgrading a stored token failed", "satellite_id", clientID, "error", err)
+		}
+	}
+	s, err := f.store.Satellite(ctx, clientID)
+	if fault.Is(err, fault.NotFound) {
+		return Verified{}, fault.New(fault.Unauthenticated, "invalid client ID or token")
+	}
+	return Verified{Satellite: s, Credential: cred.Version}, err
+}
+
+// Desired is what the satellite should run.
+func (f *Fleet) Desired(ctx context.Context, satelliteID string) (Desired, error) {
+	return f.store.Desired(ctx, satelliteID)
+}
+
+// Revisions is what sessions compare themselves with.
+func (f *Fleet) Revisions(ctx context.Context, satelliteIDs []string) (map[string]Revision, error) {
+	return f.store.Revisions(ctx, satelliteIDs)
+}
+
+// SetInventory keeps what the satellite says it is and can run.
+func (f *Fleet) SetInventory(ctx context.Context, id string, inv protocol.Inventory) error {
+	return entity.InTx(ctx, f.recorder, func(tx Tx) error { return tx.SetInventory(ctx, id, inv) })
+}
+
+// SetApplied keeps the revision that the satellite reports to run.
+func (f *Fleet) SetApplied(ctx context.Context, id string, applied protocol.Applied) error {
+	return entity.InTx(ctx, f.recorder, func(tx Tx) error { return tx.SetApplied(ctx, id, applied) })
+}
+
+// SetSyncState keeps how far the satellite's script packages are.
+func (f *Fleet) SetSyncState(ctx context.Context, id string, s protocol.ScriptPackageSyncState) error {
+	return entity.InTx(ctx, f.recorder, func(tx Tx) error { return tx.SetSyncState(ctx, id, s) })
+}
+
+// RecordChange is the change of a satellite's record from before to after; nil
+// is absence.
+func RecordChange(before, after *Satellite, actor entity.Actor) entity.Change {
+	state := func(s *Satellite) entity.State {
+		if s == nil {
+			return nil
+		}
+		return entity.State{"name": s.Name, "region": s.Region, "tags": s.Tags, "offlineThresholdMs": s.OfflineThresholdMs}
+	}
+	id := ""
+	for _, s := range []*Satellite{before, after} {
+		if s != nil {
+			id = s.ID
+		}
+	}
+	return entity.Change{Kind: KindSatellite, ID: id, Prev: state(before), Next: state(after), Actor: actor}
+}
+
+// Validate checks what people may set of a satellite: an Invalid fault with the
+// fields that are wrong.
+func Validate(s Satellite) error {
+	var fields []fault.Field
+	for _, f := range []struct{ path, value string }{{"name", s.Name}, {"region", s.Region}} {
+		if problem := nameProblem(f.value); problem != "" {
+			fields = append(fields, fault.Field{Path: f.path, Message: problem, Value: f.value})
+		}
+	}
+	if len(s.Tags) > 64 {
+		fields = append(fields, fault.Field{Path: "tags", Message: "at most 64 tags"})
+	}
+	for k, v := range s.Tags {
+		if nameProblem(k) != "" || utf8.RuneCountInString(v) > 200 {
+			fields = append(fields, fault.Field{Path: "tags." + k, Message: "a tag has a name of 1 to 200 characters and a value of at most 200", Value: v})
+		}
+	}
+	if t := s.OfflineThresholdMs; t != nil && (*t < MinThreshold.Milliseconds() || *t > MaxThreshold.Milliseconds()) {
+		fields = append(fields, fault.Field{Path: "offlineThresholdMs",
+			Message: fmt.Sprintf("must be from %d (15 s) to %d (24 h)", MinThreshold.Milliseconds(), MaxThreshold.Milliseconds()), Value: *t})
+	}
+	if fields != nil {
+		return &fault.Error{Kind: fault.Invalid, Message: "the satellite is not valid", Fields: fields}
+	}
+	return nil
+}
+
+// nameProblem says what is wrong with a name that people see and type; "" for nothing.
+func nameProblem(name string) string {
+	switch n := utf8.RuneCountInString(name); {
+	case n == 0:
+		return "must not be empty"
+	case n > 200:
+		return "must be at most 200 characters"
+	case strings.TrimSpace(name) != name:
+		return "must not begin or end with a space"
+	case !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl):
+		return "must be printable text"
+	}
+	return ""
+}

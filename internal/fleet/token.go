@@ -1,0 +1,139 @@
+package fleet
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/perigee-monitoring/perigee/internal/fault"
+)
+
+// Tokens are "csat_" and 32 random bytes in base64url (spec B). They are stored
+// as "sha256:" and the hex digest of the whole token: a value of 256 random bits
+// cannot be guessed from its digest however fast the digest is, and a fast one
+// keeps a reconnect storm from being a computing exercise (ADR 0002). Rows that
+// the original wrote hold bcrypt; they verify too and are upgraded when used.
+const (
+	tokenPrefix  = "csat_"
+	digestPrefix = "sha256:"
+)
+
+// NewToken makes a token and the hash to store. The plain text exists here only.
+func NewToken() (plain, hash string) {
+	var secret [32]byte
+	rand.Read(secret[:]) // never fails
+	plain = tokenPrefix + base64.RawURLEncoding.EncodeToString(secret[:])
+	return plain, hashToken(plain)
+}
+
+func hashToken(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return digestPrefix + hex.EncodeToString(sum[:])
+}
+
+// verifier checks tokens at a cost that does not depend on whether the id
+// exists, the token is wrong, or how the row's token is stored.
+type verifier struct {
+	store Store
+	// bcryptPlace admits one bcrypt comparison at a time: each costs tens of
+	// milliseconds of a core, and nobody outside may decide how many run.
+	bcryptPlace chan struct{}
+	// legacy caches whether bcrypt rows exist, and until when that is believed.
+	legacy      atomic.Bool
+	legacyUntil atomic.Int64
+	decoyDigest string
+	decoyBcrypt []byte
+}
+
+func newVerifier(store Store) *verifier {
+	plain, digest := NewToken()
+	decoy, err := bcrypt.GenerateFromPassword([]byte(plain), bcrypt.DefaultCost)
+	if err != nil { // the token is shorter than bcrypt's limit and the cost is valid
+		panic(err)
+	}
+	return &verifier{store: store, bcryptPlace: make(chan struct{}, 1), decoyDigest: digest, decoyBcrypt: decoy}
+}
+
+// verify returns the stored credential when token is the id's, and whether it is
+// stored as bcrypt. A wrong token and an unknown id are the same Unauthenticated
+// fault after the same work: one digest comparison, and one bcrypt comparison as
+// long as the fleet still holds bcrypt rows.
+func (v *verifier) verify(ctx context.Context, id, token string) (cred Credential, legacy bool, err error) {
+	cred, err = v.store.Credential(ctx, id)
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return Credential{}, false, err
+	}
+	known := err == nil
+	hash := cred.Hash
+	if !known {
+		hash = v.decoyDigest
+	}
+	legacy = strings.HasPrefix(hash, "$2")
+	digest := hash
+	if legacy {
+		digest = v.decoyDigest
+	}
+	match := subtle.ConstantTimeCompare([]byte(hashToken(token)), []byte(digest)) == 1
+	if match && known && !legacy {
+		return cred, false, nil
+	}
+	slow, err := v.holdsBcrypt(ctx)
+	if err != nil {
+		return Credential{}, false, err
+	}
+	if legacy || slow {
+		against := v.decoyBcrypt
+		if legacy {
+			against = []byte(hash)
+		}
+		match, err = v.compareBcrypt(ctx, against, token)
+		if err != nil {
+			return Credential{}, false, err
+		}
+		if match && known && legacy {
+			return cred, true, nil
+		}
+	}
+	return Credential{}, false, fault.New(fault.Unauthenticated, "invalid client ID or token")
+}
+
+func (v *verifier) compareBcrypt(ctx context.Context, hash []byte, token string) (bool, error) {
+	select {
+	case v.bcryptPlace <- struct{}{}:
+		defer func() { <-v.bcryptPlace }()
+	case <-ctx.Done():
+		return false, fault.Wrap(fault.Unavailable, context.Cause(ctx), "too many sign-ins at once")
+	}
+	if len(token) > 72 { // bcrypt would cut it; no token of ours or the original's is that long
+		token = token[:72]
+	}
+	err := bcrypt.CompareHashAndPassword(hash, []byte(token))
+	if err != nil && !errors.Is(err, bcrypt.ErrMismatchedHashAndPassword) {
+		return false, nil // a stored hash that is none matches nothing
+	}
+	return err == nil, nil
+}
+
+// holdsBcrypt looks once a minute; rows of that kind only come by import.
+func (v *verifier) holdsBcrypt(ctx context.Context) (bool, error) {
+	now := time.Now().UnixNano()
+	if now < v.legacyUntil.Load() {
+		return v.legacy.Load(), nil
+	}
+	n, err := v.store.BcryptRows(ctx)
+	if err != nil {
+		return false, err
+	}
+	v.legacy.Store(n > 0)
+	v.legacyUntil.Store(now + int64(time.Minute))
+	return n > 0, nil
+}

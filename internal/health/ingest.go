@@ -1,0 +1,236 @@
+package health
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/perigee-monitoring/perigee/internal/entity"
+	"github.com/perigee-monitoring/perigee/internal/fault"
+)
+
+const (
+	// ingestBatch is about how many runs one transaction takes.
+	ingestBatch = 1000
+	// ingestQueue bounds the items that wait for a transaction; sessions beyond it
+	// wait, and stop reading.
+	ingestQueue = 1024
+)
+
+// Item is what one session hands in at once.
+type Item struct {
+	Runs  []Run
+	Skips []Skip
+}
+
+// Counts are totals since the process began, for metrics.
+type Counts struct {
+	Runs       atomic.Int64 // made durable
+	Duplicates atomic.Int64 // run ids that were there already
+	Skips      atomic.Int64
+	Batches    atomic.Int64
+	Failures   atomic.Int64 // transactions that failed
+}
+
+// Ingest makes results durable and keeps the state of locations and systems.
+type Ingest struct {
+	Counts   Counts
+	store    Store
+	recorder *entity.Recorder
+	log      *slog.Logger
+	group    *entity.Group[Item]
+}
+
+// NewIngest makes an ingest; Run must be running for submissions to finish.
+func NewIngest(store Store, recorder *entity.Recorder, log *slog.Logger) *Ingest {
+	i := &Ingest{store: store, recorder: recorder, log: log}
+	i.group = entity.NewGroup(ingestQueue, ingestBatch, func(item Item) int { return len(item.Runs) + len(item.Skips) }, i.commit)
+	return i
+}
+
+// Submit queues item; the channel yields nil once it is durable. A fault of kind
+// Unavailable means that the database is away and the item may be handed in again.
+func (i *Ingest) Submit(ctx context.Context, item Item) (<-chan error, error) {
+	return i.group.Submit(ctx, item)
+}
+
+// Run commits until ctx ends.
+func (i *Ingest) Run(ctx context.Context) error { return i.group.Run(ctx) }
+
+// commit makes one batch durable in one transaction.
+func (i *Ingest) commit(ctx context.Context, items []Item) error {
+	var runs []Run
+	var skips []Skip
+	for _, item := range items {
+		runs = append(runs, item.Runs...)
+		skips = append(skips, item.Skips...)
+	}
+	inserted := 0
+	err := entity.Record(ctx, i.recorder, func(tx Tx) ([]entity.Change, error) {
+		if len(skips) > 0 {
+			if err := tx.InsertSkips(ctx, skips); err != nil {
+				return nil, err
+			}
+		}
+		if len(runs) == 0 {
+			return nil, nil
+		}
+		fresh, err := tx.InsertRuns(ctx, runs)
+		if err != nil {
+			return nil, err
+		}
+		inserted = len(fresh)
+		systems, err := stepLocations(ctx, tx, runs, fresh)
+		if err != nil || len(systems) == 0 {
+			return nil, err
+		}
+		return judgeSystems(ctx, tx, systems)
+	})
+	if err != nil {
+		i.Counts.Failures.Add(1)
+		if !fault.Is(err, fault.Unavailable) && !errors.Is(err, context.Canceled) {
+			i.log.Error("storing results failed", "runs", len(runs), "skips", len(skips), "error", err)
+		}
+		return err
+	}
+	i.Counts.Batches.Add(1)
+	i.Counts.Runs.Add(int64(inserted))
+	i.Counts.Duplicates.Add(int64(len(runs) - inserted))
+	i.Counts.Skips.Add(int64(len(skips)))
+	return nil
+}
+
+// stepLocations moves the locations of the runs that were new and returns the
+// systems on which that may bear.
+func stepLocations(ctx context.Context, tx Tx, runs []Run, fresh map[string]bool) ([]string, error) {
+	byKey := map[LocationKey][]Run{}
+	for _, r := range runs {
+		if fresh[r.RunID] {
+			key := LocationKey{SystemID: r.SystemID, CheckID: r.CheckID, SatelliteID: r.SatelliteID, EnvironmentID: r.EnvironmentID}
+			byKey[key] = append(byKey[key], r)
+		}
+	}
+	if len(byKey) == 0 {
+		return nil, nil
+	}
+	keys := make([]LocationKey, 0, len(byKey))
+	for key := range byKey {
+		keys = append(keys, key)
+	}
+	slices.SortFunc(keys, compareKeys)
+	known, err := tx.LockLocations(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	var moved []Location
+	systems := map[string]bool{}
+	for _, key := range keys {
+		loc, existed := known[key]
+		loc.LocationKey = key
+		before, stepped := loc.Status, false
+		rs := byKey[key]
+		slices.SortStableFunc(rs, func(a, b Run) int { return effective(a).Compare(effective(b)) })
+		for _, r := range rs {
+			stepped = loc.step(r) || stepped
+		}
+		if stepped {
+			moved = append(moved, loc)
+		}
+		if stepped && (!existed || loc.Status != before) {
+			systems[key.SystemID] = true
+		}
+	}
+	if len(moved) > 0 {
+		if err := tx.PutLocations(ctx, moved); err != nil {
+			return nil, err
+		}
+	}
+	return sortedKeys(systems), nil
+}
+
+// step takes a run in and reports whether it is the newest. A late result
+// changes history only.
+func (l *Location) step(r Run) bool {
+	at := effective(r)
+	if l.RunID != "" && !at.After(l.ExecutedAt) {
+		return false
+	}
+	if l.Status != r.Status {
+		l.Status, l.Since = r.Status, at
+	}
+	l.ExecutedAt, l.ReceivedAt, l.RunID, l.LatencyMs, l.Message = at, r.ReceivedAt, r.RunID, r.LatencyMs, r.Message
+	return true
+}
+
+// effective is the executed time, but not after the time of receipt: a satellite
+// whose clock runs ahead must not shut out what it reports after it is set right.
+func effective(r Run) time.Time {
+	if r.ExecutedAt.After(r.ReceivedAt) {
+		return r.ReceivedAt
+	}
+	return r.ExecutedAt
+}
+
+// judgeSystems judges the systems under lock and returns what changed.
+func judgeSystems(ctx context.Context, tx Tx, ids []string) ([]entity.Change, error) {
+	before, err := tx.LockSystems(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	now, err := tx.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	existing := sortedKeys(before)
+	seats, err := tx.Seats(ctx, existing)
+	if err != nil {
+		return nil, err
+	}
+	bySystem := map[string][]Seat{}
+	for _, s := range seats {
+		bySystem[s.SystemID] = append(bySystem[s.SystemID], s)
+	}
+	var put []SystemHealth
+	var changes []entity.Change
+	for _, id := range existing {
+		old := before[id]
+		judged, _ := JudgeSystem(id, bySystem[id], now)
+		if same(judged, old) {
+			continue
+		}
+		judged.Since = old.Since
+		if judged.Status != old.Status || old.Since.IsZero() {
+			judged.Since = now
+		}
+		put = append(put, judged)
+		changes = append(changes, entity.Change{Kind: Kind, ID: id, Prev: old.state(), Next: judged.state()})
+	}
+	if len(put) == 0 {
+		return nil, nil
+	}
+	return changes, tx.PutSystemHealths(ctx, put)
+}
+
+// same reports whether a verdict says what the stored one says.
+func same(judged, stored SystemHealth) bool {
+	judged.Since = stored.Since
+	return judged == stored
+}
+
+func compareKeys(a, b LocationKey) int {
+	return cmp.Or(cmp.Compare(a.SystemID, b.SystemID), cmp.Compare(a.CheckID, b.CheckID),
+		cmp.Compare(a.SatelliteID, b.SatelliteID), cmp.Compare(a.EnvironmentID, b.EnvironmentID))
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -1,0 +1,101 @@
+package health
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/perigee-monitoring/perigee/internal/entity"
+)
+
+// watchInterval is how often verdicts are compared with the clock.
+const watchInterval = 5 * time.Second
+
+// Clock is the database's clock.
+type Clock interface {
+	Now(ctx context.Context) (time.Time, error)
+}
+
+// Watch keeps verdicts true that no result changes: a satellite falls silent, an
+// assignment is taken away (spec M11). It reads everything and writes only what
+// differs.
+type Watch struct {
+	store    Store
+	clock    Clock
+	recorder *entity.Recorder
+	ring     <-chan struct{}
+	log      *slog.Logger
+}
+
+// NewWatch makes a watch that looks when ring rings and every few seconds besides.
+func NewWatch(store Store, clock Clock, recorder *entity.Recorder, log *slog.Logger, ring <-chan struct{}) *Watch {
+	return &Watch{store: store, clock: clock, recorder: recorder, ring: ring, log: log}
+}
+
+// Run watches until ctx ends. After each look it rests for at least ten times as
+// long as the look took, so that a large fleet does not make it the main load.
+func (w *Watch) Run(ctx context.Context) error {
+	for {
+		began := time.Now()
+		if err := w.look(ctx); err != nil && ctx.Err() == nil {
+			w.log.Error("watching verdicts failed", "error", err)
+		}
+		took := time.Since(began)
+		rest := time.NewTimer(max(10*took, 250*time.Millisecond))
+		select {
+		case <-ctx.Done():
+			rest.Stop()
+			return nil
+		case <-rest.C:
+		}
+		next := time.NewTimer(max(watchInterval, 20*took))
+		select {
+		case <-ctx.Done():
+			next.Stop()
+			return nil
+		case <-w.ring:
+			next.Stop()
+		case <-next.C:
+		}
+	}
+}
+
+// look finds the systems whose stored verdict is no longer what their seats say.
+func (w *Watch) look(ctx context.Context) error {
+	now, err := w.clock.Now(ctx)
+	if err != nil {
+		return err
+	}
+	stored, err := w.store.SystemHealths(ctx, nil)
+	if err != nil {
+		return err
+	}
+	seats, err := w.store.Seats(ctx, nil)
+	if err != nil {
+		return err
+	}
+	bySystem := map[string][]Seat{}
+	for _, s := range seats {
+		bySystem[s.SystemID] = append(bySystem[s.SystemID], s)
+	}
+	suspects := map[string]bool{}
+	for id, old := range stored {
+		if judged, _ := JudgeSystem(id, bySystem[id], now); !same(judged, old) {
+			suspects[id] = true
+		}
+	}
+	for id, of := range bySystem {
+		if _, known := stored[id]; known {
+			continue
+		}
+		if judged, _ := JudgeSystem(id, of, now); !same(judged, SystemHealth{SystemID: id}) {
+			suspects[id] = true
+		}
+	}
+	if len(suspects) == 0 {
+		return nil
+	}
+	return entity.Record(ctx, w.recorder, func(tx Tx) ([]entity.Change, error) {
+		return judgeSystems(ctx, tx, sortedKeys(suspects))
+	})
+}
