@@ -89,6 +89,10 @@ type Store interface {
 type Tx interface {
 	entity.Tx
 	fleet.Tx
+	// LockDefinitions makes the transactions that change definitions or placements
+	// wait for each other until they end, so that none plans with another's stale
+	// half. First call of every such transaction; a store with one writer does nothing.
+	LockDefinitions(ctx context.Context) error
 	AllSystems(ctx context.Context) ([]System, error)
 	AllChecks(ctx context.Context) ([]Check, error)
 	AllAssignments(ctx context.Context) ([]Assignment, error)
@@ -101,8 +105,12 @@ type Tx interface {
 	DeleteAssignment(ctx context.Context, id string) error
 	// Placements gives, for each assignment, the satellites on which it is placed now.
 	Placements(ctx context.Context) (map[string][]string, error)
+	// PlacementsOf is Placements of the given assignments only.
+	PlacementsOf(ctx context.Context, assignmentIDs []string) (map[string][]string, error)
+	// PlacementsOn gives the assignments that are placed on one satellite now.
+	PlacementsOn(ctx context.Context, satelliteID string) (assignmentIDs []string, err error)
 	// Place adds and removes placements. A removed one stays for a while as a grant
-	// for runs that were due before (spec M68).
+	// for runs that were due before (spec M68), also when its assignment is deleted.
 	Place(ctx context.Context, add, remove []Placement) error
 	// BumpRevisions raises the desired revision of the satellites.
 	BumpRevisions(ctx context.Context, satelliteIDs []string) error
