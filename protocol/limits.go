@@ -40,6 +40,11 @@ const (
 	MaxList        = 1024
 	MaxAssignments = 100_000
 	MaxCollectors  = 256
+	// MaxEntries bounds lists that grow with what they describe: packages of a
+	// manifest, refused records of an ack.
+	MaxEntries = 100_000
+	// MaxDepth bounds how deep values nest.
+	MaxDepth = 100
 	// MaxCredit is the most bytes a core lets a satellite have in flight.
 	MaxCredit = 4 << 20
 )

@@ -47,6 +47,10 @@ type Record struct {
 	Seq    int64   `json:"seq"`
 	Result *Result `json:"result,omitempty"`
 	Skip   *Skip   `json:"skip,omitempty"`
+	// Invalid is set by the decoder when the record is not one that can be taken;
+	// Result and Skip are then nil. It is for the receiver to refuse that record in
+	// its Ack: refusing the batch would have it sent again for ever.
+	Invalid error `json:"-"`
 }
 
 // Results is a batch of records in rising order of Seq (feature ack).
