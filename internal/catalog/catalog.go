@@ -89,10 +89,6 @@ type Store interface {
 type Tx interface {
 	entity.Tx
 	fleet.Tx
-	// LockDefinitions makes the transactions that change definitions or placements
-	// wait for each other until they end, so that none plans with another's stale
-	// half. First call of every such transaction; a store with one writer does nothing.
-	LockDefinitions(ctx context.Context) error
 	AllSystems(ctx context.Context) ([]System, error)
 	AllChecks(ctx context.Context) ([]Check, error)
 	AllAssignments(ctx context.Context) ([]Assignment, error)

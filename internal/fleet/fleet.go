@@ -33,7 +33,7 @@ type Fleet struct {
 	log      *slog.Logger
 	verifier *verifier
 	edges    *entity.Group[*edge]
-	replan   func(ctx context.Context, tx Tx) error
+	replan   Replan
 
 	beatMu sync.Mutex
 	beats  map[string]noted // guarded by beatMu
@@ -45,15 +45,18 @@ func New(store Store, recorder *entity.Recorder, bell entity.Bell, log *slog.Log
 		store: store, recorder: recorder, bell: bell, log: log,
 		verifier: newVerifier(store),
 		beats:    map[string]noted{},
-		replan:   func(context.Context, Tx) error { return nil },
+		replan:   func(context.Context, Tx, *Satellite, Satellite) ([]entity.Change, error) { return nil, nil },
 	}
 	f.edges = entity.NewGroup(4*edgeBatch, edgeBatch, func(*edge) int { return 1 }, f.commitEdges)
 	return f
 }
 
-// SetReplan gives fleet what recomputes placements inside a transaction that
-// created, renamed or relabelled a satellite. Call it before Run.
-func (f *Fleet) SetReplan(replan func(ctx context.Context, tx Tx) error) { f.replan = replan }
+// Replan recomputes what is placed on one satellite inside the transaction that
+// created (before is nil), renamed or relabelled it, and returns what else changed.
+type Replan func(ctx context.Context, tx Tx, before *Satellite, after Satellite) ([]entity.Change, error)
+
+// SetReplan gives fleet its Replan. Call it before anything else.
+func (f *Fleet) SetReplan(replan Replan) { f.replan = replan }
 
 // Run commits edges, flushes heartbeats and watches for silence until ctx ends.
 func (f *Fleet) Run(ctx context.Context) error {
@@ -92,10 +95,14 @@ func (f *Fleet) Create(ctx context.Context, actor entity.Actor, n NewSatellite) 
 	}
 	token, hash := NewToken()
 	err := entity.Record(ctx, f.recorder, func(tx Tx) ([]entity.Change, error) {
+		if err := tx.LockDefinitions(ctx); err != nil {
+			return nil, err
+		}
 		if err := tx.InsertSatellite(ctx, s, hash); err != nil {
 			return nil, err
 		}
-		return []entity.Change{RecordChange(nil, &s, actor)}, f.replan(ctx, tx)
+		changes, err := f.replan(ctx, tx, nil, s)
+		return append(changes, RecordChange(nil, &s, actor)), err
 	})
 	if err != nil {
 		return Satellite{}, "", err
@@ -108,6 +115,9 @@ func (f *Fleet) Create(ctx context.Context, actor entity.Actor, n NewSatellite) 
 // Update changes a satellite. Faults: Invalid, NotFound, Conflict.
 func (f *Fleet) Update(ctx context.Context, actor entity.Actor, id string, p Patch) (Satellite, error) {
 	err := entity.Record(ctx, f.recorder, func(tx Tx) ([]entity.Change, error) {
+		if err := tx.LockDefinitions(ctx); err != nil {
+			return nil, err
+		}
 		before, err := tx.SatelliteForUpdate(ctx, id)
 		if err != nil {
 			return nil, err
@@ -120,7 +130,8 @@ func (f *Fleet) Update(ctx context.Context, actor entity.Actor, id string, p Pat
 		if err := tx.UpdateSatellite(ctx, after); err != nil {
 			return nil, err
 		}
-		return []entity.Change{RecordChange(&before, &after, actor)}, f.replan(ctx, tx)
+		changes, err := f.replan(ctx, tx, &before, after)
+		return append(changes, RecordChange(&before, &after, actor)), err
 	})
 	if err != nil {
 		return Satellite{}, err
@@ -177,6 +188,9 @@ func (f *Fleet) Rotate(ctx context.Context, actor entity.Actor, id string) (Sate
 // Delete removes a satellite, what is placed on it, and its live session.
 func (f *Fleet) Delete(ctx context.Context, actor entity.Actor, id string) error {
 	err := entity.Record(ctx, f.recorder, func(tx Tx) ([]entity.Change, error) {
+		if err := tx.LockDefinitions(ctx); err != nil {
+			return nil, err
+		}
 		s, err := tx.SatelliteForUpdate(ctx, id)
 		if err != nil {
 			return nil, err

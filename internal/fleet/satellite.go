@@ -138,13 +138,18 @@ type Store interface {
 // Tx is what fleet does inside a transaction.
 type Tx interface {
 	entity.Tx
+	// LockDefinitions makes the transactions that change definitions, placements or
+	// the labels of satellites wait for each other until they end, so that none plans
+	// with another's stale half. It is the first call of every such transaction,
+	// before any row lock; a store with one writer does nothing.
+	LockDefinitions(ctx context.Context) error
 	InsertSatellite(ctx context.Context, s Satellite, tokenHash string) error // Conflict: name taken
 	// UpdateSatellite writes name, region, tags and threshold. NotFound, Conflict.
 	UpdateSatellite(ctx context.Context, s Satellite) error
 	// SetTokenHash stores a hash; bump raises the credential's version, which ends the
 	// sessions that were opened with the old token. NotFound.
 	SetTokenHash(ctx context.Context, id, hash string, bump bool) error
-	DeleteSatellite(ctx context.Context, id string) error    // NotFound
+	DeleteSatellite(ctx context.Context, id string) error // NotFound
 	SatelliteForUpdate(ctx context.Context, id string) (Satellite, error)
 	// LockConnections reads and locks rows in id order; unknown ids are left out.
 	LockConnections(ctx context.Context, ids []string) (map[string]Connection, error)
