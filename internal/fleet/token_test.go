@@ -1,0 +1,154 @@
+package fleet
+
+import (
+	"context"
+	"encoding/base64"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/perigee-monitoring/perigee/internal/fault"
+)
+
+// credentials is the part of a store that verification reads.
+type credentials struct {
+	Store
+	rows   map[string]string
+	looked atomic.Int32
+}
+
+func (c *credentials) Credential(_ context.Context, id string) (Credential, error) {
+	hash, ok := c.rows[id]
+	if !ok {
+		return Credential{}, fault.New(fault.NotFound, "no such satellite")
+	}
+	return Credential{Hash: hash, Version: 7}, nil
+}
+
+func (c *credentials) BcryptRows(context.Context) (int, error) {
+	c.looked.Add(1)
+	n := 0
+	for _, hash := range c.rows {
+		if strings.HasPrefix(hash, "$2") {
+			n++
+		}
+	}
+	return n, nil
+}
+
+func TestL50_L51_TokensAreRandomAndPrefixed(t *testing.T) {
+	t.Parallel()
+	first, hash := NewToken()
+	second, _ := NewToken()
+	if first == second {
+		t.Error("two tokens are equal")
+	}
+	secret, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(first, "csat_"))
+	if err != nil || len(secret) != 32 || len(first) != 48 || !strings.HasPrefix(first, "csat_") {
+		t.Errorf("token %q is not csat_ and 32 bytes in base64url", first)
+	}
+	if hash != hashToken(first) || strings.Contains(hash, first) {
+		t.Errorf("stored form %q is not the digest of the token", hash)
+	}
+}
+
+func TestL52_L54_Verification(t *testing.T) {
+	t.Parallel()
+	token, hash := NewToken()
+	other, _ := NewToken()
+	v := newVerifier(&credentials{rows: map[string]string{"s1": hash}})
+	for _, tc := range []struct {
+		name, id, token string
+		ok              bool
+	}{
+		{"L52 right", "s1", token, true},
+		{"L53 wrong token", "s1", other, false},
+		{"L54 unknown id", "s2", token, false},
+		{"empty token", "s1", "", false},
+		{"the stored form is not a token", "s1", hash, false},
+		{"long token", "s1", strings.Repeat("x", 500), false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			cred, legacy, err := v.verify(t.Context(), tc.id, tc.token)
+			if tc.ok && (err != nil || cred.Version != 7 || legacy) {
+				t.Errorf("verify = %+v, %v, %v", cred, legacy, err)
+			}
+			if !tc.ok && !fault.Is(err, fault.Unauthenticated) {
+				t.Errorf("error = %v, want unauthenticated", err)
+			}
+		})
+	}
+}
+
+func TestBcryptRowsOfTheOriginalVerify(t *testing.T) {
+	t.Parallel()
+	token, _ := NewToken()
+	wrong, _ := NewToken()
+	hash, err := bcrypt.GenerateFromPassword([]byte(token), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := newVerifier(&credentials{rows: map[string]string{"old": string(hash)}})
+	if _, legacy, err := v.verify(t.Context(), "old", token); err != nil || !legacy {
+		t.Errorf("verify = legacy %v, %v; want the row accepted and marked for upgrade", legacy, err)
+	}
+	if _, _, err := v.verify(t.Context(), "old", wrong); !fault.Is(err, fault.Unauthenticated) {
+		t.Errorf("error = %v, want unauthenticated", err)
+	}
+}
+
+// The work done for a refusal must not tell which ids exist (M30, L173): with no
+// bcrypt rows nobody pays for bcrypt, with some everybody who is refused does.
+// Work is counted by the place that every bcrypt comparison has to take.
+func TestM30_L173_RefusalsCostTheSame(t *testing.T) {
+	t.Parallel()
+	_, digest := NewToken()
+	old, err := bcrypt.GenerateFromPassword([]byte("csat_x"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong, _ := NewToken()
+	slow := func(rows map[string]string, id string) bool {
+		v := newVerifier(&credentials{rows: rows})
+		v.bcryptPlace <- struct{}{} // taken: whoever needs it cannot go on
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, _, err := v.verify(ctx, id, wrong)
+		return fault.Is(err, fault.Unavailable)
+	}
+	modern := map[string]string{"known": digest}
+	mixed := map[string]string{"known": digest, "old": string(old)}
+	for _, tc := range []struct {
+		name string
+		rows map[string]string
+		id   string
+		want bool
+	}{
+		{"digests only, known id", modern, "known", false},
+		{"digests only, unknown id", modern, "unknown", false},
+		{"mixed, id with a digest", mixed, "known", true},
+		{"mixed, id with bcrypt", mixed, "old", true},
+		{"mixed, unknown id", mixed, "unknown", true},
+	} {
+		if got := slow(tc.rows, tc.id); got != tc.want {
+			t.Errorf("%s: compares bcrypt = %v, want %v", tc.name, got, tc.want)
+		}
+	}
+}
+
+func TestM31_RightTokensNeverWaitForBcrypt(t *testing.T) {
+	t.Parallel()
+	token, hash := NewToken()
+	old, err := bcrypt.GenerateFromPassword([]byte("csat_x"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := newVerifier(&credentials{rows: map[string]string{"s1": hash, "old": string(old)}})
+	v.bcryptPlace <- struct{}{} // somebody is keeping bcrypt busy
+	if _, _, err := v.verify(t.Context(), "s1", token); err != nil {
+		t.Errorf("a right token was refused or kept waiting: %v", err)
+	}
+}
