@@ -8,8 +8,11 @@ import "encoding/json"
 // refused only when it cannot be told which records it holds.
 func (m *Results) apart(frame []byte, err error) error {
 	if err != nil {
-		records, ok := split(frame)
-		if !ok {
+		records, wrong := split(frame)
+		switch {
+		case wrong != nil:
+			return first(m, wrong)
+		case records == nil:
 			return err
 		}
 		m.Records = records
@@ -28,55 +31,55 @@ func (m *Results) apart(frame []byte, err error) error {
 
 var recordShape = shapeOf(new(Record))
 
-// split reads the records of a batch one by one. It reports false when the frame
-// is not a batch, or holds a record without a sequence number.
-func split(frame []byte) ([]Record, bool) {
-	if !json.Valid(frame) {
-		return nil, false
-	}
+// split reads the records of a batch one by one. It returns none when the frame
+// is no batch, and an error when a record has no sequence number.
+func split(frame []byte) ([]Record, *InvalidError) {
 	w := walker{b: frame}
-	if w.space(); !w.enter('{') {
-		return nil, false
+	if w.space(); !json.Valid(frame) || !w.enter('{') {
+		return nil, nil
 	}
-	for w.more('}') {
-		if string(w.name()) == "records" {
-			break
-		}
+	for w.more('}') && string(w.name()) != "records" {
 		if w.skip(1) != nil {
-			return nil, false
+			return nil, nil
 		}
 	}
 	if !w.enter('[') {
-		return nil, false
+		return nil, nil
 	}
 	records := []Record{}
 	for w.more(']') {
 		start := w.i
 		if w.skip(2) != nil || len(records) > MaxBatchRecords {
-			return nil, false
+			return nil, nil
 		}
-		r, ok := readRecord(frame[start:w.i])
-		if !ok {
-			return nil, false
+		r, wrong := readRecord(frame[start:w.i])
+		if wrong != nil {
+			return nil, wrong.in("records", len(records))
 		}
 		records = append(records, r)
 	}
-	return records, true
+	return records, nil
 }
 
-func readRecord(raw []byte) (Record, bool) {
+// readRecord reads one record, marking it when it is bad; it fails when a bad
+// record does not even say which it is.
+func readRecord(raw []byte) (Record, *InvalidError) {
 	var r Record
 	wrong := recordShape.check(raw)
 	if wrong == nil {
 		err := json.Unmarshal(raw, &r)
 		if err == nil {
-			return r, true
+			return r, nil
 		}
-		wrong = invalid((*Results)(nil).Type(), err)
+		wrong = invalid("", err)
 	}
-	var seq struct{ Seq *int64 }
-	if err := json.Unmarshal(raw, &seq); err != nil || seq.Seq == nil {
-		return Record{}, false
+	wrong.Type = (*Results)(nil).Type()
+	var known struct{ Seq *int64 }
+	if err := json.Unmarshal(raw, &known); err != nil || known.Seq == nil {
+		if wrong.Path != "seq" {
+			wrong = &InvalidError{Path: "seq", Reason: "is missing"}
+		}
+		return Record{}, wrong
 	}
-	return Record{Seq: *seq.Seq, Invalid: wrong}, true
+	return Record{Seq: *known.Seq, Invalid: wrong}, nil
 }

@@ -22,13 +22,14 @@ type InvalidError struct {
 }
 
 func (e *InvalidError) Error() string {
-	switch {
-	case e.Type == "":
-		return "invalid message: " + e.Reason
-	case e.Path == "":
-		return fmt.Sprintf("invalid %s message: %s", e.Type, e.Reason)
+	text := "invalid message: "
+	if e.Type != "" {
+		text = "invalid " + e.Type + " message: "
 	}
-	return fmt.Sprintf("invalid %s message: %s %s", e.Type, e.Path, e.Reason)
+	if e.Path != "" {
+		text += e.Path + " "
+	}
+	return text + e.Reason
 }
 
 // under puts the error below a member or an index.

@@ -1,6 +1,9 @@
 package protocol
 
-import "encoding/json"
+import (
+	"bytes"
+	"encoding/json"
+)
 
 // Nullable tells an absent member from null from a value, which the wire does
 // (scriptPackagesLockfileHash, environmentId). The zero value is absent; use it
@@ -27,7 +30,14 @@ func (n Nullable[T]) OrZero() T {
 
 func (n Nullable[T]) IsZero() bool { return !n.Present }
 
-func (n Nullable[T]) MarshalJSON() ([]byte, error) { return json.Marshal(n.Value) }
+// MarshalJSON writes the value or null, with <, > and & as they are.
+func (n Nullable[T]) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(n.Value)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
+}
 
 func (n *Nullable[T]) UnmarshalJSON(b []byte) error {
 	n.Present = true

@@ -30,7 +30,8 @@ func (w *walker) enter(open byte) bool {
 }
 
 // more steps to the next member or element of what end closes, over a comma
-// where there is one; at the end it steps over it and reports false.
+// where there is one. It reports false at the end, over which it steps, at the
+// end of the frame, and at a bracket that closes something else.
 func (w *walker) more(end byte) bool {
 	w.space()
 	if w.peek() == ',' {
@@ -38,10 +39,10 @@ func (w *walker) more(end byte) bool {
 		w.space()
 	}
 	switch w.peek() {
-	case 0:
-		return false
 	case end:
 		w.i++
+		return false
+	case 0, '}', ']':
 		return false
 	}
 	return true
