@@ -42,7 +42,7 @@ func Accept(w http.ResponseWriter, r *http.Request, o Options) (Conn, error) {
 		// foreign page could ride on, and some clients name an Origin.
 		CheckOrigin: func(*http.Request) bool { return true },
 	}
-	h := &hijacker{ResponseWriter: w, silence: o.Silence}
+	h := &hijacker{ResponseWriter: w}
 	ws, err := upgrader.Upgrade(h, r, nil)
 	if err != nil {
 		return nil, fmt.Errorf("upgrading to a WebSocket: %w", err)
@@ -53,8 +53,7 @@ func Accept(w http.ResponseWriter, r *http.Request, o Options) (Conn, error) {
 // hijacker puts a wire below the connection that is taken over.
 type hijacker struct {
 	http.ResponseWriter
-	silence time.Duration
-	wire    *wire
+	wire *wire
 }
 
 func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
@@ -62,7 +61,7 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	h.wire = &wire{Conn: c, silence: h.silence}
+	h.wire = &wire{Conn: c}
 	return h.wire, rw, nil
 }
 
@@ -94,8 +93,6 @@ func Dial(ctx context.Context, url string, o Options) (Conn, error) {
 		}
 		return nil, fmt.Errorf("connecting to %s: %w", url, err)
 	}
-	// During the handshake its own deadline holds.
-	w.silence = o.Silence
 	return newSocket(ws, w, o), nil
 }
 

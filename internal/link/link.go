@@ -24,8 +24,8 @@ type Conn interface {
 	// of the connection is an *CloseError, and stays so. Pings are answered and pongs
 	// taken in by Read, so somebody must always be reading.
 	Read() ([]byte, error)
-	// Write sends one message; it fails after the write deadline, and the connection
-	// is then closed.
+	// Write sends one message; it fails when the peer takes nothing for the write
+	// timeout, and the connection is then closed.
 	Write(frame []byte) error
 	// Ping asks the peer for a pong. done, if not nil, is called (from the reading
 	// goroutine) when the pong arrives: everything written before has then been received.
@@ -50,7 +50,7 @@ type Options struct {
 	// ends with protocol.CloseSilent. Default 60 s; negative is no limit. Whoever wants
 	// to keep an idle connection pings more often than the other end's Silence.
 	Silence time.Duration
-	// WriteTimeout is how long one Write may take. Default 10 s.
+	// WriteTimeout is how long a Write may make no headway. Default 10 s.
 	WriteTimeout time.Duration
 	// ReadLimit is the first SetReadLimit. Default protocol.MaxFrame.
 	ReadLimit int64

@@ -24,7 +24,7 @@ import (
 type socket struct {
 	ws      *websocket.Conn
 	wire    *wire
-	timeout time.Duration // of one Write
+	timeout time.Duration // of a ping
 	limit   atomic.Int64
 
 	// Owned by the reading goroutine.
@@ -47,12 +47,16 @@ type ping struct {
 }
 
 // wire is the network connection below a socket. It knows when bytes last
-// arrived and gives up when none do: bytes rather than messages, because a large
-// message on a slow link is not silence.
+// arrived and gives up when none do, and when none can be sent: bytes rather than
+// messages, because a large message on a slow link is neither silent nor stuck.
+// Its zero durations are no limit, as during a handshake.
 type wire struct {
 	net.Conn
 	silence time.Duration
 	heard   atomic.Int64 // Unix nanoseconds
+
+	timeout time.Duration
+	bounded bool // the writer, of whom there is one at a time, has set a deadline
 }
 
 func (w *wire) Read(p []byte) (int, error) {
@@ -68,9 +72,37 @@ func (w *wire) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// SetWriteDeadline is called by gorilla before each Write: with a time for
+// control frames, without one for messages.
+func (w *wire) SetWriteDeadline(t time.Time) error {
+	w.bounded = !t.IsZero()
+	return w.Conn.SetWriteDeadline(t)
+}
+
+// headway is what must get through in each timeout.
+const headway = 64 << 10
+
+func (w *wire) Write(p []byte) (int, error) {
+	if w.bounded || w.timeout <= 0 {
+		return w.Conn.Write(p)
+	}
+	written := 0
+	for {
+		if err := w.Conn.SetWriteDeadline(time.Now().Add(w.timeout)); err != nil {
+			return written, err
+		}
+		n, err := w.Conn.Write(p[written:min(written+headway, len(p))])
+		written += n
+		if err != nil || written == len(p) {
+			return written, err
+		}
+	}
+}
+
 func newSocket(ws *websocket.Conn, w *wire, o Options) *socket {
 	s := &socket{ws: ws, wire: w, timeout: o.WriteTimeout}
 	s.limit.Store(o.ReadLimit)
+	w.silence, w.timeout = o.Silence, o.WriteTimeout
 	w.heard.Store(time.Now().UnixNano())
 	ws.SetPongHandler(s.ponged)
 	return s
@@ -193,9 +225,6 @@ func timedOut(err error) bool {
 func (s *socket) Write(frame []byte) error {
 	s.writeMu.Lock()
 	defer s.writeMu.Unlock()
-	if err := s.ws.SetWriteDeadline(time.Now().Add(s.timeout)); err != nil {
-		return err
-	}
 	err := s.ws.WriteMessage(websocket.TextMessage, frame)
 	if err == nil {
 		return nil
