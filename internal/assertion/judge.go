@@ -1,0 +1,137 @@
+// Package assertion holds the results of collectors against what a check demands
+// of them (spec F.5).
+//
+// The same code runs on our satellite, which evaluates before it stores, and on
+// the core, for agents that do not. It promises to always give a verdict: a
+// condition that cannot be evaluated (a field that is not there, a body that is
+// no JSON, an invalid pattern) does not hold, and its text says why. Work is
+// bounded, because what is judged comes from the watched target: patterns are
+// RE2, paths may not multiply nodes, and texts are cut.
+package assertion
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/perigee-monitoring/perigee/check"
+)
+
+// Members that judging adds to a collector's result object.
+const (
+	keyOutcomes = "_assertions"
+	keyFailed   = "_assertionFailed"
+)
+
+// outcome is one entry of the member _assertions.
+type outcome struct {
+	Field    string `json:"field"`
+	JSONPath string `json:"jsonPath,omitempty"`
+	Operator string `json:"operator"`
+	Value    any    `json:"value,omitempty"`
+	Passed   bool   `json:"passed"`
+	Message  string `json:"message,omitempty"`
+}
+
+// Judge evaluates the assertions, given by collector entry id, on what the
+// collectors found. Each judged object gets the member _assertions with every
+// outcome and, if one fails, _assertionFailed with the first failure's text. A
+// failure makes the run unhealthy (L.225) with the message
+// "Check failed: Assertion failed: <text>", unless it was unhealthy already.
+//
+// An entry whose collector failed is not judged: the run is unhealthy and says
+// why. An entry that reported nothing in a run that claims health (an original
+// agent that does not have the collector, M76) makes it degraded: nobody knows
+// whether the assertions hold. Entries without assertions are left alone (L.229).
+func Judge(assertions map[string][]check.Assertion, r *check.Result) {
+	for _, entry := range slices.Sorted(maps.Keys(assertions)) {
+		if len(assertions[entry]) == 0 {
+			continue
+		}
+		var object map[string]json.RawMessage
+		if err := json.Unmarshal(r.Metadata.Collectors[entry], &object); err != nil || object == nil {
+			if r.Status == check.Healthy {
+				r.Status = check.Degraded
+				r.Message = fmt.Sprintf("Check degraded: collector %s reported nothing, so its assertions could not be judged", entry)
+			}
+			continue
+		}
+		if onlyError(object) {
+			continue
+		}
+		failed := judgeObject(assertions[entry], object)
+		if text, err := json.Marshal(object); err == nil {
+			r.Metadata.Collectors[entry] = text
+		}
+		if failed != "" && r.Status != check.Unhealthy {
+			r.Status = check.Unhealthy
+			r.Message = "Check failed: Assertion failed: " + failed
+		}
+	}
+}
+
+// judgeObject adds the outcomes to object and returns the first failure's text.
+func judgeObject(assertions []check.Assertion, object map[string]json.RawMessage) string {
+	doc := document{raw: object, parsed: make(map[string]any)}
+	outcomes := make([]outcome, len(assertions))
+	var failed string
+	for i, a := range assertions {
+		message := doc.evaluate(a)
+		outcomes[i] = outcome{
+			Field: a.Field, JSONPath: a.JSONPath, Operator: a.Operator, Value: a.Value,
+			Passed: message == "", Message: message,
+		}
+		if failed == "" {
+			failed = message
+		}
+	}
+	// Values came out of JSON, so they go back into it.
+	object[keyOutcomes], _ = json.Marshal(outcomes)
+	delete(object, keyFailed)
+	if failed != "" {
+		object[keyFailed], _ = json.Marshal(failed)
+	}
+	return failed
+}
+
+// onlyError reports whether the collector failed before it found anything.
+func onlyError(object map[string]json.RawMessage) bool {
+	_, failed := object["_collectorError"]
+	for name := range object {
+		switch name {
+		case "error":
+			failed = true
+		case "_collectorId", "_collectorError", keyOutcomes, keyFailed:
+		default:
+			return false
+		}
+	}
+	return failed
+}
+
+// StripEphemeral takes out of the result what must not be stored, such as HTTP
+// bodies. collectorIDs gives the qualified collector id of each entry. It comes
+// after Judge, because assertions may look at those fields (L.228).
+func StripEphemeral(collectorIDs map[string]string, r *check.Result) {
+	for entry, raw := range r.Metadata.Collectors {
+		ephemeral := check.Ephemeral(collectorIDs[entry])
+		if len(ephemeral) == 0 {
+			continue
+		}
+		var object map[string]json.RawMessage
+		if err := json.Unmarshal(raw, &object); err != nil || object == nil {
+			continue
+		}
+		before := len(object)
+		for _, name := range ephemeral {
+			delete(object, name)
+		}
+		if len(object) == before {
+			continue
+		}
+		if text, err := json.Marshal(object); err == nil {
+			r.Metadata.Collectors[entry] = text
+		}
+	}
+}
