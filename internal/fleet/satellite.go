@@ -183,11 +183,13 @@ type Credential struct {
 	Version int64
 }
 
-// Revision is what a session compares itself with: the desired set, and the
-// credential it was opened with.
+// Revision is what a session compares itself with: the desired set, the
+// credential it was opened with, and the epoch, which is higher once another
+// session of the satellite was opened, on whichever core. An Epoch of 0 is not known.
 type Revision struct {
 	Desired    int64
 	Credential int64
+	Epoch      int64
 }
 
 // Grant is a pair that a satellite may report for; after RemovedAt only runs that
