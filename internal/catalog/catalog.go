@@ -4,6 +4,15 @@
 // Every write validates first, happens in one transaction, recomputes which
 // satellites are placed, raises the desired revision of exactly the satellites
 // that are affected, and rings TopicConfig afterwards (spec M62, M64, M65).
+// A satellite is affected when what it is told differs afterwards: labels,
+// descriptions and an assignment's name are not told to it.
+//
+// Definitions have unique names, and an id is accepted wherever a name is. What
+// is wrong with an input is a fault of kind Invalid that names every wrong place
+// at once.
+//
+// It does not send anything to satellites (package hub does) and does not judge
+// a check's config itself (New is given what does).
 package catalog
 
 import (
@@ -60,7 +69,10 @@ type Assignment struct {
 }
 
 // Selector picks satellites: by name, or by a label selector such as
-// "region in (eu, us), tier!=test". Both may be given; either match counts.
+// "region in (eu, us), tier!=test" (package selector). Both may be given; either
+// match counts. It is kept in canonical form: names sorted and without
+// duplicates, the selector as selector.Selector writes it. A label selector never
+// picks the built-in satellite; IncludeLocal does.
 type Selector struct {
 	Names    []string `json:"names,omitempty"`
 	Selector string   `json:"selector,omitempty"`

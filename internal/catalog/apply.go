@@ -1,0 +1,329 @@
+package catalog
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/internal/entity"
+	"github.com/perigee-monitoring/perigee/internal/fault"
+	"github.com/perigee-monitoring/perigee/internal/fleet"
+)
+
+// Action is what Apply does with a document.
+type Action string
+
+const (
+	Created   Action = "created"
+	Updated   Action = "updated"
+	Unchanged Action = "unchanged"
+)
+
+// Plan is what Apply did, or would do, in the order of the documents.
+type Plan struct {
+	Changes []DocumentChange `json:"changes"`
+}
+
+// DocumentChange is what becomes of one document. Diff is of an update; a created
+// definition is as the document says.
+type DocumentChange struct {
+	Kind   string      `json:"kind"`
+	Name   string      `json:"name"`
+	Action Action      `json:"action"`
+	Diff   []FieldDiff `json:"diff"`
+}
+
+// item is a document on its way into an edit: decoded by kind (only its kind's
+// field is set), with what is wrong with it as far as that needs no store.
+type item struct {
+	Document
+	path       string // "documents[2]"
+	wrong      problems
+	system     SystemInput
+	check      CheckInput
+	assignment AssignmentInput
+	satellite  fleet.Satellite
+}
+
+// Apply makes the definitions be as the documents say, all of them in one
+// transaction or none: what a document names is created or, when its kind and name
+// exist, adopted and updated. Definitions without a document are left alone. The
+// order of documents does not matter, and applying the same documents again
+// changes nothing. With dryRun everything is done and then undone.
+//
+// Fault: Invalid with every wrong place of all documents
+// ("documents[2].spec.collectors[0].config.url").
+func (c *Catalog) Apply(ctx context.Context, actor entity.Actor, docs []Document, dryRun bool) (Plan, error) {
+	if len(docs) > MaxDocuments {
+		return Plan{}, fault.New(fault.Invalid, "at most %d documents at once; these are %d", MaxDocuments, len(docs))
+	}
+	items := c.read(docs)
+	var plan Plan
+	err := c.change(ctx, actor, dryRun, func(e *edit) error {
+		var err error
+		plan, err = e.apply(ctx, items)
+		return err
+	})
+	if err != nil {
+		return Plan{}, err
+	}
+	return plan, nil
+}
+
+// read decodes and validates the documents as far as that needs no store.
+func (c *Catalog) read(docs []Document) []item {
+	items := make([]item, len(docs))
+	first := map[string]int{}
+	for i, doc := range docs {
+		it := item{Document: doc, path: fmt.Sprintf("documents[%d]", i)}
+		it.decodeSpec(c.validateSpec)
+		if doc.APIVersion != APIVersion {
+			it.wrong.add("apiVersion", doc.APIVersion, "must be %s", APIVersion)
+		}
+		key := doc.Kind + "\x00" + doc.Metadata.Name
+		if twin, dup := first[key]; dup {
+			it.wrong.add("metadata.name", doc.Metadata.Name, "documents[%d] is %s %q already", twin, doc.Kind, doc.Metadata.Name)
+		} else {
+			first[key] = i
+		}
+		items[i] = it
+	}
+	return items
+}
+
+// decodeSpec fills in the field of the document's kind and judges it.
+func (it *item) decodeSpec(validateSpec ValidateSpec) {
+	name, labels := it.Metadata.Name, it.Metadata.Labels
+	unread := slices.Clone(it.Document.wrong)
+	var wrong problems
+	switch it.Kind {
+	case DocSystem:
+		var spec SystemSpec
+		unread = append(unread, decode(it.spec(), &spec, "spec")...)
+		it.system = SystemInput{Name: name, Labels: labels, Description: spec.Description}
+		wrong = it.system.validate()
+	case DocCheck:
+		var spec check.Spec
+		unread = append(unread, decode(it.spec(), &spec, "spec")...)
+		it.check = CheckInput{Name: name, Labels: labels, Spec: spec}
+		wrong = it.check.validate(validateSpec)
+	case DocAssignment:
+		var spec AssignmentSpec
+		unread = append(unread, decode(it.spec(), &spec, "spec")...)
+		it.assignment = AssignmentInput{Name: name, Labels: labels, Check: spec.Check, System: spec.System,
+			IncludeLocal: spec.IncludeLocal, Enabled: spec.Enabled, Satellites: spec.Satellites}
+		wrong = it.assignment.validate()
+	case DocSatellite:
+		var spec SatelliteSpec
+		unread = append(unread, decode(it.spec(), &spec, "spec")...)
+		it.satellite = satelliteOf(it.Metadata, spec)
+		wrong = validateSatellite(it.satellite)
+	default:
+		kinds := []string{DocAssignment, DocCheck, DocSatellite, DocSystem}
+		unread.add("kind", it.Kind, "%s; the kinds are %s", missing("kind", it.Kind, kinds), strings.Join(kinds, ", "))
+	}
+	for i := range wrong {
+		wrong[i].Path = documentPath(it.Kind, wrong[i].Path)
+	}
+	// What could not be read was left empty: that it is empty is no news.
+	wrong = slices.DeleteFunc(wrong, func(f fault.Field) bool {
+		return slices.ContainsFunc(unread, func(u fault.Field) bool { return within(f.Path, u.Path) })
+	})
+	it.wrong = append(unread, wrong...)
+}
+
+// within reports whether a path is at or below another.
+func within(path, above string) bool {
+	rest, ok := strings.CutPrefix(path, above)
+	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
+}
+
+func (it *item) spec() []byte {
+	if len(it.Spec) == 0 {
+		return []byte("{}")
+	}
+	return it.Spec
+}
+
+// documentPath is where an input's field stands in a document.
+func documentPath(kind, path string) string {
+	switch {
+	case path == "name", path == "labels", strings.HasPrefix(path, "labels."):
+		return "metadata." + path
+	case kind == DocCheck: // its path begins with spec already
+		return path
+	default:
+		return join("spec", path)
+	}
+}
+
+func satelliteOf(m Metadata, spec SatelliteSpec) fleet.Satellite {
+	s := fleet.Satellite{Name: m.Name, Region: spec.Region, Tags: labels(m.Labels)}
+	if spec.OfflineThreshold != nil {
+		ms := time.Duration(*spec.OfflineThreshold).Milliseconds()
+		s.OfflineThresholdMs = &ms
+	}
+	return s
+}
+
+// validateSatellite is fleet's judgement in the words of a document.
+func validateSatellite(s fleet.Satellite) problems {
+	var p problems
+	if s.Name == LocalSatellite {
+		p.add("name", s.Name, "is the core's built-in satellite, which is not defined by documents")
+	}
+	var judged []fault.Field
+	if f, ok := errors.AsType[*fault.Error](fleet.Validate(s)); ok {
+		judged = f.Fields
+	}
+	for _, f := range judged {
+		switch {
+		case f.Path == "offlineThresholdMs":
+			f.Path = "offlineThreshold"
+			f.Message = fmt.Sprintf("must be from %s to %s", check.Duration(fleet.MinThreshold), check.Duration(fleet.MaxThreshold))
+			f.Value = nil
+		case strings.HasPrefix(f.Path, "tags"):
+			f.Path = "labels" + strings.TrimPrefix(f.Path, "tags")
+		}
+		p = append(p, f)
+	}
+	return p
+}
+
+// apply puts all documents into the edit: first what assignments refer to, then
+// the assignments. Documents that are wrong go in too, so that what refers to
+// them is not called wrong as well; the edit is then dropped.
+func (e *edit) apply(ctx context.Context, items []item) (Plan, error) {
+	plan := Plan{Changes: make([]DocumentChange, len(items))}
+	wrong := make([]problems, len(items))
+	for _, assignments := range []bool{false, true} {
+		for i, it := range items {
+			if (it.Kind == DocAssignment) != assignments {
+				continue
+			}
+			change, dangling, err := e.applyOne(ctx, it)
+			if err != nil {
+				return Plan{}, err
+			}
+			plan.Changes[i], wrong[i] = change, slices.Concat(it.wrong, dangling)
+		}
+	}
+	e.sharedPairs(items, wrong)
+	var all problems
+	for i, it := range items {
+		for _, w := range wrong[i] {
+			w.Path = join(it.path, w.Path)
+			all = append(all, w)
+		}
+	}
+	if len(all) == 1 {
+		return plan, all.fault("nothing was applied, 1 problem was found")
+	}
+	return plan, all.fault("nothing was applied, %d problems were found", len(all))
+}
+
+// applyOne puts one document into the edit and says what it refers to in vain.
+func (e *edit) applyOne(ctx context.Context, it item) (change DocumentChange, dangling problems, err error) {
+	switch name := it.Metadata.Name; it.Kind {
+	case DocSystem:
+		before, had := e.systems.named(name)
+		after := it.system.apply(before)
+		after.ID = cmp.Or(before.ID, newID())
+		change, err = adopt(e.systems, it, had, before, after, systemDocument)
+	case DocCheck:
+		before, had := e.checks.named(name)
+		after := it.check.apply(before)
+		after.ID = cmp.Or(before.ID, newID())
+		change, err = adopt(e.checks, it, had, before, after, checkDocument)
+	case DocAssignment:
+		before, had := e.assignments.named(name)
+		var after Assignment
+		if after, dangling, err = it.assignment.resolve(ctx, e, before); err != nil {
+			return change, nil, err
+		}
+		for i := range dangling {
+			dangling[i].Path = documentPath(it.Kind, dangling[i].Path)
+		}
+		after.ID = cmp.Or(before.ID, newID())
+		change, err = adopt(e.assignments, it, had, before, after, e.assignmentDocument)
+	case DocSatellite:
+		if err = e.loadSatellites(ctx); err != nil {
+			return change, nil, err
+		}
+		before, had := e.satellites.named(name)
+		after := before
+		after.Name, after.Region, after.Tags, after.OfflineThresholdMs = name, it.satellite.Region, it.satellite.Tags, it.satellite.OfflineThresholdMs
+		after.ID = cmp.Or(before.ID, newID())
+		change, err = adopt(e.satellites, it, had, before, after, satelliteDocument)
+	}
+	return change, dangling, err
+}
+
+// adopt puts the row that a document makes in place of the row of its name.
+func adopt[T any](t *table[T], it item, had bool, before, after T, render func(T) Document) (DocumentChange, error) {
+	change := DocumentChange{Kind: it.Kind, Name: it.Metadata.Name, Action: Created, Diff: []FieldDiff{}}
+	if had {
+		change.Action = Updated
+		if change.Diff = diff(render(before), render(after)); len(change.Diff) == 0 {
+			change.Action = Unchanged
+			return change, nil
+		}
+	}
+	return change, t.put(after)
+}
+
+// sharedPairs finds documents whose check and system another assignment joins.
+func (e *edit) sharedPairs(items []item, wrong []problems) {
+	holders := map[pair][]string{}
+	for _, a := range e.assignments.after {
+		holders[a.pair()] = append(holders[a.pair()], a.Name)
+	}
+	for i, it := range items {
+		a, ok := e.assignments.named(it.Metadata.Name)
+		if it.Kind != DocAssignment || !ok || a.CheckID == "" || a.SystemID == "" {
+			continue
+		}
+		others := slices.DeleteFunc(slices.Clone(holders[a.pair()]), func(name string) bool { return name == a.Name })
+		if len(others) > 0 {
+			wrong[i].add("spec", nil, "check %q and system %q are joined by assignment %q already", it.assignment.Check, it.assignment.System, slices.Min(others))
+		}
+	}
+}
+
+// Export gives every definition and satellite as documents, sorted by kind and
+// name; applied again they change nothing. The built-in satellite is left out.
+func (c *Catalog) Export(ctx context.Context) ([]Document, error) {
+	docs := []Document{}
+	err := entity.InTx(ctx, c.recorder, func(tx Tx) error {
+		e, err := c.begin(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if err := e.loadSatellites(ctx); err != nil {
+			return err
+		}
+		docs = docs[:0]
+		docs = appendDocuments(docs, e.assignments, e.assignmentDocument)
+		docs = appendDocuments(docs, e.checks, checkDocument)
+		for _, doc := range appendDocuments(nil, e.satellites, satelliteDocument) {
+			if doc.Metadata.Name != LocalSatellite {
+				docs = append(docs, doc)
+			}
+		}
+		docs = appendDocuments(docs, e.systems, systemDocument)
+		return nil
+	})
+	return docs, err
+}
+
+func appendDocuments[T any](docs []Document, t *table[T], render func(T) Document) []Document {
+	for _, name := range t.names() {
+		docs = append(docs, render(t.after[t.ids[name]]))
+	}
+	return docs
+}

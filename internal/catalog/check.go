@@ -1,0 +1,107 @@
+package catalog
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/internal/entity"
+)
+
+// CheckInput is all that people say of a check.
+type CheckInput struct {
+	Name   string            `json:"name"`
+	Labels map[string]string `json:"labels,omitempty"`
+	Spec   check.Spec        `json:"spec"`
+}
+
+func (in CheckInput) validate(validateSpec ValidateSpec) problems {
+	var p problems
+	p.name("name", in.Name)
+	p.labels("labels", in.Labels)
+	p.description("spec.description", in.Spec.Description)
+	text, err := json.Marshal(in.Spec)
+	switch {
+	case err != nil:
+		p.add("spec", nil, "cannot be written as JSON: %v", err)
+		return p
+	case !utf8.Valid(text):
+		p.add("spec", nil, "must be valid UTF-8")
+		return p
+	case len(text) > MaxSpec:
+		p.add("spec", nil, "must be at most %d bytes of JSON", MaxSpec)
+		return p
+	}
+	for _, f := range validateSpec(in.Spec) {
+		f.Path = "spec." + f.Path
+		p = append(p, f)
+	}
+	return p
+}
+
+func (in CheckInput) apply(c Check) Check {
+	c.Name, c.Labels, c.Spec = in.Name, labels(in.Labels), in.Spec
+	c.Spec.Config = orAbsent(c.Spec.Config)
+	c.Spec.Collectors = slices.Clone(c.Spec.Collectors)
+	for i := range c.Spec.Collectors {
+		c.Spec.Collectors[i].Config = orAbsent(c.Spec.Collectors[i].Config)
+	}
+	return c
+}
+
+// orAbsent makes a config of null and no config the same.
+func orAbsent(config json.RawMessage) json.RawMessage {
+	if string(bytes.TrimSpace(config)) == "null" {
+		return nil
+	}
+	return config
+}
+
+// CreateCheck makes a check. Faults: Invalid, Conflict.
+func (c *Catalog) CreateCheck(ctx context.Context, actor entity.Actor, in CheckInput) (Check, error) {
+	id := newID()
+	return c.putCheck(ctx, actor, in, func(*edit) (Check, error) { return Check{ID: id}, nil })
+}
+
+// UpdateCheck replaces a check, named by id or name. Faults: Invalid, NotFound, Conflict.
+func (c *Catalog) UpdateCheck(ctx context.Context, actor entity.Actor, ref string, in CheckInput) (Check, error) {
+	return c.putCheck(ctx, actor, in, func(e *edit) (Check, error) { return e.checks.need(ref) })
+}
+
+func (c *Catalog) putCheck(ctx context.Context, actor entity.Actor, in CheckInput, find func(*edit) (Check, error)) (Check, error) {
+	if err := in.validate(c.validateSpec).fault("the check is not valid"); err != nil {
+		return Check{}, err
+	}
+	var id string
+	err := c.change(ctx, actor, false, func(e *edit) error {
+		check, err := find(e)
+		if err != nil {
+			return err
+		}
+		id = check.ID
+		return e.checks.put(in.apply(check))
+	})
+	if err != nil {
+		return Check{}, err
+	}
+	return c.store.Check(ctx, id)
+}
+
+// DeleteCheck removes a check, named by id or name, and its assignments.
+// Fault: NotFound.
+func (c *Catalog) DeleteCheck(ctx context.Context, actor entity.Actor, ref string) (Removed, error) {
+	var removed Removed
+	err := c.change(ctx, actor, false, func(e *edit) error {
+		check, err := e.checks.need(ref)
+		if err != nil {
+			return err
+		}
+		removed = e.removeAssignments(func(a Assignment) bool { return a.CheckID == check.ID })
+		e.checks.remove(check.ID)
+		return nil
+	})
+	return removed, err
+}

@@ -1,0 +1,319 @@
+package catalog
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/perigee-monitoring/perigee/internal/entity"
+	"github.com/perigee-monitoring/perigee/internal/fault"
+	"github.com/perigee-monitoring/perigee/internal/fleet"
+)
+
+// table is all rows of one kind as the transaction found them and as they will
+// be; both by id.
+type table[T any] struct {
+	kind   string
+	keyOf  func(T) (id, name string)
+	before map[string]T
+	after  map[string]T
+	ids    map[string]string // by name, of after
+	dirty  map[string]bool   // ids that were put or removed
+}
+
+func newTable[T any](kind string, rows []T, keyOf func(T) (id, name string)) *table[T] {
+	t := &table[T]{kind: kind, keyOf: keyOf, before: make(map[string]T, len(rows)), ids: make(map[string]string, len(rows)), dirty: map[string]bool{}}
+	for _, row := range rows {
+		id, name := keyOf(row)
+		t.before[id], t.ids[name] = row, id
+	}
+	t.after = maps.Clone(t.before)
+	return t
+}
+
+// get finds a row by id or name.
+func (t *table[T]) get(ref string) (T, bool) {
+	if isID(ref) {
+		row, ok := t.after[strings.ToLower(ref)]
+		return row, ok
+	}
+	return t.named(ref)
+}
+
+func (t *table[T]) named(name string) (T, bool) {
+	row, ok := t.after[t.ids[name]]
+	return row, ok
+}
+
+// need is get that faults with NotFound.
+func (t *table[T]) need(ref string) (T, error) {
+	row, ok := t.get(ref)
+	if !ok {
+		return row, fault.New(fault.NotFound, "%s", missing(t.kind, ref, t.names()))
+	}
+	return row, nil
+}
+
+// put adds or replaces a row. Fault: Conflict when another row has the name.
+func (t *table[T]) put(row T) error {
+	id, name := t.keyOf(row)
+	if holder, held := t.ids[name]; held && holder != id {
+		return taken("name", name, "there is already a %s named %q", t.kind, name)
+	}
+	t.remove(id)
+	t.after[id], t.ids[name] = row, id
+	return nil
+}
+
+func (t *table[T]) remove(id string) {
+	if row, ok := t.after[id]; ok {
+		_, name := t.keyOf(row)
+		delete(t.ids, name)
+		delete(t.after, id)
+	}
+	t.dirty[id] = true
+}
+
+func (t *table[T]) names() []string { return slices.Sorted(maps.Keys(t.ids)) }
+
+// altered yields, in id order, the rows that differ from what was found: before
+// is nil for a new row, after for a removed one.
+func (t *table[T]) altered(state func(T) entity.State) ([]alteration[T], error) {
+	var all []alteration[T]
+	for _, id := range slices.Sorted(maps.Keys(t.dirty)) {
+		a := alteration[T]{id: id}
+		var prev, next entity.State
+		if row, ok := t.before[id]; ok {
+			a.before, prev = &row, state(row)
+		}
+		if row, ok := t.after[id]; ok {
+			a.after, next = &row, state(row)
+		}
+		changed, err := entity.Diff(prev, next)
+		if err != nil {
+			return nil, fmt.Errorf("comparing %s %s: %w", t.kind, id, err)
+		}
+		if len(changed) > 0 {
+			all = append(all, a)
+		}
+	}
+	return all, nil
+}
+
+// alteration is one row before and after; one of them may be nil.
+type alteration[T any] struct {
+	id            string
+	before, after *T
+}
+
+// edit is one transaction's view of all definitions. Callers put and remove rows
+// in memory; commit works out the consequences and writes.
+type edit struct {
+	tx          Tx
+	now         time.Time
+	placer      *placer
+	assignments *table[Assignment]
+	// nil until they are loaded
+	systems    *table[System]
+	checks     *table[Check]
+	satellites *table[fleet.Satellite]
+}
+
+// begin opens an edit with all definitions in it.
+func (c *Catalog) begin(ctx context.Context, tx Tx) (*edit, error) {
+	e, err := c.open(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	systems, err := tx.AllSystems(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading systems: %w", err)
+	}
+	e.systems = newTable("system", systems, func(s System) (id, name string) { return s.ID, s.Name })
+	return e, e.loadChecks(ctx)
+}
+
+// open opens an edit with the assignments only.
+func (c *Catalog) open(ctx context.Context, tx Tx) (*edit, error) {
+	if err := tx.LockDefinitions(ctx); err != nil {
+		return nil, fmt.Errorf("locking definitions: %w", err)
+	}
+	now, err := tx.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	assignments, err := tx.AllAssignments(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading assignments: %w", err)
+	}
+	table := newTable("assignment", assignments, func(a Assignment) (id, name string) { return a.ID, a.Name })
+	return &edit{tx: tx, now: now, placer: newPlacer(c.log), assignments: table}, nil
+}
+
+func (e *edit) loadChecks(ctx context.Context) error {
+	if e.checks != nil {
+		return nil
+	}
+	checks, err := e.tx.AllChecks(ctx)
+	if err != nil {
+		return fmt.Errorf("reading checks: %w", err)
+	}
+	e.checks = newTable("check", checks, func(c Check) (id, name string) { return c.ID, c.Name })
+	return nil
+}
+
+// loadSatellites reads the fleet, which most edits do not need.
+func (e *edit) loadSatellites(ctx context.Context) error {
+	if e.satellites != nil {
+		return nil
+	}
+	all, err := e.tx.AllSatellites(ctx)
+	if err != nil {
+		return fmt.Errorf("reading satellites: %w", err)
+	}
+	e.satellites = newTable("satellite", all, func(s fleet.Satellite) (id, name string) { return s.ID, s.Name })
+	return nil
+}
+
+// altered is everything that an edit altered.
+type altered struct {
+	systems     []alteration[System]
+	checks      []alteration[Check]
+	assignments []alteration[Assignment]
+	satellites  []alteration[fleet.Satellite]
+}
+
+func (e *edit) altered() (all altered, err error) {
+	if all.systems, err = e.systems.altered(systemState); err != nil {
+		return all, err
+	}
+	if all.checks, err = e.checks.altered(checkState); err != nil {
+		return all, err
+	}
+	if all.assignments, err = e.assignments.altered(assignmentState); err != nil {
+		return all, err
+	}
+	if e.satellites != nil {
+		all.satellites, err = e.satellites.altered(satelliteState)
+	}
+	return all, err
+}
+
+// commit writes what was altered, places assignments anew where needed, and
+// raises the revision of the affected satellites, which it returns with the
+// changes to be recorded.
+func (e *edit) commit(ctx context.Context, actor entity.Actor) (changes []entity.Change, affected []string, err error) {
+	all, err := e.altered()
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, a := range all.satellites {
+		if err := e.writeSatellite(ctx, a); err != nil {
+			return nil, nil, err
+		}
+	}
+	plan, err := e.plan(ctx, all)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := e.write(ctx, all, plan); err != nil {
+		return nil, nil, err
+	}
+	affected = plan.satellites()
+	if len(affected) > 0 {
+		if err := e.tx.BumpRevisions(ctx, affected); err != nil {
+			return nil, nil, fmt.Errorf("raising revisions: %w", err)
+		}
+	}
+	return all.changes(actor), affected, nil
+}
+
+// write orders the statements so that no constraint is hurt on the way: old
+// placements go before their assignments and new ones come after; assignments
+// that move to another pair are taken out first, so that two may swap theirs.
+func (e *edit) write(ctx context.Context, all altered, plan *plan) error {
+	for _, a := range all.systems {
+		if a.after != nil {
+			if err := e.tx.PutSystem(ctx, stamp(a, e.now, func(s *System) (created, updated *time.Time) { return &s.CreatedAt, &s.UpdatedAt })); err != nil {
+				return err
+			}
+		}
+	}
+	for _, a := range all.checks {
+		if a.after != nil {
+			if err := e.tx.PutCheck(ctx, stamp(a, e.now, func(c *Check) (created, updated *time.Time) { return &c.CreatedAt, &c.UpdatedAt })); err != nil {
+				return err
+			}
+		}
+	}
+	if len(plan.remove) > 0 {
+		if err := e.tx.Place(ctx, nil, plan.remove); err != nil {
+			return fmt.Errorf("removing placements: %w", err)
+		}
+	}
+	for _, a := range all.assignments {
+		if a.before != nil && (a.after == nil || a.before.pair() != a.after.pair()) {
+			if err := e.tx.DeleteAssignment(ctx, a.id); err != nil {
+				return err
+			}
+		}
+	}
+	for _, a := range all.assignments {
+		if a.after != nil {
+			if err := e.tx.PutAssignment(ctx, stamp(a, e.now, func(a *Assignment) (created, updated *time.Time) { return &a.CreatedAt, &a.UpdatedAt })); err != nil {
+				return err
+			}
+		}
+	}
+	if len(plan.add) > 0 {
+		if err := e.tx.Place(ctx, plan.add, nil); err != nil {
+			return fmt.Errorf("adding placements: %w", err)
+		}
+	}
+	return e.deleteParents(ctx, all)
+}
+
+// deleteParents removes systems and checks, whose assignments are gone by now.
+func (e *edit) deleteParents(ctx context.Context, all altered) error {
+	for _, a := range all.systems {
+		if a.after == nil {
+			if err := e.tx.DeleteSystem(ctx, a.id); err != nil {
+				return err
+			}
+		}
+	}
+	for _, a := range all.checks {
+		if a.after == nil {
+			if err := e.tx.DeleteCheck(ctx, a.id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// writeSatellite creates or alters a satellite that a document describes. The
+// token of a new one is thrown away: somebody rotates it when the machine is
+// there (spec I.5, L 66).
+func (e *edit) writeSatellite(ctx context.Context, a alteration[fleet.Satellite]) error {
+	if a.before != nil {
+		return e.tx.UpdateSatellite(ctx, *a.after)
+	}
+	_, hash := fleet.NewToken()
+	return e.tx.InsertSatellite(ctx, *a.after, hash)
+}
+
+// stamp is the row after the alteration with its times.
+func stamp[T any](a alteration[T], now time.Time, times func(*T) (created, updated *time.Time)) T {
+	row := *a.after
+	created, updated := times(&row)
+	*created, *updated = now, now
+	if a.before != nil {
+		was, _ := times(a.before)
+		*created = *was
+	}
+	return row
+}

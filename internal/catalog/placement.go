@@ -1,0 +1,323 @@
+package catalog
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+
+	"github.com/perigee-monitoring/perigee/internal/fleet"
+	"github.com/perigee-monitoring/perigee/internal/selector"
+)
+
+// placer answers where assignments belong. It remembers parsed selectors and
+// what they pick, because many assignments share few selectors; it lives for one
+// transaction.
+type placer struct {
+	log       *slog.Logger
+	selectors map[string]selector.Selector
+	fleet     []candidate
+	ids       map[string]string   // satellite ids by name
+	picked    map[string][]string // satellite ids by selector text
+}
+
+// candidate is a satellite as selectors see it.
+type candidate struct {
+	id, name string
+	labels   map[string]string
+}
+
+func newPlacer(log *slog.Logger) *placer {
+	return &placer{log: log, selectors: map[string]selector.Selector{}, picked: map[string][]string{}}
+}
+
+// consider sets the satellites among which match chooses.
+func (p *placer) consider(satellites map[string]fleet.Satellite) {
+	p.fleet, p.ids = make([]candidate, 0, len(satellites)), make(map[string]string, len(satellites))
+	for _, s := range satellites {
+		p.fleet = append(p.fleet, candidate{id: s.ID, name: s.Name, labels: s.Labels()})
+		p.ids[s.Name] = s.ID
+	}
+}
+
+// match gives the ids of all satellites on which the assignment belongs, sorted.
+func (p *placer) match(a *Assignment) []string {
+	var ids []string
+	if a.IncludeLocal {
+		ids = p.appendNamed(ids, LocalSatellite)
+	}
+	for _, name := range a.Satellites.Names {
+		ids = p.appendNamed(ids, name)
+	}
+	ids = append(ids, p.pick(a.Satellites.Selector)...)
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+func (p *placer) appendNamed(ids []string, name string) []string {
+	if id, ok := p.ids[name]; ok {
+		return append(ids, id)
+	}
+	return ids
+}
+
+func (p *placer) pick(text string) []string {
+	if text == "" {
+		return nil
+	}
+	ids, known := p.picked[text]
+	if !known {
+		sel := p.parsed(text)
+		for _, c := range p.fleet {
+			if c.name != LocalSatellite && sel.Matches(c.labels) {
+				ids = append(ids, c.id)
+			}
+		}
+		p.picked[text] = ids
+	}
+	return ids
+}
+
+// on reports whether the assignment belongs on the one satellite; it is match
+// seen from the other side.
+func (p *placer) on(a *Assignment, c candidate) bool {
+	if _, named := slices.BinarySearch(a.Satellites.Names, c.name); named {
+		return true
+	}
+	if c.name == LocalSatellite {
+		return a.IncludeLocal
+	}
+	return a.Satellites.Selector != "" && p.parsed(a.Satellites.Selector).Matches(c.labels)
+}
+
+// parsed reads a stored selector. Only valid ones are stored; should a damaged
+// row hold another, that assignment is placed nowhere by it and the rest goes on.
+func (p *placer) parsed(text string) selector.Selector {
+	sel, known := p.selectors[text]
+	if !known {
+		var err error
+		if sel, err = selector.Parse(text); err != nil {
+			p.log.Error("stored selector cannot be read", "selector", text, "error", err)
+		}
+		p.selectors[text] = sel
+	}
+	return sel
+}
+
+// plan is what placing anew comes to.
+type plan struct {
+	add, remove []Placement
+	affected    map[string]bool // satellite ids
+}
+
+// satellites are the affected ones in order, so that row locks are taken in order.
+func (p *plan) satellites() []string { return slices.Sorted(maps.Keys(p.affected)) }
+
+func (p *plan) affect(satelliteIDs []string) {
+	for _, id := range satelliteIDs {
+		p.affected[id] = true
+	}
+}
+
+// plan places the touched assignments anew over the whole fleet, and all others
+// over the altered satellites only.
+func (e *edit) plan(ctx context.Context, all altered) (*plan, error) {
+	p := &plan{affected: map[string]bool{}}
+	touched := e.touched(all)
+	if err := e.planAssignments(ctx, p, touched, len(all.satellites) > 0); err != nil {
+		return nil, err
+	}
+	for _, s := range all.satellites {
+		if s.before != nil && maps.Equal(s.before.Labels(), s.after.Labels()) {
+			continue
+		}
+		if err := e.planSatellite(ctx, p, *s.after, touched); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// touch says why an assignment is looked at.
+type touch struct {
+	alteration[Assignment]
+	// told: what satellites are told of its check or its system has changed.
+	told bool
+}
+
+// touched gives, by id, the altered assignments and those whose check or system
+// looks different to a satellite.
+func (e *edit) touched(all altered) map[string]touch {
+	checks, systems := map[string]bool{}, map[string]bool{}
+	for _, c := range all.checks {
+		if c.before != nil && c.after != nil && !sameWork(*c.before, *c.after) {
+			checks[c.id] = true
+		}
+	}
+	for _, s := range all.systems {
+		if s.before != nil && s.after != nil && s.before.Name != s.after.Name {
+			systems[s.id] = true
+		}
+	}
+	touched := map[string]touch{}
+	for _, a := range all.assignments {
+		touched[a.id] = touch{alteration: a}
+	}
+	for id, a := range e.assignments.after {
+		if !checks[a.CheckID] && !systems[a.SystemID] {
+			continue
+		}
+		t, altered := touched[id]
+		if !altered {
+			t.alteration = alteration[Assignment]{id: id, before: &a, after: &a}
+		}
+		t.told = true
+		touched[id] = t
+	}
+	return touched
+}
+
+// sameWork reports whether two versions of a check look the same to a satellite.
+func sameWork(a, b Check) bool {
+	a.Spec.Description, b.Spec.Description = "", ""
+	return a.Name == b.Name && canonicalText(a.Spec) == canonicalText(b.Spec)
+}
+
+func (e *edit) planAssignments(ctx context.Context, p *plan, touched map[string]touch, fleetChanged bool) error {
+	ids := slices.Sorted(maps.Keys(touched))
+	var existed []string
+	anew := fleetChanged
+	for _, id := range ids {
+		t := touched[id]
+		if t.before != nil {
+			existed = append(existed, id)
+		}
+		anew = anew || t.after != nil && !t.placedAlike()
+	}
+	placed := map[string][]string{}
+	if len(existed) > 0 {
+		var err error
+		if placed, err = e.tx.PlacementsOf(ctx, existed); err != nil {
+			return fmt.Errorf("reading placements: %w", err)
+		}
+	}
+	if anew {
+		if err := e.loadSatellites(ctx); err != nil {
+			return err
+		}
+		e.placer.consider(e.satellites.after)
+	}
+	for _, id := range ids {
+		t := touched[id]
+		var want []string
+		switch {
+		case t.after == nil:
+		case !fleetChanged && t.placedAlike():
+			want = placed[id]
+		default:
+			want = e.placer.match(t.after)
+		}
+		e.planOne(p, t, placed[id], want)
+	}
+	return nil
+}
+
+// placedAlike: the alteration does not concern where the assignment runs.
+func (t touch) placedAlike() bool {
+	return t.before != nil && t.after != nil && t.before.IncludeLocal == t.after.IncludeLocal &&
+		t.before.Satellites.Selector == t.after.Satellites.Selector && slices.Equal(t.before.Satellites.Names, t.after.Satellites.Names)
+}
+
+// planOne takes one assignment from the satellites it has to those it should
+// have. Affected are the satellites whose told set differs: all that had or get
+// it when what is told of it differs, else those that gain or lose it; a
+// satellite is told nothing of an assignment that is not at work.
+func (e *edit) planOne(p *plan, t touch, have, want []string) {
+	had, gets := have, want
+	if t.before == nil || !e.atWork(t.before, e.checks.before) {
+		had = nil
+	}
+	if t.after == nil || !e.atWork(t.after, e.checks.after) {
+		gets = nil
+	}
+	moved := t.before != nil && t.after != nil && t.before.pair() != t.after.pair()
+	if t.told || moved {
+		p.affect(had)
+		p.affect(gets)
+	} else {
+		p.affect(minus(had, gets))
+		p.affect(minus(gets, had))
+	}
+	if moved {
+		p.remove = append(p.remove, t.before.on(have)...)
+		p.add = append(p.add, t.after.on(want)...)
+		return
+	}
+	if t.before != nil {
+		p.remove = append(p.remove, t.before.on(minus(have, want))...)
+	}
+	if t.after != nil {
+		p.add = append(p.add, t.after.on(minus(want, have))...)
+	}
+}
+
+// planSatellite places every assignment anew on one satellite, except those that
+// have been placed over the whole fleet already.
+func (e *edit) planSatellite(ctx context.Context, p *plan, s fleet.Satellite, done map[string]touch) error {
+	placed, err := e.tx.PlacementsOn(ctx, s.ID)
+	if err != nil {
+		return fmt.Errorf("reading placements of a satellite: %w", err)
+	}
+	has := make(map[string]bool, len(placed))
+	for _, id := range placed {
+		has[id] = true
+	}
+	c := candidate{id: s.ID, name: s.Name, labels: s.Labels()}
+	for _, id := range slices.Sorted(maps.Keys(e.assignments.after)) {
+		a := e.assignments.after[id]
+		want := e.placer.on(&a, c)
+		if _, ok := done[id]; ok || want == has[id] {
+			continue
+		}
+		if err := e.loadChecks(ctx); err != nil {
+			return err
+		}
+		if want {
+			p.add = append(p.add, a.on([]string{s.ID})...)
+		} else {
+			p.remove = append(p.remove, a.on([]string{s.ID})...)
+		}
+		if e.atWork(&a, e.checks.after) {
+			p.affected[s.ID] = true
+		}
+	}
+	return nil
+}
+
+// atWork reports whether satellites are told of the assignment at all.
+func (e *edit) atWork(a *Assignment, checks map[string]Check) bool {
+	return a.Enabled && !checks[a.CheckID].Spec.Paused
+}
+
+type pair struct{ checkID, systemID string }
+
+func (a *Assignment) pair() pair { return pair{a.CheckID, a.SystemID} }
+
+// on is the assignment's placements on the satellites.
+func (a *Assignment) on(satelliteIDs []string) []Placement {
+	placements := make([]Placement, len(satelliteIDs))
+	for i, id := range satelliteIDs {
+		placements[i] = Placement{AssignmentID: a.ID, SatelliteID: id, CheckID: a.CheckID, SystemID: a.SystemID}
+	}
+	return placements
+}
+
+// minus gives what is in a and not in b.
+func minus(a, b []string) []string {
+	drop := make(map[string]bool, len(b))
+	for _, id := range b {
+		drop[id] = true
+	}
+	return slices.DeleteFunc(slices.Clone(a), func(id string) bool { return drop[id] })
+}

@@ -1,0 +1,100 @@
+package catalog
+
+import (
+	"github.com/perigee-monitoring/perigee/internal/entity"
+	"github.com/perigee-monitoring/perigee/internal/fleet"
+)
+
+// Entity kinds of the definitions. Their events are KIND.created, KIND.updated
+// and KIND.deleted.
+const (
+	KindSystem     = "system"
+	KindCheck      = "check"
+	KindAssignment = "assignment"
+)
+
+// Derivers are what changes of definitions mean to automations and to the page.
+// The payload is {id, name} and, after a renaming, previousName.
+func Derivers() []entity.Deriver {
+	var all []entity.Deriver
+	for _, kind := range []string{KindSystem, KindCheck, KindAssignment} {
+		all = append(all, entity.Deriver{Kind: kind, Types: func(c entity.Change) []string {
+			switch {
+			case c.Prev == nil:
+				return []string{kind + ".created"}
+			case c.Next == nil:
+				return []string{kind + ".deleted"}
+			default:
+				return []string{kind + ".updated"}
+			}
+		}, Payload: payload})
+	}
+	return all
+}
+
+func payload(c entity.Change) any {
+	switch {
+	case c.Next == nil:
+		return map[string]any{"id": c.ID, "name": c.Prev["name"]}
+	case c.Prev != nil && c.Prev["name"] != c.Next["name"]:
+		return map[string]any{"id": c.ID, "name": c.Next["name"], "previousName": c.Prev["name"]}
+	default:
+		return map[string]any{"id": c.ID, "name": c.Next["name"]}
+	}
+}
+
+func systemState(s System) entity.State {
+	return entity.State{"name": s.Name, "description": s.Description, "labels": labels(s.Labels)}
+}
+
+func checkState(c Check) entity.State {
+	return entity.State{"name": c.Name, "labels": labels(c.Labels), "spec": canonical(c.Spec)}
+}
+
+// assignmentState names check and system by id, so that renaming one of them is
+// no change of the assignment.
+func assignmentState(a Assignment) entity.State {
+	return entity.State{
+		"name": a.Name, "labels": labels(a.Labels), "checkId": a.CheckID, "systemId": a.SystemID,
+		"includeLocal": a.IncludeLocal, "satellites": a.Satellites, "enabled": a.Enabled,
+	}
+}
+
+func satelliteState(s fleet.Satellite) entity.State {
+	s.Tags = labels(s.Tags)
+	return fleet.RecordChange(nil, &s, entity.Actor{}).Next
+}
+
+// labels makes no labels and an empty map the same.
+func labels(m map[string]string) map[string]string {
+	if m == nil {
+		return map[string]string{}
+	}
+	return m
+}
+
+// changes are the alterations as the recorder wants them.
+func (all altered) changes(actor entity.Actor) []entity.Change {
+	var changes []entity.Change
+	for _, a := range all.satellites {
+		changes = append(changes, fleet.RecordChange(a.before, a.after, actor))
+	}
+	changes = append(changes, changesOf(KindSystem, all.systems, systemState, actor)...)
+	changes = append(changes, changesOf(KindCheck, all.checks, checkState, actor)...)
+	return append(changes, changesOf(KindAssignment, all.assignments, assignmentState, actor)...)
+}
+
+func changesOf[T any](kind string, alterations []alteration[T], state func(T) entity.State, actor entity.Actor) []entity.Change {
+	var changes []entity.Change
+	for _, a := range alterations {
+		c := entity.Change{Kind: kind, ID: a.id, Actor: actor}
+		if a.before != nil {
+			c.Prev = state(*a.before)
+		}
+		if a.after != nil {
+			c.Next = state(*a.after)
+		}
+		changes = append(changes, c)
+	}
+	return changes
+}

@@ -1,0 +1,100 @@
+package catalog
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/perigee-monitoring/perigee/internal/entity"
+	"github.com/perigee-monitoring/perigee/internal/fleet"
+)
+
+// SatelliteChanged is fleet's Replan: it places every assignment anew on one
+// satellite, which may be new (before is nil). An assignment that names the
+// satellite follows its renaming, because a new name is no reason to stop
+// watching. Fleet rings TopicConfig itself.
+func (c *Catalog) SatelliteChanged(ctx context.Context, ftx fleet.Tx, before *fleet.Satellite, after fleet.Satellite) ([]entity.Change, error) {
+	if before != nil && maps.Equal(before.Labels(), after.Labels()) {
+		return nil, nil
+	}
+	tx, ok := ftx.(Tx)
+	if !ok {
+		return nil, fmt.Errorf("catalog: the store's transaction %T is not a catalog.Tx", ftx)
+	}
+	e, err := c.open(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	if before != nil && before.Name != after.Name {
+		if err := e.renameSatellite(before.Name, after.Name); err != nil {
+			return nil, err
+		}
+	}
+	renamed, err := e.assignments.altered(assignmentState)
+	if err != nil {
+		return nil, err
+	}
+	all := altered{assignments: renamed}
+	p := &plan{affected: map[string]bool{}}
+	if err := e.planSatellite(ctx, p, after, nil); err != nil {
+		return nil, err
+	}
+	if err := e.write(ctx, all, p); err != nil {
+		return nil, err
+	}
+	if len(p.affected) > 0 {
+		if err := tx.BumpRevisions(ctx, p.satellites()); err != nil {
+			return nil, fmt.Errorf("raising revisions: %w", err)
+		}
+	}
+	return all.changes(entity.System), nil
+}
+
+// renameSatellite puts the new name into the assignments that name the old one.
+func (e *edit) renameSatellite(from, to string) error {
+	for _, a := range maps.Clone(e.assignments.after) {
+		i, named := slices.BinarySearch(a.Satellites.Names, from)
+		if !named {
+			continue
+		}
+		names := slices.Clone(a.Satellites.Names)
+		names[i] = to
+		a.Satellites.Names = sortedUnique(names)
+		if err := e.assignments.put(a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Replan recomputes every placement from the definitions and the fleet, and
+// returns the satellites that are affected. Nothing needs it in the normal course
+// of things; it mends a database that was altered from outside.
+func (c *Catalog) Replan(ctx context.Context) (affected []string, err error) {
+	err = entity.InTx(ctx, c.recorder, func(tx Tx) error {
+		e, err := c.begin(ctx, tx)
+		if err != nil {
+			return err
+		}
+		touched := make(map[string]touch, len(e.assignments.after))
+		for id, a := range e.assignments.after {
+			touched[id] = touch{alteration: alteration[Assignment]{id: id, before: &a, after: &a}}
+		}
+		p := &plan{affected: map[string]bool{}}
+		if err := e.planAssignments(ctx, p, touched, true); err != nil {
+			return err
+		}
+		if err := e.write(ctx, altered{}, p); err != nil {
+			return err
+		}
+		if affected = p.satellites(); len(affected) == 0 {
+			return nil
+		}
+		return tx.BumpRevisions(ctx, affected)
+	})
+	if err == nil && len(affected) > 0 {
+		c.bell.Ring(TopicConfig)
+	}
+	return affected, err
+}

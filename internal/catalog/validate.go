@@ -1,0 +1,197 @@
+package catalog
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/perigee-monitoring/perigee/internal/fault"
+	"github.com/perigee-monitoring/perigee/internal/selector"
+)
+
+// Limits of what people may define.
+const (
+	MaxName        = 200 // characters
+	MaxDescription = 4000
+	MaxLabels      = 64
+	MaxLabelKey    = 100
+	MaxLabelValue  = 200
+	// MaxNamed is the most satellites that one assignment names; more want a selector.
+	MaxNamed = 1000
+	// MaxSpec is the largest spec of a check as JSON, in bytes.
+	MaxSpec = 256 << 10
+	// MaxDocuments is the most documents of one Apply.
+	MaxDocuments = 10_000
+)
+
+// problems gathers what is wrong with one input.
+type problems []fault.Field
+
+func (p *problems) add(path string, value any, format string, args ...any) {
+	*p = append(*p, fault.Field{Path: path, Message: fmt.Sprintf(format, args...), Value: value})
+}
+
+// fault is nil when nothing is wrong.
+func (p problems) fault(format string, args ...any) error {
+	if len(p) == 0 {
+		return nil
+	}
+	err := fault.New(fault.Invalid, format, args...)
+	err.Fields = p
+	return err
+}
+
+// name checks the name of a definition. People name things as they speak of
+// them, so any printable text will do; it stands in URLs and beside ids, so it
+// has no slash and does not look like an id.
+func (p *problems) name(path, name string) {
+	switch n := utf8.RuneCountInString(name); {
+	case n == 0:
+		p.add(path, nil, "must not be empty")
+	case n > MaxName:
+		p.add(path, name, "must be at most %d characters", MaxName)
+	case strings.TrimSpace(name) != name:
+		p.add(path, name, "must not begin or end with a space")
+	case !printable(name):
+		p.add(path, name, "must be printable text")
+	case strings.Contains(name, "/"):
+		p.add(path, name, "must not contain a slash")
+	case isID(name):
+		p.add(path, name, "must not look like an id")
+	}
+}
+
+func printable(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
+}
+
+func (p *problems) description(path, text string) {
+	switch {
+	case utf8.RuneCountInString(text) > MaxDescription:
+		p.add(path, nil, "must be at most %d characters", MaxDescription)
+	case !utf8.ValidString(text) || strings.ContainsRune(text, 0):
+		p.add(path, nil, "must be valid text")
+	}
+}
+
+// labelKey is what selectors can name without quotes: app, example.com/tier.
+var labelKey = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$`)
+
+func (p *problems) labels(path string, labels map[string]string) {
+	if len(labels) > MaxLabels {
+		p.add(path, nil, "must be at most %d labels", MaxLabels)
+	}
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		switch value := labels[key]; {
+		case len(key) > MaxLabelKey || !labelKey.MatchString(key):
+			p.add(path+"."+key, nil, "a label's name is 1 to %d letters, digits and ._/- and begins and ends with a letter or digit", MaxLabelKey)
+		case utf8.RuneCountInString(value) > MaxLabelValue || !printable(value):
+			p.add(path+"."+key, value, "a label's value is printable text of at most %d characters", MaxLabelValue)
+		}
+	}
+}
+
+// selector checks where an assignment runs. Whether the named satellites exist
+// is for the transaction to say.
+func (p *problems) selector(path string, s Selector, includeLocal bool) {
+	if len(s.Names) > MaxNamed {
+		p.add(path+".names", nil, "must be at most %d names; a selector picks more", MaxNamed)
+	}
+	text := strings.TrimSpace(s.Selector)
+	if text != "" {
+		if _, err := selector.Parse(s.Selector); err != nil {
+			p.add(path+".selector", s.Selector, "%s", err.Error())
+		}
+	}
+	if !includeLocal && len(s.Names) == 0 && text == "" {
+		p.add(path, nil, "names no place to run: give names or a selector, or set includeLocal")
+	}
+}
+
+// canonical is the form in which a selector is kept; one that cannot be read
+// stays as it is.
+func (s Selector) canonical() Selector {
+	c := Selector{Names: sortedUnique(s.Names), Selector: strings.TrimSpace(s.Selector)}
+	if sel, err := selector.Parse(c.Selector); err == nil {
+		c.Selector = sel.String()
+	}
+	return c
+}
+
+// sortedUnique is nil for no names, so that equal sets are equal values.
+func sortedUnique(names []string) []string {
+	if len(names) == 0 {
+		return nil
+	}
+	names = slices.Clone(names)
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// missing says that a name is not known, and which known ones it resembles.
+func missing(kind, name string, known []string) string {
+	text := fmt.Sprintf("there is no %s %q", kind, name)
+	if near := nearest(name, known); len(near) > 0 {
+		text += "; did you mean " + strings.Join(near, ", ") + "?"
+	}
+	return text
+}
+
+// nearest gives at most three names that differ from name in half of its letters
+// and no more than three, nearest first.
+func nearest(name string, known []string) []string {
+	type near struct {
+		name     string
+		distance int
+	}
+	limit := min(3, (utf8.RuneCountInString(name)+1)/2)
+	var found []near
+	for _, k := range known {
+		if d := distance(strings.ToLower(name), strings.ToLower(k), limit); d <= limit {
+			found = append(found, near{k, d})
+		}
+	}
+	slices.SortStableFunc(found, func(a, b near) int { return a.distance - b.distance })
+	var names []string
+	for _, f := range found[:min(3, len(found))] {
+		names = append(names, f.name)
+	}
+	return names
+}
+
+// distance is how many letters must be put in, taken out or replaced to turn a
+// into b; when more than limit, any number above it.
+func distance(a, b string, limit int) int {
+	ra, rb := []rune(a), []rune(b)
+	if d := len(ra) - len(rb); d > limit || -d > limit {
+		return limit + 1
+	}
+	row := make([]int, len(rb)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i, x := range ra {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j, y := range rb {
+			change := diagonal
+			if x != y {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, diagonal+1, row[j]+1)
+		}
+	}
+	return row[len(rb)]
+}
+
+// taken says that a name, or a pair, is held by another definition.
+func taken(path string, value any, format string, args ...any) error {
+	err := fault.New(fault.Conflict, format, args...)
+	err.Fields = []fault.Field{{Path: path, Message: "is taken", Value: value}}
+	return err
+}
