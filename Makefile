@@ -1,0 +1,96 @@
+# Everything is done through here; `make` alone lists it. What a target needs and
+# does not find, it installs (Debian packages, pinned Go tools) or names.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS   += --no-print-directory
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --match 'v*' --dirty 2>/dev/null || cat VERSION)
+
+# The JSON engine of encoding/json/v2, under the old functions. Everything also
+# passes without it: make test GOEXPERIMENT=
+export GOEXPERIMENT ?= jsonv2
+
+PKG         ?= ./...
+RUN         ?= .
+ARGS        ?=
+FUZZTIME    ?= 30s
+CRASH_KILLS ?= 2000
+
+# Linters come from the tools module at exact versions and are built once. They
+# and the plain build share one set of compiled packages, hence no GOEXPERIMENT.
+tool := GOEXPERIMENT= $(GO) tool -modfile=tools/go.mod
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@printf '\n  %s\n' 'PKG=./internal/store/... and RUN=TestName narrow test and bench; FUZZTIME=, CRASH_KILLS= and ARGS= are for fuzz, crash and dev.'
+
+.PHONY: dev
+dev: build ## build and run a core with a satellite and sample checks (ARGS="--apply FILE")
+	exec bin/perigee dev $(ARGS)
+
+.PHONY: build
+build: need-go ## bin/perigee and bin/perigee-satellite, static
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/perigee ./cmd/perigee-satellite
+
+.PHONY: test
+test: need-go need-cc need-postgres ## every test, on both databases, with the race detector
+	CGO_ENABLED=1 $(GO) test -race -timeout 15m -run '$(RUN)' $(PKG)
+
+.PHONY: race
+race: test ## the same as test
+
+.PHONY: lint
+lint: need-go ## format, vet, staticcheck, unchecked errors
+	@unformatted=$$($(tool) gofumpt -l .); \
+	if [[ -n $$unformatted ]]; then printf 'not formatted (make fmt does it):\n%s\n' "$$unformatted" >&2; exit 1; fi
+	GOEXPERIMENT= $(GO) vet ./...
+	$(tool) staticcheck ./...
+	$(tool) errcheck -ignoretests -exclude .errcheck ./...
+
+.PHONY: fmt
+fmt: need-go ## format the Go files
+	$(tool) gofumpt -w .
+
+.PHONY: fuzz
+fuzz: need-go ## every fuzz target for FUZZTIME each
+	@grep -rHoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | sed 's/:func / /' | while read -r file target; do \
+		echo "$$target"; $(GO) test "$$(dirname "$$file")" -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME); \
+	done
+
+.PHONY: bench
+bench: need-go need-postgres ## the load programs of bench/, beside the goals
+	$(GO) run ./bench $(ARGS)
+
+.PHONY: micro
+micro: need-go ## Go benchmarks of single functions
+	$(GO) test -run '^$$' -bench '$(RUN)' -benchmem $(PKG)
+
+.PHONY: crash
+crash: need-go need-postgres ## kill core and satellite CRASH_KILLS times, then recount
+	$(GO) test ./e2e -run Crash -count=1 -v -timeout 24h -args -kills=$(CRASH_KILLS)
+
+.PHONY: generate
+generate: need-go ## what is made from source: schemas of check configs
+	$(GO) generate ./...
+
+.PHONY: verify
+verify: need-go ## generated files and go.mod are up to date; all builds without GOEXPERIMENT
+	@before=$$(git status --porcelain; git diff); $(MAKE) generate; after=$$(git status --porcelain; git diff); \
+	if [[ $$before != "$$after" ]]; then git status --short; echo 'generated files were out of date; now they are not, commit them' >&2; exit 1; fi
+	$(GO) mod tidy -diff
+	cd tools && $(GO) mod tidy -diff
+	GOEXPERIMENT= $(GO) build ./...
+	GOEXPERIMENT= $(GO) test ./check/... ./protocol/...
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin
+
+.PHONY: need-go need-cc need-postgres
+need-go need-cc need-postgres: need-%:
+	@.ci/need $*
