@@ -1,0 +1,103 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/perigee-monitoring/perigee/internal/catalog"
+	"github.com/perigee-monitoring/perigee/internal/fleet"
+)
+
+const assignmentRows = `SELECT a.id, a.name, a.labels, a.check_id, a.system_id, c.name, y.name, a.include_local, a.satellites,
+	a.enabled, a.created_at, a.updated_at
+	FROM assignments AS a JOIN checks AS c ON c.id = a.check_id JOIN systems AS y ON y.id = a.system_id`
+
+func scanAssignment(row scanner) (catalog.Assignment, error) {
+	a := catalog.Assignment{Labels: map[string]string{}, Placed: []string{}}
+	return a, row.Scan(&a.ID, &a.Name, document{&a.Labels}, &a.CheckID, &a.SystemID, &a.CheckName, &a.SystemName, &a.IncludeLocal,
+		document{&a.Satellites}, &a.Enabled, moment{&a.CreatedAt}, moment{&a.UpdatedAt})
+}
+
+func assignmentNamed(what string) string { return fmt.Sprintf("assignment %q", what) }
+
+func (db *DB) Assignment(ctx context.Context, id string) (catalog.Assignment, error) {
+	return db.assignment(ctx, "a.id", id)
+}
+
+func (db *DB) AssignmentByName(ctx context.Context, name string) (catalog.Assignment, error) {
+	return db.assignment(ctx, "a.name", name)
+}
+
+func (db *DB) assignment(ctx context.Context, column, key string) (catalog.Assignment, error) {
+	a, err := one(ctx, db.reads(), assignmentNamed(key), scanAssignment, assignmentRows+` WHERE `+column+` = $1`, key)
+	if err != nil {
+		return a, err
+	}
+	items := []catalog.Assignment{a}
+	return items[0], fillPlaced(ctx, db.reads(), items)
+}
+
+func (db *DB) Assignments(ctx context.Context, p fleet.Page) ([]catalog.Assignment, string, error) {
+	items, next, err := pageByName(ctx, db.reads(), &where{}, "a.name", assignmentRows, scanAssignment, p, func(a catalog.Assignment) string { return a.Name })
+	if err != nil {
+		return nil, "", err
+	}
+	return items, next, fillPlaced(ctx, db.reads(), items)
+}
+
+func (tx *Tx) AllAssignments(ctx context.Context) ([]catalog.Assignment, error) {
+	items, err := all(ctx, tx.conn, scanAssignment, assignmentRows+` ORDER BY a.name`)
+	if err != nil {
+		return nil, err
+	}
+	return items, fillPlaced(ctx, tx.conn, items)
+}
+
+// fillPlaced fills in the names of the satellites on which the assignments are.
+func fillPlaced(ctx context.Context, c conn, items []catalog.Assignment) error {
+	at := make(map[string]int, len(items))
+	ids := make([]string, len(items))
+	for i, a := range items {
+		at[a.ID], ids[i] = i, a.ID
+	}
+	placed, err := pairs(ctx, c, `SELECT p.assignment_id, s.name FROM placements AS p JOIN satellites AS s ON s.id = p.satellite_id
+		WHERE p.removed_at IS NULL AND p.assignment_id = ANY($1) ORDER BY s.name`, ids)
+	for id, names := range placed {
+		items[at[id]].Placed = names
+	}
+	return err
+}
+
+func (tx *Tx) PutAssignment(ctx context.Context, a catalog.Assignment) error {
+	created, err := tx.orNow(ctx, a.CreatedAt)
+	if err != nil {
+		return err
+	}
+	updated, err := tx.orNow(ctx, a.UpdatedAt)
+	if err != nil {
+		return err
+	}
+	labels, err := labelText(a.Labels)
+	if err != nil {
+		return err
+	}
+	satellites, err := jsonText(a.Satellites)
+	if err != nil {
+		return err
+	}
+	_, err = tx.execNaming(ctx, a.Name, `INSERT INTO assignments (id, name, labels, check_id, system_id, include_local, satellites, enabled, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+		ON CONFLICT (id) DO UPDATE SET name = excluded.name, labels = excluded.labels, check_id = excluded.check_id,
+			system_id = excluded.system_id, include_local = excluded.include_local, satellites = excluded.satellites,
+			enabled = excluded.enabled, updated_at = excluded.updated_at`,
+		a.ID, a.Name, labels, a.CheckID, a.SystemID, a.IncludeLocal, satellites, a.Enabled, created.UnixMicro(), updated.UnixMicro())
+	return err
+}
+
+// DeleteAssignment makes its placements grants.
+func (tx *Tx) DeleteAssignment(ctx context.Context, id string) error {
+	if err := tx.revoke(ctx, "assignment_id", id); err != nil {
+		return err
+	}
+	return tx.execOne(ctx, assignmentNamed(id), `DELETE FROM assignments WHERE id = $1`, id)
+}

@@ -1,0 +1,113 @@
+package store
+
+import (
+	"context"
+	"strconv"
+	"strings"
+)
+
+// column is one column of rows that are written together.
+type column struct {
+	name string
+	typ  string          // of its elements in PostgreSQL
+	list any             // []T, PostgreSQL's array
+	at   func(i int) any // one of its elements, for SQLite
+}
+
+// col takes a column out of rows.
+func col[R, T any](name, typ string, rows []R, value func(*R) T) column {
+	list := make([]T, len(rows))
+	for i := range rows {
+		list[i] = value(&rows[i])
+	}
+	return column{name: name, typ: typ, list: list, at: func(i int) any { return list[i] }}
+}
+
+// unnest gives rows to PostgreSQL as a table: one argument for each column, so
+// that any number of rows is one statement, planned once.
+func unnest(cols []column) (table string, args []any) {
+	var places, names []string
+	for i, c := range cols {
+		places = append(places, "$"+strconv.Itoa(i+1)+"::"+c.typ+"[]")
+		names = append(names, c.name)
+		args = append(args, c.list)
+	}
+	return "unnest(" + strings.Join(places, ", ") + ") AS b(" + strings.Join(names, ", ") + ")", args
+}
+
+// maxRows is how many rows one statement gets on PostgreSQL; larger arrays spill
+// out of its working memory and are slower.
+const maxRows = 1000
+
+// insertMany inserts rows: INSERT INTO into … suffix.
+func (c conn) insertMany(ctx context.Context, into, suffix string, n int, cols []column) error {
+	if n == 0 {
+		return nil
+	}
+	if c.db.dialect == sqlite {
+		return c.repeat(ctx, insertOne(into, suffix, cols), n, cols, func(int, int64) {})
+	}
+	q, args := insertSelect(into, suffix, cols)
+	_, err := c.exec(ctx, q, args...)
+	return err
+}
+
+// insertOne is the statement of one row; the columns are its arguments in order.
+func insertOne(into, suffix string, cols []column) string {
+	names, places := make([]string, len(cols)), make([]string, len(cols))
+	for i, c := range cols {
+		names[i], places[i] = c.name, "$"+strconv.Itoa(i+1)
+	}
+	return "INSERT INTO " + into + " (" + strings.Join(names, ", ") + ") VALUES (" + strings.Join(places, ", ") + ") " + suffix
+}
+
+// insertSelect is the statement of all rows.
+func insertSelect(into, suffix string, cols []column) (string, []any) {
+	names := make([]string, len(cols))
+	for i, c := range cols {
+		names[i] = c.name
+	}
+	table, args := unnest(cols)
+	list := strings.Join(names, ", ")
+	return "INSERT INTO " + into + " (" + list + ") SELECT " + list + " FROM " + table + " " + suffix, args
+}
+
+// repeat runs a statement prepared once for each row, which is the quickest that
+// SQLite does; did hears how many rows each run touched.
+func (c conn) repeat(ctx context.Context, q string, n int, cols []column, did func(i int, touched int64)) error {
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
+	stmt, err := c.on.PrepareContext(ctx, c.db.text(q))
+	if err != nil {
+		return translate(ctx, err, "")
+	}
+	defer stmt.Close()
+	args := make([]any, len(cols))
+	for i := range n {
+		for k, col := range cols {
+			args[k] = col.at(i)
+		}
+		res, err := stmt.ExecContext(ctx, args...)
+		if err != nil {
+			return translate(ctx, err, "")
+		}
+		touched, err := res.RowsAffected()
+		if err != nil {
+			return err
+		}
+		did(i, touched)
+	}
+	return nil
+}
+
+// chunks calls fn with at most maxRows rows at a time.
+func chunks[R any](rows []R, fn func([]R) error) error {
+	for len(rows) > 0 {
+		n := min(len(rows), maxRows)
+		if err := fn(rows[:n]); err != nil {
+			return err
+		}
+		rows = rows[n:]
+	}
+	return nil
+}

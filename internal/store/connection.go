@@ -1,0 +1,199 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/perigee-monitoring/perigee/internal/fleet"
+)
+
+const connectionColumns = `id, name, region, epoch, last_heartbeat_at, last_connection_event, offline_threshold_ms`
+
+func scanConnection(row scanner) (fleet.Connection, error) {
+	var c fleet.Connection
+	var event *fleet.Edge
+	err := row.Scan(&c.SatelliteID, &c.Name, &c.Region, &c.Epoch, momentOrNil{&c.LastHeartbeatAt}, &event, &c.ThresholdMs)
+	if event != nil {
+		c.LastEvent = *event
+	}
+	return c, err
+}
+
+func (tx *Tx) LockConnections(ctx context.Context, ids []string) (map[string]fleet.Connection, error) {
+	locked := make(map[string]fleet.Connection, len(ids))
+	if len(ids) == 0 {
+		return locked, nil
+	}
+	for c, err := range each(ctx, tx.conn, scanConnection, `SELECT `+connectionColumns+`
+		FROM satellites WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE`, ids) {
+		if err != nil {
+			return nil, err
+		}
+		locked[c.SatelliteID] = c
+	}
+	return locked, nil
+}
+
+// WriteConnections expects rows that LockConnections has locked; one that does not
+// exist (spec L64) is NotFound and fails all.
+func (tx *Tx) WriteConnections(ctx context.Context, rows []fleet.Connection) error {
+	rows = slices.SortedFunc(slices.Values(rows), func(a, b fleet.Connection) int { return cmp.Compare(a.SatelliteID, b.SatelliteID) })
+	return chunks(rows, func(rows []fleet.Connection) error {
+		cols := []column{
+			col("id", "text", rows, func(c *fleet.Connection) string { return c.SatelliteID }),
+			col("epoch", "bigint", rows, func(c *fleet.Connection) int64 { return c.Epoch }),
+			col("heartbeat", "bigint", rows, func(c *fleet.Connection) *int64 { return microsOrNil(c.LastHeartbeatAt) }),
+			col("event", "text", rows, func(c *fleet.Connection) *string { return orNil(string(c.LastEvent)) }),
+		}
+		written := int64(0)
+		if tx.db.dialect == sqlite {
+			err := tx.repeat(ctx, `UPDATE satellites SET epoch = $2, last_heartbeat_at = $3, last_connection_event = $4 WHERE id = $1`,
+				len(rows), cols, func(_ int, touched int64) { written += touched })
+			if err != nil {
+				return err
+			}
+		} else {
+			table, args := unnest(cols)
+			var err error
+			if written, err = tx.exec(ctx, `UPDATE satellites AS s SET epoch = b.epoch, last_heartbeat_at = b.heartbeat,
+				last_connection_event = b.event FROM `+table+` WHERE s.id = b.id`, args...); err != nil {
+				return err
+			}
+		}
+		if written != int64(len(rows)) {
+			return missing("satellite to connect or disconnect any more")
+		}
+		return nil
+	})
+}
+
+// FlushBeats expects at most one beat of a satellite and epoch. What it returns are
+// rows whose socket lives although the record says otherwise.
+func (tx *Tx) FlushBeats(ctx context.Context, beats []fleet.Beat) ([]string, error) {
+	if len(beats) == 0 {
+		return nil, nil
+	}
+	beats = slices.SortedFunc(slices.Values(beats), func(a, b fleet.Beat) int { return cmp.Compare(a.SatelliteID, b.SatelliteID) })
+	now, err := tx.beatClock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	cols := []column{
+		col("id", "text", beats, func(b *fleet.Beat) string { return b.SatelliteID }),
+		col("epoch", "bigint", beats, func(b *fleet.Beat) int64 { return b.Epoch }),
+		col("heard", "bigint", beats, func(b *fleet.Beat) int64 { return now.Add(-b.Age).UnixMicro() }),
+		col("version", "text", beats, func(b *fleet.Beat) *string { return orNil(stored(b.Version)) }),
+		col("capabilities", "text", beats, func(b *fleet.Beat) *string { return jsonOrNil(b.Capabilities, b.Capabilities == nil) }),
+		col("pulse", "text", beats, func(b *fleet.Beat) *string { return jsonOrNil(b.Pulse, b.Pulse == nil) }),
+	}
+	if tx.db.dialect == sqlite {
+		return tx.flushOneByOne(ctx, beats, cols)
+	}
+	// The rows are locked in the order of ids first, like everywhere, and looked at
+	// again after a wait; then written.
+	table, args := unnest(cols)
+	return all(ctx, tx.conn, scanString, `WITH held AS (
+			SELECT b.* FROM satellites AS s JOIN `+table+` ON b.id = s.id AND b.epoch = s.epoch
+			ORDER BY s.id FOR NO KEY UPDATE OF s
+		), written AS (
+			UPDATE satellites AS s SET
+				last_heartbeat_at = GREATEST(s.last_heartbeat_at, h.heard),
+				version = COALESCE(h.version, s.version),
+				capabilities = COALESCE(h.capabilities, s.capabilities),
+				pulse = COALESCE(h.pulse, s.pulse)
+			FROM held AS h WHERE s.id = h.id
+			RETURNING s.id, s.last_connection_event
+		)
+		SELECT id FROM written WHERE last_connection_event IS DISTINCT FROM 'connected' ORDER BY id`, args...)
+}
+
+// beatClock is the clock by which a flush counts ages back.
+func (tx *Tx) beatClock(ctx context.Context) (time.Time, error) {
+	return one(ctx, tx.conn, "", func(row scanner) (t time.Time, err error) { return t, row.Scan(moment{&t}) }, `SELECT {now}`)
+}
+
+func (tx *Tx) flushOneByOne(ctx context.Context, beats []fleet.Beat, cols []column) ([]string, error) {
+	matched := make(map[string]bool, len(beats))
+	err := tx.repeat(ctx, `UPDATE satellites SET
+			last_heartbeat_at = max(coalesce(last_heartbeat_at, $3), $3),
+			version = coalesce($4, version),
+			capabilities = coalesce($5, capabilities),
+			pulse = coalesce($6, pulse)
+		WHERE id = $1 AND epoch = $2`, len(beats), cols, func(i int, touched int64) {
+		if touched > 0 {
+			matched[beats[i].SatelliteID] = true
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]string, 0, len(matched))
+	for _, b := range beats {
+		if matched[b.SatelliteID] {
+			ids = append(ids, b.SatelliteID)
+		}
+	}
+	return all(ctx, tx.conn, scanString,
+		`SELECT id FROM satellites WHERE id = ANY($1) AND last_connection_event IS DISTINCT FROM 'connected' ORDER BY id`, ids)
+}
+
+func scanString(row scanner) (s string, err error) { return s, row.Scan(&s) }
+
+// jsonOrNil writes a value of ours as JSON, nothing when absent.
+func jsonOrNil(v any, absent bool) *string {
+	if absent {
+		return nil
+	}
+	text, err := jsonText(v)
+	if err != nil { // a float of a pulse that is no number: as good as absent
+		return nil
+	}
+	text = stored(text)
+	return &text
+}
+
+// overdue holds for a row (s) that is connected and silent past its threshold,
+// not counting time in which no core was looking (design 2.7).
+const overdue = `s.last_connection_event = 'connected' AND {now} > ` + thresholdUs + ` +
+	GREATEST(coalesce(s.last_heartbeat_at, 0), coalesce((SELECT o.since FROM observer AS o), 0))`
+
+func (db *DB) Overdue(ctx context.Context) (bool, error) {
+	return one(ctx, db.reads(), "", func(row scanner) (yes bool, err error) { return yes, row.Scan(&yes) },
+		`SELECT EXISTS (SELECT 1 FROM satellites AS s WHERE `+overdue+`)`)
+}
+
+// MarkLost is conditional as a whole: a beat or a connection written in between
+// makes a row pass by (spec M45). A row that somebody is writing right now is
+// skipped and judged in the next pass.
+func (tx *Tx) MarkLost(ctx context.Context) ([]fleet.Connection, error) {
+	return all(ctx, tx.conn, scanConnection, `UPDATE satellites SET last_connection_event = 'heartbeat_lost'
+		WHERE last_connection_event = 'connected' AND id IN (
+			SELECT s.id FROM satellites AS s WHERE `+overdue+` ORDER BY s.id FOR NO KEY UPDATE SKIP LOCKED)
+		RETURNING `+connectionColumns)
+}
+
+func (tx *Tx) Observe(ctx context.Context, blindAfter time.Duration) (fleet.Observation, error) {
+	var since, at *time.Time
+	_, err := one(ctx, tx.conn, "observer", func(row scanner) (struct{}, error) {
+		return struct{}{}, row.Scan(momentOrNil{&since}, momentOrNil{&at})
+	}, `SELECT since, at FROM observer WHERE id = 1 FOR UPDATE`)
+	if err != nil {
+		return fleet.Observation{}, err
+	}
+	now, err := tx.Now(ctx)
+	if err != nil {
+		return fleet.Observation{}, err
+	}
+	var before fleet.Observation
+	sinceNow := now
+	if since != nil && at != nil {
+		before = fleet.Observation{Since: *since, At: *at}
+		if now.Sub(*at) <= blindAfter {
+			sinceNow = *since
+		}
+	}
+	_, err = tx.exec(ctx, `UPDATE observer SET since = $1, at = GREATEST(coalesce(at, $2), $2) WHERE id = 1`, sinceNow.UnixMicro(), now.UnixMicro())
+	return before, err
+}

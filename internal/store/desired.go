@@ -1,0 +1,118 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"time"
+
+	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/internal/fleet"
+	"github.com/perigee-monitoring/perigee/protocol"
+)
+
+// grantFor is how long a pair may be reported for after it was taken away: as long
+// as a satellite is expected to hold results of runs that were due before.
+const grantFor = 7 * 24 * time.Hour
+
+// placed is one row of a satellite's desired set: the revision, and a placement
+// with what it means now, if there is any.
+type placed struct {
+	revision             int64
+	checkID, systemID    *string
+	removedAt            *time.Time
+	runs                 bool // placed, enabled, not paused
+	checkName, spec      sql.NullString
+	systemName           sql.NullString
+	decodedSpecification check.Spec
+}
+
+func scanPlaced(row scanner) (placed, error) {
+	var p placed
+	err := row.Scan(&p.revision, &p.checkID, &p.systemID, momentOrNil{&p.removedAt}, &p.runs, &p.checkName, &p.spec, &p.systemName)
+	if err == nil && p.runs {
+		err = json.Unmarshal([]byte(p.spec.String), &p.decodedSpecification)
+	}
+	return p, err
+}
+
+// Desired is one statement, so that the revision is that of the set (spec M66).
+func (db *DB) Desired(ctx context.Context, satelliteID string) (fleet.Desired, error) {
+	rows, err := all(ctx, db.reads(), scanPlaced, `SELECT s.desired_revision, p.check_id, p.system_id, p.removed_at,
+			p.removed_at IS NULL AND coalesce(a.enabled AND NOT c.paused, false), c.name, c.spec, y.name
+		FROM satellites AS s
+		LEFT JOIN placements AS p ON p.satellite_id = s.id AND (p.removed_at IS NULL OR p.removed_at > {now} - $2)
+		LEFT JOIN assignments AS a ON a.id = p.assignment_id AND a.check_id = p.check_id AND a.system_id = p.system_id
+		LEFT JOIN checks AS c ON c.id = a.check_id
+		LEFT JOIN systems AS y ON y.id = a.system_id
+		WHERE s.id = $1 ORDER BY p.check_id, p.system_id`, satelliteID, grantFor.Microseconds())
+	if err != nil {
+		return fleet.Desired{}, err
+	}
+	if len(rows) == 0 {
+		return fleet.Desired{}, missing(satelliteNamed(satelliteID))
+	}
+	d := fleet.Desired{SatelliteID: satelliteID, Revision: rows[0].revision, Assignments: []protocol.Assignment{}, Grants: []fleet.Grant{}}
+	for i := range rows {
+		p := &rows[i]
+		if p.checkID == nil || p.systemID == nil { // nothing is placed
+			continue
+		}
+		pair := protocol.Pair{ConfigID: *p.checkID, SystemID: *p.systemID}
+		d.Grants = append(d.Grants, fleet.Grant{Pair: pair, RemovedAt: p.removedAt})
+		if p.runs {
+			d.Assignments = append(d.Assignments, p.assignment(pair))
+		}
+	}
+	return d, nil
+}
+
+// assignment is the placement as the wire spells it (spec E.1).
+func (p *placed) assignment(pair protocol.Pair) protocol.Assignment {
+	spec := &p.decodedSpecification
+	a := protocol.Assignment{
+		ConfigID: pair.ConfigID, SystemID: pair.SystemID, StrategyID: spec.Strategy, Config: objectOr(spec.Config),
+		IntervalSeconds: time.Duration(spec.Interval).Seconds(), ConfigName: p.checkName.String, SystemName: p.systemName.String,
+	}
+	for _, c := range spec.Collectors {
+		a.Collectors = append(a.Collectors, protocol.Collector{ID: c.ID, CollectorID: c.Collector, Config: objectOr(c.Config), Assertions: c.Assertions})
+	}
+	return a
+}
+
+// objectOr is the configuration, or an empty one, which the wire does not leave out.
+func objectOr(config json.RawMessage) json.RawMessage {
+	if len(config) == 0 {
+		return json.RawMessage("{}")
+	}
+	return config
+}
+
+func (db *DB) Revisions(ctx context.Context, satelliteIDs []string) (map[string]fleet.Revision, error) {
+	revisions := make(map[string]fleet.Revision, len(satelliteIDs))
+	if len(satelliteIDs) == 0 {
+		return revisions, nil
+	}
+	type row struct {
+		id string
+		fleet.Revision
+	}
+	for r, err := range each(ctx, db.reads(), func(s scanner) (r row, err error) {
+		return r, s.Scan(&r.id, &r.Desired, &r.Credential)
+	}, `SELECT id, desired_revision, credential_version FROM satellites WHERE id = ANY($1)`, satelliteIDs) {
+		if err != nil {
+			return nil, err
+		}
+		revisions[r.id] = r.Revision
+	}
+	return revisions, nil
+}
+
+func (tx *Tx) BumpRevisions(ctx context.Context, satelliteIDs []string) error {
+	if len(satelliteIDs) == 0 {
+		return nil
+	}
+	_, err := tx.exec(ctx, `UPDATE satellites SET desired_revision = desired_revision + 1
+		WHERE id IN (SELECT s.id FROM satellites AS s WHERE s.id = ANY($1) ORDER BY s.id FOR NO KEY UPDATE)`, satelliteIDs)
+	return err
+}

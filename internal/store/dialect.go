@@ -1,0 +1,75 @@
+package store
+
+import (
+	"encoding/json"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/perigee-monitoring/perigee/protocol"
+)
+
+// dialect is whose SQL a database speaks. Shared SQL is written in PostgreSQL's
+// words, with two of our own: {now}, the database's clock in microseconds, and
+// {threshold}, the default offline threshold in milliseconds.
+type dialect string
+
+const (
+	postgres dialect = "postgres"
+	sqlite   dialect = "sqlite"
+)
+
+// What SQLite says differently. It numbers $n by first appearance but ?n by n; it
+// has no arrays, so a list travels as JSON; its one writer needs no row locks; it
+// converts types by itself.
+var (
+	litePlaceholder = regexp.MustCompile(`\$(\d+)`)
+	liteList        = regexp.MustCompile(`= ANY\((\?\d+)\)`)
+	liteLock        = regexp.MustCompile(` FOR (?:NO KEY )?UPDATE(?: OF \w+)?(?: SKIP LOCKED)?`)
+	liteCast        = regexp.MustCompile(`::\w+`)
+)
+
+// text gives shared SQL in the dialect's words.
+func (d dialect) text(q string) string {
+	q = strings.ReplaceAll(q, "{threshold}", strconv.FormatInt(protocol.OfflineThreshold.Milliseconds(), 10))
+	if d == postgres {
+		return strings.ReplaceAll(q, "{now}", "(extract(epoch FROM statement_timestamp()) * 1000000)::bigint")
+	}
+	q = litePlaceholder.ReplaceAllString(q, "?$1")
+	q = liteList.ReplaceAllString(q, "IN (SELECT value FROM json_each($1))")
+	q = liteLock.ReplaceAllString(q, "")
+	q = liteCast.ReplaceAllString(q, "")
+	return strings.ReplaceAll(q, "GREATEST(", "max(")
+}
+
+// text is dialect.text, remembered. SQLite is in this process, so the process's
+// clock is the database's.
+func (db *DB) text(q string) string {
+	known, ok := db.texts.Load(q)
+	if !ok {
+		known, _ = db.texts.LoadOrStore(q, db.dialect.text(q))
+	}
+	text := known.(string)
+	if db.dialect == sqlite {
+		text = strings.ReplaceAll(text, "{now}", strconv.FormatInt(time.Now().UnixMicro(), 10))
+	}
+	return text
+}
+
+// args gives arguments as the dialect takes them.
+func (d dialect) args(args []any) ([]any, error) {
+	if d == postgres {
+		return args, nil
+	}
+	for i, a := range args {
+		if list, ok := a.([]string); ok {
+			b, err := json.Marshal(list)
+			if err != nil {
+				return nil, err
+			}
+			args[i] = string(b)
+		}
+	}
+	return args, nil
+}

@@ -1,0 +1,173 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/perigee-monitoring/perigee/internal/fleet"
+	"github.com/perigee-monitoring/perigee/internal/health"
+)
+
+func runColumns(rows []health.Run) []column {
+	return []column{
+		col("run_id", "text", rows, func(r *health.Run) string { return r.RunID }),
+		col("satellite_id", "text", rows, func(r *health.Run) string { return r.SatelliteID }),
+		col("check_id", "text", rows, func(r *health.Run) string { return r.CheckID }),
+		col("system_id", "text", rows, func(r *health.Run) string { return r.SystemID }),
+		col("environment_id", "text", rows, func(r *health.Run) string { return r.EnvironmentID }),
+		col("status", "text", rows, func(r *health.Run) string { return string(r.Status) }),
+		col("latency_ms", "bigint", rows, func(r *health.Run) *int64 { return r.LatencyMs }),
+		col("executed_at", "bigint", rows, func(r *health.Run) int64 { return r.ExecutedAt.UnixMicro() }),
+		col("received_at", "bigint", rows, func(r *health.Run) int64 { return r.ReceivedAt.UnixMicro() }),
+		col("slot", "bigint", rows, func(r *health.Run) int64 { return r.Slot.UnixMicro() }),
+		col("revision", "bigint", rows, func(r *health.Run) int64 { return r.Revision }),
+		col("source", "text", rows, func(r *health.Run) string { return stored(r.Source) }),
+		col("message", "text", rows, func(r *health.Run) string { return stored(r.Message) }),
+		col("result", "text", rows, func(r *health.Run) *string { return orNil(stored(string(r.Result))) }),
+	}
+}
+
+// InsertRuns inserts in the order of run ids: two cores that get the same runs at
+// once wait for each other and do not deadlock, and the key grows at its end.
+func (tx *Tx) InsertRuns(ctx context.Context, runs []health.Run) (map[string]bool, error) {
+	inserted := make(map[string]bool, len(runs))
+	runs = slices.SortedFunc(slices.Values(runs), func(a, b health.Run) int { return cmp.Compare(a.RunID, b.RunID) })
+	err := chunks(runs, func(rows []health.Run) error {
+		cols := runColumns(rows)
+		if tx.db.dialect == sqlite {
+			return tx.repeat(ctx, insertOne("runs", `ON CONFLICT (run_id) DO NOTHING`, cols), len(rows), cols, func(i int, touched int64) {
+				if touched > 0 {
+					inserted[rows[i].RunID] = true
+				}
+			})
+		}
+		q, args := insertSelect("runs", `ON CONFLICT (run_id) DO NOTHING RETURNING run_id`, cols)
+		for id, err := range each(ctx, tx.conn, scanString, q, args...) {
+			if err != nil {
+				return err
+			}
+			inserted[id] = true
+		}
+		return nil
+	})
+	return inserted, err
+}
+
+func scanRun(row scanner) (health.Run, error) {
+	var r health.Run
+	var result *string
+	err := row.Scan(&r.RunID, &r.SatelliteID, &r.CheckID, &r.SystemID, &r.EnvironmentID, &r.Status, &r.LatencyMs,
+		moment{&r.ExecutedAt}, moment{&r.ReceivedAt}, moment{&r.Slot}, &r.Revision, &r.Source, &r.Message, &result)
+	if result != nil {
+		r.Result = json.RawMessage(*result)
+	}
+	return r, err
+}
+
+// Runs go by run id, which leads with the slot in milliseconds: newest slot first,
+// and the runs of one millisecond in an order that stays.
+func (db *DB) Runs(ctx context.Context, f health.RunFilter, p fleet.Page) ([]health.Run, string, error) {
+	w, err := runConditions("run_id", f, p)
+	if err != nil {
+		return nil, "", err
+	}
+	if f.Status != "" {
+		w.and(`status = $$`, string(f.Status))
+	}
+	if !f.From.IsZero() {
+		w.and(`slot >= $$`, f.From.UnixMicro())
+	}
+	if !f.To.IsZero() {
+		w.and(`slot < $$`, f.To.UnixMicro())
+	}
+	rows, err := all(ctx, db.reads(), scanRun, `SELECT run_id, satellite_id, check_id, system_id, environment_id, status, latency_ms,
+		executed_at, received_at, slot, revision, source, message, result
+		FROM runs`+w.String()+` ORDER BY run_id DESC LIMIT `+w.arg(limit(p)+1), w.args...)
+	if err != nil {
+		return nil, "", err
+	}
+	items, next := paged(rows, p, func(r health.Run) string { return r.RunID })
+	return items, next, nil
+}
+
+// runConditions narrows by whom and, through the key, roughly by when.
+func runConditions(key string, f health.RunFilter, p fleet.Page) (*where, error) {
+	last, err := after(p)
+	if err != nil {
+		return nil, err
+	}
+	var w where
+	if last != "" {
+		w.and(key+` < $$`, last)
+	}
+	if f.SystemID != "" {
+		w.and(`system_id = $$`, f.SystemID)
+	}
+	if f.CheckID != "" {
+		w.and(`check_id = $$`, f.CheckID)
+	}
+	if f.SatelliteID != "" {
+		w.and(`satellite_id = $$`, f.SatelliteID)
+	}
+	if !f.From.IsZero() {
+		w.and(key+` >= $$`, keyAt(f.From))
+	}
+	if !f.To.IsZero() {
+		w.and(key+` < $$`, keyAt(f.To.Add(time.Millisecond)))
+	}
+	return &w, nil
+}
+
+// keyAt is the least key of a run in the millisecond of t: see check.RunID.
+func keyAt(t time.Time) string { return fmt.Sprintf("%012x", min(max(0, t.UnixMilli()), 1<<48-1)) }
+
+func (tx *Tx) InsertSkips(ctx context.Context, skips []health.Skip) error {
+	skips = slices.SortedFunc(slices.Values(skips), func(a, b health.Skip) int { return cmp.Compare(a.ID, b.ID) })
+	return chunks(skips, func(rows []health.Skip) error {
+		return tx.insertMany(ctx, "skips", `ON CONFLICT (id) DO NOTHING`, len(rows), []column{
+			col("id", "text", rows, func(s *health.Skip) string { return s.ID }),
+			col("satellite_id", "text", rows, func(s *health.Skip) string { return s.SatelliteID }),
+			col("check_id", "text", rows, func(s *health.Skip) string { return s.CheckID }),
+			col("system_id", "text", rows, func(s *health.Skip) string { return s.SystemID }),
+			col("environment_id", "text", rows, func(s *health.Skip) string { return s.EnvironmentID }),
+			col("from_slot", "bigint", rows, func(s *health.Skip) int64 { return s.From.UnixMicro() }),
+			col("to_slot", "bigint", rows, func(s *health.Skip) int64 { return s.To.UnixMicro() }),
+			col("count", "bigint", rows, func(s *health.Skip) int64 { return s.Count }),
+			col("reason", "text", rows, func(s *health.Skip) string { return stored(string(s.Reason)) }),
+			col("received_at", "bigint", rows, func(s *health.Skip) int64 { return s.ReceivedAt.UnixMicro() }),
+		})
+	})
+}
+
+func scanSkip(row scanner) (health.Skip, error) {
+	var s health.Skip
+	return s, row.Scan(&s.ID, &s.SatelliteID, &s.CheckID, &s.SystemID, &s.EnvironmentID, moment{&s.From}, moment{&s.To},
+		&s.Count, &s.Reason, moment{&s.ReceivedAt})
+}
+
+// Skips are listed when any of their slots lies in the filter's span.
+func (db *DB) Skips(ctx context.Context, f health.RunFilter, p fleet.Page) ([]health.Skip, string, error) {
+	from := f.From
+	f.From = time.Time{} // a skip that began earlier may reach into the span
+	w, err := runConditions("id", f, p)
+	if err != nil {
+		return nil, "", err
+	}
+	if !from.IsZero() {
+		w.and(`to_slot >= $$`, from.UnixMicro())
+	}
+	if !f.To.IsZero() {
+		w.and(`from_slot < $$`, f.To.UnixMicro())
+	}
+	rows, err := all(ctx, db.reads(), scanSkip, `SELECT id, satellite_id, check_id, system_id, environment_id, from_slot, to_slot, count, reason, received_at
+		FROM skips`+w.String()+` ORDER BY id DESC LIMIT `+w.arg(limit(p)+1), w.args...)
+	if err != nil {
+		return nil, "", err
+	}
+	items, next := paged(rows, p, func(s health.Skip) string { return s.ID })
+	return items, next, nil
+}

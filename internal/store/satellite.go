@@ -1,0 +1,180 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/perigee-monitoring/perigee/internal/fleet"
+	"github.com/perigee-monitoring/perigee/protocol"
+)
+
+// What a satellite's row (s) says of its liveness, by the database's clock: heard
+// within its threshold, which counts inclusively, or in the future (spec C.1).
+const (
+	thresholdUs = `(CASE WHEN s.offline_threshold_ms > 0 THEN s.offline_threshold_ms ELSE {threshold} END * 1000)`
+	online      = `(s.last_heartbeat_at IS NOT NULL AND {now} - s.last_heartbeat_at <= ` + thresholdUs + `)`
+)
+
+const satelliteRows = `SELECT s.id, s.name, s.region, s.tags, ` + online + `, s.last_heartbeat_at, s.last_connection_event,
+	s.version, s.created_at, s.offline_threshold_ms, s.capabilities, s.epoch, s.desired_revision, s.pulse,
+	r.inventory, r.applied_revision, r.applied_errors
+	FROM satellites AS s LEFT JOIN satellite_reports AS r ON r.satellite_id = s.id`
+
+func scanSatellite(row scanner) (fleet.Satellite, error) {
+	s := fleet.Satellite{Tags: map[string]string{}, Capabilities: []string{}, AppliedErrors: []protocol.AppliedError{}, Status: fleet.Offline}
+	var isOnline bool
+	err := row.Scan(&s.ID, &s.Name, &s.Region, document{&s.Tags}, &isOnline, momentOrNil{&s.LastHeartbeatAt}, &s.LastConnectionEvent,
+		&s.Version, moment{&s.CreatedAt}, &s.OfflineThresholdMs, document{&s.Capabilities}, &s.Epoch, &s.DesiredRevision, document{&s.Pulse},
+		document{&s.Inventory}, &s.AppliedRevision, document{&s.AppliedErrors})
+	if isOnline {
+		s.Status = fleet.Online
+	}
+	return s, err
+}
+
+func satelliteNamed(what string) string { return fmt.Sprintf("satellite %q", what) }
+
+func (db *DB) Satellite(ctx context.Context, id string) (fleet.Satellite, error) {
+	return one(ctx, db.reads(), satelliteNamed(id), scanSatellite, satelliteRows+` WHERE s.id = $1`, id)
+}
+
+func (db *DB) SatelliteByName(ctx context.Context, name string) (fleet.Satellite, error) {
+	return one(ctx, db.reads(), satelliteNamed(name), scanSatellite, satelliteRows+` WHERE s.name = $1`, name)
+}
+
+func (db *DB) Satellites(ctx context.Context, f fleet.Filter, p fleet.Page) ([]fleet.Satellite, string, error) {
+	var w where
+	if f.Name != "" {
+		w.and(`s.name = $$`, f.Name)
+	}
+	if f.Region != "" {
+		w.and(`s.region = $$`, f.Region)
+	}
+	switch f.Status {
+	case fleet.Online:
+		w.conds = append(w.conds, online)
+	case fleet.Offline:
+		w.conds = append(w.conds, `NOT `+online)
+	}
+	for tag, value := range f.Tag {
+		w.conds = append(w.conds, `(s.tags::jsonb ->> `+w.arg(tag)+`::text) = `+w.arg(value))
+	}
+	return pageByName(ctx, db.reads(), &w, "s.name", satelliteRows, scanSatellite, p, func(s fleet.Satellite) string { return s.Name })
+}
+
+// pageByName reads one page in the order of names.
+func pageByName[T any](ctx context.Context, c conn, w *where, column, q string, scan func(scanner) (T, error), p fleet.Page, name func(T) string) ([]T, string, error) {
+	last, err := after(p)
+	if err != nil {
+		return nil, "", err
+	}
+	if last != "" {
+		w.and(column+` > $$`, last)
+	}
+	rows, err := all(ctx, c, scan, q+w.String()+` ORDER BY `+column+` LIMIT `+w.arg(limit(p)+1), w.args...)
+	if err != nil {
+		return nil, "", err
+	}
+	items, next := paged(rows, p, name)
+	return items, next, nil
+}
+
+func (tx *Tx) AllSatellites(ctx context.Context) ([]fleet.Satellite, error) {
+	return all(ctx, tx.conn, scanSatellite, satelliteRows+` ORDER BY s.name`)
+}
+
+func (tx *Tx) SatelliteForUpdate(ctx context.Context, id string) (fleet.Satellite, error) {
+	return one(ctx, tx.conn, satelliteNamed(id), scanSatellite, satelliteRows+` WHERE s.id = $1 FOR UPDATE OF s`, id)
+}
+
+func (tx *Tx) InsertSatellite(ctx context.Context, s fleet.Satellite, tokenHash string) error {
+	created, err := tx.orNow(ctx, s.CreatedAt)
+	if err != nil {
+		return err
+	}
+	tags, err := labelText(s.Tags)
+	if err != nil {
+		return err
+	}
+	_, err = tx.execNaming(ctx, s.Name, `INSERT INTO satellites (id, name, region, tags, token_hash, created_at, offline_threshold_ms)
+		VALUES ($1, $2, $3, $4, $5, $6, $7)`, s.ID, s.Name, s.Region, tags, tokenHash, created.UnixMicro(), s.OfflineThresholdMs)
+	return err
+}
+
+func (tx *Tx) UpdateSatellite(ctx context.Context, s fleet.Satellite) error {
+	tags, err := labelText(s.Tags)
+	if err != nil {
+		return err
+	}
+	n, err := tx.execNaming(ctx, s.Name, `UPDATE satellites SET name = $2, region = $3, tags = $4, offline_threshold_ms = $5 WHERE id = $1`,
+		s.ID, s.Name, s.Region, tags, s.OfflineThresholdMs)
+	if err == nil && n == 0 {
+		return missing(satelliteNamed(s.ID))
+	}
+	return err
+}
+
+// DeleteSatellite takes its placements, locations and reports along; runs and
+// transitions stay as history.
+func (tx *Tx) DeleteSatellite(ctx context.Context, id string) error {
+	return tx.execOne(ctx, satelliteNamed(id), `DELETE FROM satellites WHERE id = $1`, id)
+}
+
+func (db *DB) Credential(ctx context.Context, id string) (fleet.Credential, error) {
+	return one(ctx, db.reads(), satelliteNamed(id), func(row scanner) (c fleet.Credential, err error) {
+		return c, row.Scan(&c.Hash, &c.Version)
+	}, `SELECT token_hash, credential_version FROM satellites WHERE id = $1`, id)
+}
+
+func (tx *Tx) SetTokenHash(ctx context.Context, id, hash string, bump bool) error {
+	raise := 0
+	if bump {
+		raise = 1
+	}
+	return tx.execOne(ctx, satelliteNamed(id),
+		`UPDATE satellites SET token_hash = $2, credential_version = credential_version + $3 WHERE id = $1`, id, hash, raise)
+}
+
+// bcryptPrefix is how every bcrypt hash begins, and no digest of ours.
+const bcryptPrefix = "$2"
+
+func (db *DB) BcryptRows(ctx context.Context) (int, error) {
+	return one(ctx, db.reads(), "", scanInt, `SELECT count(*) FROM satellites WHERE token_hash LIKE $1`, bcryptPrefix+"%")
+}
+
+func scanInt(row scanner) (n int, err error) { return n, row.Scan(&n) }
+
+// What satellites report of themselves.
+
+func (tx *Tx) SetInventory(ctx context.Context, id string, inv protocol.Inventory) error {
+	return tx.report(ctx, id, "inventory", inv)
+}
+
+func (tx *Tx) SetSyncState(ctx context.Context, id string, s protocol.ScriptPackageSyncState) error {
+	return tx.report(ctx, id, "sync_state", s)
+}
+
+func (tx *Tx) SetApplied(ctx context.Context, id string, applied protocol.Applied) error {
+	if err := tx.report(ctx, id, "applied_errors", applied.Errors); err != nil {
+		return err
+	}
+	return tx.execOne(ctx, satelliteNamed(id), `UPDATE satellite_reports SET applied_revision = $2 WHERE satellite_id = $1`, id, applied.Revision)
+}
+
+func (tx *Tx) report(ctx context.Context, id, column string, v any) error {
+	text, err := jsonText(v)
+	if err != nil {
+		return err
+	}
+	return tx.execOne(ctx, satelliteNamed(id), `INSERT INTO satellite_reports (satellite_id, `+column+`)
+		SELECT id, $2 FROM satellites WHERE id = $1
+		ON CONFLICT (satellite_id) DO UPDATE SET `+column+` = excluded.`+column, id, text)
+}
+
+// labelText writes labels; none are an empty object.
+func labelText(labels map[string]string) (string, error) {
+	if labels == nil {
+		return "{}", nil
+	}
+	return jsonText(labels)
+}

@@ -1,0 +1,64 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/perigee-monitoring/perigee/internal/catalog"
+	"github.com/perigee-monitoring/perigee/internal/fleet"
+)
+
+const systemRows = `SELECT y.id, y.name, y.description, y.labels, y.created_at, y.updated_at FROM systems AS y`
+
+func scanSystem(row scanner) (catalog.System, error) {
+	s := catalog.System{Labels: map[string]string{}}
+	return s, row.Scan(&s.ID, &s.Name, &s.Description, document{&s.Labels}, moment{&s.CreatedAt}, moment{&s.UpdatedAt})
+}
+
+func systemNamed(what string) string { return fmt.Sprintf("system %q", what) }
+
+func (db *DB) System(ctx context.Context, id string) (catalog.System, error) {
+	return one(ctx, db.reads(), systemNamed(id), scanSystem, systemRows+` WHERE y.id = $1`, id)
+}
+
+func (db *DB) SystemByName(ctx context.Context, name string) (catalog.System, error) {
+	return one(ctx, db.reads(), systemNamed(name), scanSystem, systemRows+` WHERE y.name = $1`, name)
+}
+
+func (db *DB) Systems(ctx context.Context, p fleet.Page) ([]catalog.System, string, error) {
+	return pageByName(ctx, db.reads(), &where{}, "y.name", systemRows, scanSystem, p, func(s catalog.System) string { return s.Name })
+}
+
+func (tx *Tx) AllSystems(ctx context.Context) ([]catalog.System, error) {
+	return all(ctx, tx.conn, scanSystem, systemRows+` ORDER BY y.name`)
+}
+
+func (tx *Tx) PutSystem(ctx context.Context, s catalog.System) error {
+	created, err := tx.orNow(ctx, s.CreatedAt)
+	if err != nil {
+		return err
+	}
+	updated, err := tx.orNow(ctx, s.UpdatedAt)
+	if err != nil {
+		return err
+	}
+	labels, err := labelText(s.Labels)
+	if err != nil {
+		return err
+	}
+	_, err = tx.execNaming(ctx, s.Name, `INSERT INTO systems (id, name, description, labels, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (id) DO UPDATE SET name = excluded.name, description = excluded.description,
+			labels = excluded.labels, updated_at = excluded.updated_at`,
+		s.ID, s.Name, s.Description, labels, created.UnixMicro(), updated.UnixMicro())
+	return err
+}
+
+// DeleteSystem takes its assignments, locations and verdict along. Its placements
+// become grants; its runs stay as history.
+func (tx *Tx) DeleteSystem(ctx context.Context, id string) error {
+	if err := tx.revoke(ctx, "system_id", id); err != nil {
+		return err
+	}
+	return tx.execOne(ctx, systemNamed(id), `DELETE FROM systems WHERE id = $1`, id)
+}

@@ -1,0 +1,220 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/internal/health"
+)
+
+func keyOrder(a, b health.LocationKey) int {
+	return cmp.Or(cmp.Compare(a.SystemID, b.SystemID), cmp.Compare(a.CheckID, b.CheckID),
+		cmp.Compare(a.SatelliteID, b.SatelliteID), cmp.Compare(a.EnvironmentID, b.EnvironmentID))
+}
+
+const locationColumns = `l.system_id, l.check_id, l.satellite_id, l.environment_id, l.status, l.since, l.executed_at, l.received_at, l.run_id, l.latency_ms, l.message`
+
+func scanLocation(row scanner) (health.Location, error) {
+	var l health.Location
+	return l, row.Scan(&l.SystemID, &l.CheckID, &l.SatelliteID, &l.EnvironmentID, &l.Status, moment{&l.Since},
+		moment{&l.ExecutedAt}, moment{&l.ReceivedAt}, &l.RunID, &l.LatencyMs, &l.Message)
+}
+
+// keyColumns are keys as rows of their own.
+func keyColumns[R any](rows []R, key func(*R) *health.LocationKey) []column {
+	return []column{
+		col("system_id", "text", rows, func(r *R) string { return key(r).SystemID }),
+		col("check_id", "text", rows, func(r *R) string { return key(r).CheckID }),
+		col("satellite_id", "text", rows, func(r *R) string { return key(r).SatelliteID }),
+		col("environment_id", "text", rows, func(r *R) string { return key(r).EnvironmentID }),
+	}
+}
+
+func (tx *Tx) LockLocations(ctx context.Context, keys []health.LocationKey) (map[health.LocationKey]health.Location, error) {
+	locked := make(map[health.LocationKey]health.Location, len(keys))
+	keys = slices.Compact(slices.SortedFunc(slices.Values(keys), keyOrder))
+	err := chunks(keys, func(keys []health.LocationKey) error {
+		table, args := keyTable(tx.db.dialect, keys)
+		for l, err := range each(ctx, tx.conn, scanLocation, `SELECT `+locationColumns+` FROM `+table+`
+			JOIN locations AS l ON l.system_id = b.system_id AND l.check_id = b.check_id
+				AND l.satellite_id = b.satellite_id AND l.environment_id = b.environment_id
+			ORDER BY l.system_id, l.check_id, l.satellite_id, l.environment_id FOR NO KEY UPDATE OF l`, args...) {
+			if err != nil {
+				return err
+			}
+			locked[l.LocationKey] = l
+		}
+		return nil
+	})
+	return locked, err
+}
+
+// keyTable gives keys as a table: in arrays to PostgreSQL, as JSON to SQLite.
+func keyTable(d dialect, keys []health.LocationKey) (table string, args []any) {
+	if d == postgres {
+		return unnest(keyColumns(keys, func(k *health.LocationKey) *health.LocationKey { return k }))
+	}
+	flat := make([]string, 0, 4*len(keys))
+	for _, k := range keys {
+		flat = append(flat, k.SystemID, k.CheckID, k.SatelliteID, k.EnvironmentID)
+	}
+	return liteRows, []any{flat}
+}
+
+// liteRows reads a flat list back as rows of four.
+const liteRows = `(SELECT max(CASE WHEN key % 4 = 0 THEN value END) AS system_id, max(CASE WHEN key % 4 = 1 THEN value END) AS check_id,
+	max(CASE WHEN key % 4 = 2 THEN value END) AS satellite_id, max(CASE WHEN key % 4 = 3 THEN value END) AS environment_id
+	FROM json_each($1) GROUP BY key / 4) AS b`
+
+// PutLocations writes rows whose system, check and satellite still exist. Others
+// are results of what was deleted meanwhile, and stand for nothing any more.
+func (tx *Tx) PutLocations(ctx context.Context, rows []health.Location) error {
+	rows = slices.SortedFunc(slices.Values(rows), func(a, b health.Location) int { return keyOrder(a.LocationKey, b.LocationKey) })
+	return chunks(rows, func(rows []health.Location) error {
+		cols := append(keyColumns(rows, func(l *health.Location) *health.LocationKey { return &l.LocationKey }),
+			col("status", "text", rows, func(l *health.Location) string { return string(l.Status) }),
+			col("since", "bigint", rows, func(l *health.Location) int64 { return l.Since.UnixMicro() }),
+			col("executed_at", "bigint", rows, func(l *health.Location) int64 { return l.ExecutedAt.UnixMicro() }),
+			col("received_at", "bigint", rows, func(l *health.Location) int64 { return l.ReceivedAt.UnixMicro() }),
+			col("run_id", "text", rows, func(l *health.Location) string { return l.RunID }),
+			col("latency_ms", "bigint", rows, func(l *health.Location) *int64 { return l.LatencyMs }),
+			col("message", "text", rows, func(l *health.Location) string { return stored(l.Message) }),
+		)
+		if tx.db.dialect == sqlite {
+			return tx.repeat(ctx, `INSERT INTO locations (`+locationNames+`) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11
+				WHERE EXISTS (SELECT 1 FROM systems WHERE id = $1) AND EXISTS (SELECT 1 FROM checks WHERE id = $2)
+				AND EXISTS (SELECT 1 FROM satellites WHERE id = $3) `+locationUpsert, len(rows), cols, func(int, int64) {})
+		}
+		table, args := unnest(cols)
+		_, err := tx.exec(ctx, `INSERT INTO locations (`+locationNames+`) SELECT `+locationNames+` FROM `+table+`
+			WHERE EXISTS (SELECT 1 FROM systems AS y WHERE y.id = b.system_id) AND EXISTS (SELECT 1 FROM checks AS c WHERE c.id = b.check_id)
+			AND EXISTS (SELECT 1 FROM satellites AS s WHERE s.id = b.satellite_id) `+locationUpsert, args...)
+		return err
+	})
+}
+
+const (
+	locationNames  = `system_id, check_id, satellite_id, environment_id, status, since, executed_at, received_at, run_id, latency_ms, message`
+	locationUpsert = `ON CONFLICT (system_id, check_id, satellite_id, environment_id) DO UPDATE SET
+		status = excluded.status, since = excluded.since, executed_at = excluded.executed_at, received_at = excluded.received_at,
+		run_id = excluded.run_id, latency_ms = excluded.latency_ms, message = excluded.message`
+)
+
+func (db *DB) Seats(ctx context.Context, systemIDs []string) ([]health.Seat, error) {
+	return seats(ctx, db.reads(), systemIDs)
+}
+
+func (tx *Tx) Seats(ctx context.Context, systemIDs []string) ([]health.Seat, error) {
+	return seats(ctx, tx.conn, systemIDs)
+}
+
+// seats are the placements of enabled assignments whose check is not paused; one
+// for each environment that was heard of, else one without.
+func seats(ctx context.Context, c conn, systemIDs []string) ([]health.Seat, error) {
+	q := `SELECT p.system_id, p.check_id, p.satellite_id, coalesce(l.environment_id, ''), k.name, s.name, s.region, ` + online + `, k.interval_us,
+			l.status, l.since, l.executed_at, l.received_at, l.run_id, l.latency_ms, l.message
+		FROM placements AS p
+		JOIN assignments AS a ON a.id = p.assignment_id AND a.enabled
+		JOIN checks AS k ON k.id = p.check_id AND NOT k.paused
+		JOIN satellites AS s ON s.id = p.satellite_id
+		LEFT JOIN locations AS l ON l.system_id = p.system_id AND l.check_id = p.check_id AND l.satellite_id = p.satellite_id
+		WHERE p.removed_at IS NULL`
+	const order = ` ORDER BY p.system_id, p.check_id, p.satellite_id, l.environment_id`
+	if systemIDs == nil {
+		return all(ctx, c, scanSeat, q+order)
+	}
+	if len(systemIDs) == 0 {
+		return nil, nil
+	}
+	return all(ctx, c, scanSeat, q+` AND p.system_id = ANY($1)`+order, systemIDs)
+}
+
+func scanSeat(row scanner) (health.Seat, error) {
+	var s health.Seat
+	var interval int64
+	var status *check.Status
+	var since, executed, received *time.Time
+	var runID, message *string
+	var latency *int64
+	err := row.Scan(&s.SystemID, &s.CheckID, &s.SatelliteID, &s.EnvironmentID, &s.CheckName, &s.SatelliteName, &s.Region, &s.Online, &interval,
+		&status, momentOrNil{&since}, momentOrNil{&executed}, momentOrNil{&received}, &runID, &latency, &message)
+	if err != nil {
+		return s, err
+	}
+	s.Interval = check.Duration(time.Duration(interval) * time.Microsecond)
+	if status != nil {
+		s.Location = &health.Location{LocationKey: s.LocationKey, Status: *status, Since: *since, ExecutedAt: *executed,
+			ReceivedAt: *received, RunID: *runID, LatencyMs: latency, Message: *message}
+	}
+	return s, nil
+}
+
+// LockSystems locks first and reads then: a verdict that was written while it
+// waited is seen only by a statement that begins afterwards.
+func (tx *Tx) LockSystems(ctx context.Context, ids []string) (map[string]health.SystemHealth, error) {
+	locked := make(map[string]health.SystemHealth, len(ids))
+	if len(ids) == 0 {
+		return locked, nil
+	}
+	existing, err := all(ctx, tx.conn, scanString, `SELECT id FROM systems WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE`, ids)
+	if err != nil {
+		return nil, err
+	}
+	known, err := systemHealths(ctx, tx.conn, existing)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range existing {
+		h, ok := known[id]
+		if !ok {
+			h = health.SystemHealth{SystemID: id, Status: check.Unknown}
+		}
+		locked[id] = h
+	}
+	return locked, nil
+}
+
+func (db *DB) SystemHealths(ctx context.Context, ids []string) (map[string]health.SystemHealth, error) {
+	return systemHealths(ctx, db.reads(), ids)
+}
+
+func systemHealths(ctx context.Context, c conn, ids []string) (map[string]health.SystemHealth, error) {
+	found := map[string]health.SystemHealth{}
+	q := `SELECT system_id, status, healthy_checks, total_checks, since, reason FROM system_health`
+	var args []any
+	switch {
+	case ids != nil && len(ids) == 0:
+		return found, nil
+	case ids != nil:
+		q, args = q+` WHERE system_id = ANY($1)`, []any{ids}
+	}
+	for h, err := range each(ctx, c, func(row scanner) (h health.SystemHealth, err error) {
+		return h, row.Scan(&h.SystemID, &h.Status, &h.HealthyChecks, &h.TotalChecks, moment{&h.Since}, &h.Reason)
+	}, q, args...) {
+		if err != nil {
+			return nil, err
+		}
+		found[h.SystemID] = h
+	}
+	return found, nil
+}
+
+// PutSystemHealths expects systems that LockSystems has locked.
+func (tx *Tx) PutSystemHealths(ctx context.Context, rows []health.SystemHealth) error {
+	rows = slices.SortedFunc(slices.Values(rows), func(a, b health.SystemHealth) int { return cmp.Compare(a.SystemID, b.SystemID) })
+	return chunks(rows, func(rows []health.SystemHealth) error {
+		return tx.insertMany(ctx, "system_health", `ON CONFLICT (system_id) DO UPDATE SET status = excluded.status,
+			healthy_checks = excluded.healthy_checks, total_checks = excluded.total_checks, since = excluded.since, reason = excluded.reason`,
+			len(rows), []column{
+				col("system_id", "text", rows, func(h *health.SystemHealth) string { return h.SystemID }),
+				col("status", "text", rows, func(h *health.SystemHealth) string { return string(h.Status) }),
+				col("healthy_checks", "bigint", rows, func(h *health.SystemHealth) int64 { return int64(h.HealthyChecks) }),
+				col("total_checks", "bigint", rows, func(h *health.SystemHealth) int64 { return int64(h.TotalChecks) }),
+				col("since", "bigint", rows, func(h *health.SystemHealth) int64 { return h.Since.UnixMicro() }),
+				col("reason", "text", rows, func(h *health.SystemHealth) string { return stored(h.Reason) }),
+			})
+	})
+}
