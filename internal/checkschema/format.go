@@ -1,0 +1,57 @@
+package checkschema
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+// formats are the values of "format" in our schemas. Texts with templates are
+// judged at run time, when they are filled.
+var formats = []*jsonschema.Format{
+	{Name: "http-url", Validate: onText(func(text string) error {
+		return isURL(text, "http", "https")
+	})},
+	{Name: "proxy-url", Validate: onText(func(text string) error {
+		return isURL(text, "http", "https", "socks5")
+	})},
+	{Name: "cidr", Validate: onText(func(text string) error {
+		if _, err := netip.ParsePrefix(text); err != nil {
+			return fmt.Errorf("must be a network such as 10.0.0.0/8 or fe80::/10")
+		}
+		return nil
+	})},
+	{Name: "host", Validate: onText(isHost)},
+}
+
+func onText(validate func(string) error) func(any) error {
+	return func(value any) error {
+		text, ok := value.(string)
+		if !ok || text == "" || strings.Contains(text, "{{") {
+			return nil // what is not a text, or empty, other rules speak of
+		}
+		return validate(text)
+	}
+}
+
+func isURL(text string, schemes ...string) error {
+	u, err := url.Parse(text)
+	if err != nil || !slices.Contains(schemes, u.Scheme) || u.Hostname() == "" {
+		return fmt.Errorf("must be a URL such as %s://example.org", schemes[0])
+	}
+	return nil
+}
+
+func isHost(text string) error {
+	if _, err := netip.ParseAddr(text); err == nil {
+		return nil
+	}
+	if strings.ContainsAny(text, " \t\r\n/:@?#[]") {
+		return fmt.Errorf("must be a name or an address alone, such as example.org")
+	}
+	return nil
+}
