@@ -1,0 +1,173 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/perigee-monitoring/perigee/internal/pgtest"
+)
+
+const adminToken = "perigee_bench-administrator-token-0123456789"
+
+// build makes the core's binary in a folder of its own.
+func build(ctx context.Context) (binary string, cleanup func(), err error) {
+	dir, err := os.MkdirTemp("", "perigee-bench-")
+	if err != nil {
+		return "", nil, err
+	}
+	cleanup = func() { _ = os.RemoveAll(dir) }
+	binary = filepath.Join(dir, "perigee")
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/perigee").CombinedOutput(); err != nil {
+		cleanup()
+		return "", nil, fmt.Errorf("building the core: %w\n%s", err, out)
+	}
+	return binary, cleanup, nil
+}
+
+// core is a running core process with its database.
+type core struct {
+	url     string
+	cmd     *exec.Cmd
+	dir     string
+	cluster *pgtest.Cluster // nil on SQLite
+}
+
+func startCore(ctx context.Context, binary, engine string) (*core, error) {
+	dir, err := os.MkdirTemp("", "perigee-bench-core-")
+	if err != nil {
+		return nil, err
+	}
+	c := &core{dir: dir}
+	args := []string{"serve", "--data-dir", dir, "--no-local"}
+	switch engine {
+	case "sqlite":
+	case "postgres":
+		// Acknowledged must mean durable: what a throw-away cluster leaves out is put back.
+		if c.cluster, err = pgtest.Start("", "fsync=on", "synchronous_commit=on", "full_page_writes=on", "shared_buffers=512MB", "max_wal_size=4GB"); err != nil {
+			return nil, errors.Join(err, c.stop())
+		}
+		args = append(args, "--database", c.cluster.URL())
+	default:
+		return nil, errors.Join(fmt.Errorf("unknown engine %q: sqlite or postgres", engine), c.stop())
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, errors.Join(err, c.stop())
+	}
+	addr := ln.Addr().String()
+	ln.Close()
+	c.url = "http://" + addr
+
+	log, err := os.Create(filepath.Join(dir, "core.log"))
+	if err != nil {
+		return nil, errors.Join(err, c.stop())
+	}
+	defer log.Close()
+	c.cmd = exec.Command(binary, append(args, "--listen", addr)...)
+	c.cmd.Env = append(os.Environ(), "PERIGEE_ADMIN_TOKEN="+adminToken)
+	c.cmd.Stdout, c.cmd.Stderr = log, log
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := c.cmd.Start(); err != nil {
+		return nil, errors.Join(err, c.stop())
+	}
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		err := c.call(ctx, http.MethodGet, "/readyz", nil, nil)
+		if err == nil {
+			return c, nil
+		}
+		if time.Now().After(deadline) || ctx.Err() != nil {
+			said, _ := os.ReadFile(filepath.Join(dir, "core.log"))
+			return nil, errors.Join(fmt.Errorf("the core is not ready: %w\n%s", err, said), c.stop())
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+func (c *core) stop() error {
+	var errs []error
+	if c.cmd != nil && c.cmd.Process != nil {
+		_ = c.cmd.Process.Signal(syscall.SIGTERM)
+		if err := c.cmd.Wait(); err != nil {
+			errs = append(errs, fmt.Errorf("the core ended with %w", err))
+		}
+	}
+	if c.cluster != nil {
+		errs = append(errs, c.cluster.Stop())
+	}
+	return errors.Join(append(errs, os.RemoveAll(c.dir))...)
+}
+
+// memory is the core's resident set in bytes.
+func (c *core) memory() int64 {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.cmd.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(status)) {
+		if kb, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			n, _ := strconv.ParseInt(strings.Fields(kb)[0], 10, 64)
+			return n * 1024
+		}
+	}
+	return 0
+}
+
+// cpu is the processor time that the core has used.
+func (c *core) cpu() time.Duration {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	user, _ := strconv.ParseInt(fields[11], 10, 64)
+	system, _ := strconv.ParseInt(fields[12], 10, 64)
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
+var client = &http.Client{Timeout: 30 * time.Second}
+
+func (c *core) call(ctx context.Context, method, path string, in, out any) error {
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.url+path, body)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+adminToken)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode >= 300 {
+		return fmt.Errorf("%s %s: %d %s", method, path, resp.StatusCode, answer)
+	}
+	if out == nil {
+		return nil
+	}
+	return json.Unmarshal(answer, out)
+}

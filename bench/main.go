@@ -1,0 +1,157 @@
+// Bench starts a real core on a real database, connects protocol-true satellites
+// to it over loopback, and prints what was reached beside what is aimed at.
+//
+//	go run ./bench                         # every scenario on both engines
+//	go run ./bench -engines sqlite -scenarios ingest -for 20s
+//
+// Core, database and load share the machine, so absolute figures say little;
+// compare runs on one machine, or the columns of one run.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+)
+
+type settings struct {
+	satellites int
+	span       time.Duration
+	dial       int
+	window     int
+	batch      int
+}
+
+// figure is one measurement and what design and issue ask of it.
+type figure struct {
+	scenario, engine string
+	what             string
+	reached          float64
+	unit             string
+	bar, goal        float64
+	less             bool // smaller is better
+	note             string
+}
+
+func main() {
+	var s settings
+	var engines, scenarios string
+	flag.IntVar(&s.satellites, "satellites", 2000, "how many satellites connect")
+	flag.DurationVar(&s.span, "for", 10*time.Second, "how long heartbeats and results are sent")
+	flag.IntVar(&s.dial, "dial", 128, "how many satellites connect at the same time")
+	flag.IntVar(&s.window, "window", 4, "batches of results in flight for each satellite")
+	flag.IntVar(&s.batch, "batch", 50, "results in one batch")
+	flag.StringVar(&engines, "engines", "sqlite,postgres", "databases to run on")
+	flag.StringVar(&scenarios, "scenarios", "storm,heartbeats,ingest", "what to run")
+	flag.Parse()
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	figures, err := run(ctx, s, strings.Split(engines, ","), strings.Split(scenarios, ","))
+	print(figures, s)
+	if err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, s settings, engines, scenarios []string) ([]figure, error) {
+	binary, cleanup, err := build(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer cleanup()
+	var all []figure
+	for _, engine := range engines {
+		figures, err := measure(ctx, s, binary, engine, scenarios)
+		all = append(all, figures...)
+		if err != nil {
+			return all, fmt.Errorf("%s: %w", engine, err)
+		}
+	}
+	return all, nil
+}
+
+// measure runs the scenarios against one core on one engine.
+func measure(ctx context.Context, s settings, binary, engine string, scenarios []string) (figures []figure, err error) {
+	progress("%s: starting a core", engine)
+	c, err := startCore(ctx, binary, engine)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, c.stop()) }()
+	idle := c.memory()
+
+	progress("%s: creating %d satellites", engine, s.satellites)
+	f, err := enroll(ctx, c, s.satellites)
+	if err != nil {
+		return nil, err
+	}
+	defer f.disconnect()
+	for _, scenario := range []struct {
+		name string
+		run  func(context.Context, settings, *core, *fleet) ([]figure, error)
+	}{{"storm", storm}, {"heartbeats", heartbeats}, {"ingest", ingest}} {
+		if !slices.Contains(scenarios, scenario.name) {
+			continue
+		}
+		progress("%s: %s", engine, scenario.name)
+		got, err := scenario.run(ctx, s, c, f)
+		for i := range got {
+			got[i].scenario, got[i].engine = scenario.name, engine
+		}
+		figures = append(figures, got...)
+		if err != nil {
+			return figures, fmt.Errorf("%s: %w", scenario.name, err)
+		}
+		if scenario.name == "storm" {
+			figures = append(figures, figure{scenario: "storm", engine: engine, what: "core memory for each connected satellite",
+				reached: float64(c.memory()-idle) / 1024 / float64(s.satellites), unit: "KiB", bar: 20, goal: 10, less: true,
+				note: "growth of the core's resident set, allocator slack and all"})
+		}
+	}
+	return figures, nil
+}
+
+func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, "bench: "+format+"\n", args...) }
+
+func print(figures []figure, s settings) {
+	fmt.Printf("%d satellites, %d CPUs, %s; core, database and load on the same machine\n\n", s.satellites, runtime.NumCPU(), runtime.Version())
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "scenario\tengine\tfigure\treached\tfirst bar\tgoal\tof the bar\tnote")
+	for _, f := range figures {
+		ratio := "-"
+		if f.bar > 0 && f.reached > 0 {
+			r := f.reached / f.bar
+			if f.less {
+				r = f.bar / f.reached
+			}
+			ratio = fmt.Sprintf("%.1f×", r)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", f.scenario, f.engine, f.what, number(f.reached, f.unit), aim(f.bar, f.unit), aim(f.goal, f.unit), ratio, f.note)
+	}
+	_ = w.Flush()
+}
+
+func aim(v float64, unit string) string {
+	if v == 0 {
+		return "-"
+	}
+	return number(v, unit)
+}
+
+func number(v float64, unit string) string {
+	if v >= 100 {
+		return fmt.Sprintf("%.0f %s", v, unit)
+	}
+	return fmt.Sprintf("%.1f %s", v, unit)
+}
