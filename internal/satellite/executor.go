@@ -1,0 +1,166 @@
+package satellite
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"math"
+	"runtime/debug"
+	"time"
+	"unicode/utf8"
+
+	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/protocol"
+)
+
+// Prober carries checks out; *probe.Prober is one.
+type Prober interface {
+	// Execute runs the assignment once, in the environment if it is not nil. It
+	// returns when the context ends at the latest, always with a result.
+	Execute(ctx context.Context, a *protocol.Assignment, env *check.Environment) check.Result
+	// Check says why the assignment cannot be run here, nil if it can.
+	Check(a *protocol.Assignment) error
+	// Inventory names what can be run here.
+	Inventory() (strategies, collectors []string)
+}
+
+// Judge evaluates assertions. Its methods are package assertion's functions.
+type Judge struct {
+	// Judge evaluates each collector entry's assertions on what the entry found.
+	Judge func(assertions map[string][]check.Assertion, r *check.Result)
+	// Strip removes what must not be stored, once it was judged.
+	Strip func(collectorIDs map[string]string, r *check.Result)
+}
+
+// executor carries out one run from start to record.
+type executor struct {
+	prober  Prober
+	judge   Judge
+	timeout time.Duration // Config.RunTimeout
+	spool   *spool
+	log     *slog.Logger
+	now     func() time.Time
+	// complain tells the core of a failure of ours.
+	complain func(protocol.StrategyError)
+	recent   *recent
+}
+
+// maxRunTime bounds every run.
+const maxRunTime = 10 * time.Minute
+
+// deadline of a run: the interval, but not less than the configured timeout, so
+// that a strategy's own, shorter timeout speaks first and in its own words. It is
+// the last fence (spec M73), for whatever knows no time of its own.
+func (x *executor) deadline(interval time.Duration) time.Duration {
+	return min(max(interval, x.timeout), maxRunTime)
+}
+
+// run carries out one slot and spools its record. When ctx ends the run is given
+// up without one: it was the satellite that stopped, not the target, and the slot
+// is found missing at the next start.
+func (x *executor) run(ctx context.Context, key check.Key, w *work, slot int64) {
+	r, err := x.execute(ctx, w)
+	if ctx.Err() != nil {
+		return
+	}
+	result := record(w, r, slot, x.now())
+	if err == nil {
+		err = encodable(result)
+	}
+	if err != nil {
+		x.fault(w, err)
+		x.spool.Append(protocol.Record{Skip: newSkip(key, slot, slot, 1, protocol.SkipDown)})
+		return
+	}
+	x.spool.Append(protocol.Record{Result: result})
+	x.recent.add(w, result)
+}
+
+// execute probes and judges. A panic in there is ours, and an error.
+func (x *executor) execute(ctx context.Context, w *work) (r check.Result, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			x.log.Error("a run panicked", "strategy", w.assignment.StrategyID, "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("satellite fault: the run panicked: %v", p)
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, x.deadline(w.interval))
+	defer cancel()
+	r = x.prober.Execute(ctx, w.assignment, w.environment)
+	if w.assert {
+		collectors := w.assignment.Collectors
+		assertions := make(map[string][]check.Assertion, len(collectors))
+		ids := make(map[string]string, len(collectors))
+		for _, c := range collectors {
+			assertions[c.ID], ids[c.ID] = c.Assertions, c.CollectorID
+		}
+		x.judge.Judge(assertions, &r)
+		x.judge.Strip(ids, &r)
+	}
+	return r, nil
+}
+
+// fault reports a failure of the satellite, which is no result.
+func (x *executor) fault(w *work, err error) {
+	x.log.Error("a run could not be carried out", "strategy", w.assignment.StrategyID,
+		"check", w.assignment.ConfigID, "system", w.assignment.SystemID, "error", err)
+	x.recent.fault(err)
+	x.complain(protocol.StrategyError{StrategyID: w.assignment.StrategyID, Message: cut(err.Error(), protocol.MaxText)})
+}
+
+// record is the run as it travels. Latency is whole milliseconds, because the
+// original core stores nothing else (A.12); the time is that of completion.
+func record(w *work, r check.Result, slot int64, ended time.Time) *protocol.Result {
+	r.LatencyMs = math.Round(r.LatencyMs)
+	r.Message = cut(r.Message, protocol.MaxText)
+	r.Metadata.Error = cut(r.Metadata.Error, protocol.MaxText)
+	result := &protocol.Result{
+		ConfigID:   w.assignment.ConfigID,
+		SystemID:   w.assignment.SystemID,
+		Status:     r.Status,
+		LatencyMs:  &r.LatencyMs,
+		Result:     &r,
+		ExecutedAt: ended.UTC().Format("2006-01-02T15:04:05.000Z"),
+		Slot:       slot,
+		Revision:   w.revision,
+	}
+	if w.environment != nil {
+		result.EnvironmentID = protocol.Of(w.environment.ID)
+	}
+	return result
+}
+
+// encodable says why a result cannot travel. Asked here, because behind the
+// spool it would stop those that follow it. Evidence that is too large is left out,
+// which the result says.
+func encodable(r *protocol.Result) error {
+	size := 0
+	for _, found := range r.Result.Metadata.Collectors {
+		size += len(found)
+	}
+	if size > protocol.MaxResult {
+		r.Result.Metadata.Collectors = nil
+		r.Result.Metadata.Error = cut(fmt.Sprintf("evidence of %d bytes left out: the limit is %d. %s",
+			size, protocol.MaxResult, r.Result.Metadata.Error), protocol.MaxText)
+	}
+	if err := r.Validate(); err != nil {
+		return fmt.Errorf("satellite fault: %w", err)
+	}
+	if _, err := json.Marshal(r); err != nil {
+		return fmt.Errorf("satellite fault: the result cannot be encoded: %w", err)
+	}
+	return nil
+}
+
+// cut shortens text to at most limit bytes at a character boundary.
+func cut(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	end := limit - len("…")
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end] + "…"
+}

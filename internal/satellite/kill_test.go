@@ -1,0 +1,5 @@
+package satellite
+
+const childEnv = "PERIGEE_TEST_SATELLITE"
+
+func child() {}

@@ -1,0 +1,22 @@
+//go:build unix
+
+package satellite
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+// lockFile opens the file and takes the lock on it, which the kernel gives back
+// when the process ends, however it ends. held is true when another process has it.
+func lockFile(path string) (f *os.File, held bool, err error) {
+	f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, false, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Is(err, syscall.EWOULDBLOCK), errors.Join(err, f.Close())
+	}
+	return f, false, nil
+}

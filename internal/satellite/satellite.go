@@ -1,0 +1,260 @@
+package satellite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/perigee-monitoring/perigee/internal/link"
+	"github.com/perigee-monitoring/perigee/protocol"
+)
+
+// Config of a satellite. ID, Token, DataDir and Judge are required; other zero
+// fields take the default.
+type Config struct {
+	// CoreURL names the core for people (status page, logs); the Dialer connects.
+	CoreURL string
+	// ID is the satellite's id at the core, Token its credential.
+	ID    string
+	Token string
+	// DataDir holds the spool and the last known assignments. One process at a time
+	// may use it.
+	DataDir string
+	// Version of this build, as the core shows it.
+	Version string
+	// Judge evaluates assertions for a core that leaves them to us.
+	Judge Judge
+	// SpoolBytes bounds the spool on disk. Default DefaultSpoolBytes, at least
+	// MinSpoolBytes.
+	SpoolBytes int64
+	// Concurrency is how many runs go on at once. Default DefaultConcurrency.
+	Concurrency int
+	// RunTimeout ends a run that takes longer than both this and its interval.
+	// Default DefaultRunTimeout.
+	RunTimeout time.Duration
+	// StatusListen is where the status page is served, such as 127.0.0.1:8421; "" is
+	// nowhere. The page shows what is checked, to whoever can reach it.
+	StatusListen string
+}
+
+const (
+	DefaultConcurrency = 64
+	DefaultRunTimeout  = time.Minute
+	// DrainRuns and DrainSpool bound what a stopping satellite waits for: runs that go
+	// on, then the delivery of what is spooled (spec M28).
+	DrainRuns  = 5 * time.Second
+	DrainSpool = 3 * time.Second
+)
+
+// Dialer opens a connection to the core. The context bounds the opening only.
+type Dialer func(context.Context) (link.Conn, error)
+
+// Satellite is the agent. Make one with New and call Run once.
+type Satellite struct {
+	config  Config
+	dial    Dialer
+	prober  Prober
+	log     *slog.Logger
+	started time.Time
+	bootID  string
+	now     func() time.Time // the wall clock; tests set it
+
+	lock       *os.File
+	page       net.Listener // nil without a status page
+	spool      *spool
+	scheduler  *scheduler
+	clock      clock
+	state      linkState
+	refusals   refusals
+	recent     recent
+	complaints chan protocol.StrategyError
+}
+
+// New opens the data directory and takes it for this process. The errors are for
+// the person who starts the satellite.
+func New(c Config, prober Prober, dial Dialer, log *slog.Logger) (*Satellite, error) {
+	c, err := c.complete()
+	if err != nil {
+		return nil, err
+	}
+	s := &Satellite{
+		config:  c,
+		dial:    dial,
+		prober:  prober,
+		log:     log.With("satellite", c.ID),
+		started: time.Now(),
+		bootID:  uuid.NewString(),
+		now:     time.Now,
+		state:   linkState{bell: make(chan struct{}, 1)},
+		// A complaint that finds this full is in the log and on the page all the same.
+		complaints: make(chan protocol.StrategyError, 16),
+	}
+	if err := s.open(); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+func (c Config) complete() (Config, error) {
+	switch {
+	case c.ID == "":
+		return c, errors.New("the satellite's id is missing")
+	case len(c.ID) > protocol.MaxID:
+		return c, fmt.Errorf("the satellite's id is longer than %d characters", protocol.MaxID)
+	case c.Token == "":
+		return c, errors.New("the satellite's token is missing")
+	case len(c.Token) > protocol.MaxToken:
+		return c, fmt.Errorf("the satellite's token is longer than %d characters", protocol.MaxToken)
+	case c.DataDir == "":
+		return c, errors.New("the data directory is missing")
+	case c.Judge.Judge == nil || c.Judge.Strip == nil:
+		return c, errors.New("nothing to evaluate assertions with")
+	case c.SpoolBytes != 0 && c.SpoolBytes < MinSpoolBytes:
+		return c, fmt.Errorf("a spool of %d bytes is too small; the least is %d", c.SpoolBytes, MinSpoolBytes)
+	case c.Concurrency < 0 || c.RunTimeout < 0:
+		return c, errors.New("concurrency and run timeout cannot be negative")
+	}
+	if c.SpoolBytes == 0 {
+		c.SpoolBytes = DefaultSpoolBytes
+	}
+	if c.Concurrency == 0 {
+		c.Concurrency = DefaultConcurrency
+	}
+	if c.RunTimeout == 0 {
+		c.RunTimeout = DefaultRunTimeout
+	}
+	if c.Version == "" {
+		c.Version = "unknown"
+	}
+	return c, nil
+}
+
+func (s *Satellite) open() error {
+	dir := s.config.DataDir
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("making the data directory: %w", err)
+	}
+	lock, held, err := lockFile(filepath.Join(dir, "lock"))
+	switch {
+	case held:
+		return fmt.Errorf("the data directory %s is in use by another satellite process", dir)
+	case err != nil:
+		return fmt.Errorf("locking the data directory: %w", err)
+	}
+	s.lock = lock
+	path := filepath.Join(dir, "desired.json")
+	d, err := loadDesired(path)
+	if err != nil {
+		return err
+	}
+	if d.SatelliteID != "" && d.SatelliteID != s.config.ID {
+		return fmt.Errorf("the data directory %s belongs to satellite %s; give this one a directory of its own", dir, d.SatelliteID)
+	}
+	d.SatelliteID, d.CoreURL = s.config.ID, s.config.CoreURL
+	if s.spool, err = openSpool(filepath.Join(dir, "spool"), s.config.SpoolBytes, s.log); err != nil {
+		return err
+	}
+	if s.config.StatusListen != "" {
+		if s.page, err = net.Listen("tcp", s.config.StatusListen); err != nil {
+			return fmt.Errorf("opening the status page: %w", err)
+		}
+	}
+	s.assemble(path, d)
+	return nil
+}
+
+func (s *Satellite) assemble(path string, d desired) {
+	wall := func() time.Time { return s.now() }
+	x := &executor{
+		prober: s.prober, judge: s.config.Judge, timeout: s.config.RunTimeout, spool: s.spool,
+		log: s.log, now: wall, complain: s.complain, recent: &s.recent,
+	}
+	s.scheduler = &scheduler{
+		path: path, spool: s.spool, prober: s.prober, log: s.log, now: wall,
+		limit: s.config.Concurrency, run: x.run, stepped: s.clock.reset,
+		changes: make(chan order), desired: d,
+		ledger: ledger{satelliteID: s.config.ID, accounted: s.spool.Accounted},
+	}
+}
+
+func (s *Satellite) complain(m protocol.StrategyError) {
+	select {
+	case s.complaints <- m:
+	default:
+	}
+}
+
+// Run works until the context ends, which is a clean stop and returns nil, or
+// until the core refuses the satellite for good: ErrRefused, ErrSuperseded. A stop
+// lets runs finish and delivers what is spooled, both within bounds, and takes less
+// than ten seconds; what is left is on disk for the next start.
+func (s *Satellite) Run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, s.close()) }()
+	g, gctx := errgroup.WithContext(ctx)
+	online, hangUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer hangUp()
+	g.Go(func() error { return s.connect(online) })
+	g.Go(func() error { return s.spool.Run(online) })
+	if s.page != nil {
+		g.Go(func() error { return s.serveStatus(online, s.page) })
+	}
+	g.Go(func() error {
+		defer hangUp()
+		err := s.scheduler.Run(gctx, DrainRuns)
+		s.drainSpool(DrainSpool)
+		return err
+	})
+	return g.Wait()
+}
+
+// drainSpool waits until the core has everything, as long as there is a core.
+func (s *Satellite) drainSpool(atMost time.Duration) {
+	deadline := time.NewTimer(atMost)
+	defer deadline.Stop()
+	for s.state.get().Connected && s.spool.Status().Records > 0 {
+		select {
+		case <-s.spool.progress:
+		case <-s.state.bell:
+		case <-deadline.C:
+			return
+		}
+	}
+}
+
+// close gives the data directory back.
+func (s *Satellite) close() error {
+	var errs []error
+	if s.page != nil {
+		if err := s.page.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if s.spool != nil {
+		errs = append(errs, s.spool.Close())
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Satellite) inventory() protocol.Inventory {
+	strategies, collectors := s.prober.Inventory()
+	host, err := os.Hostname()
+	if err != nil {
+		host = ""
+	}
+	return protocol.Inventory{
+		Version: s.config.Version, OS: runtime.GOOS, Arch: runtime.GOARCH, Hostname: host,
+		Strategies: strategies, Collectors: collectors,
+	}
+}

@@ -1,0 +1,407 @@
+package satellite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/perigee-monitoring/perigee/internal/link"
+	"github.com/perigee-monitoring/perigee/protocol"
+)
+
+// session is one connection from its first message to its end.
+//
+// A goroutine reads; it never waits for anything but the connection. What it reads
+// about assignments goes through a short queue to another one, because taking
+// assignments in writes to disk. A third sends the spool, and Run itself keeps
+// the time: the handshake's deadline, heartbeats and pings. That nothing is heard
+// for too long is noticed by the connection (link.Options.Silence).
+type session struct {
+	*Satellite
+	conn link.Conn
+	log  *slog.Logger
+
+	welcomed chan *protocol.Authenticated
+	orders   chan change
+	synced   chan protocol.Nullable[string] // lockfile hashes
+
+	// Set before welcomed is closed, read-only afterwards.
+	features []string
+	sender   *sender
+
+	// Owned by the reading goroutine.
+	early *protocol.ConfigUpdated // came before authenticated
+	known bool                    // authenticated has come
+
+	ended error // why reading ended; set by the reading goroutine, read after it
+}
+
+// Ways in which a session ends from this side.
+var (
+	errClientShutdown = errors.New("Client shutdown") // the original's words, on the wire
+	errAuthTimeout    = errors.New("the core did not answer the authentication in time")
+	errBehind         = errors.New("assignments came faster than they could be taken in")
+)
+
+// refusedError is an auth_failed.
+type refusedError struct{ reason string }
+
+func (e *refusedError) Error() string { return "the core refused this satellite: " + e.reason }
+
+// shutdownError is a shutdown message.
+type shutdownError struct{ reason string }
+
+func (e *shutdownError) Error() string {
+	return "the core asked this satellite to disconnect: " + e.reason
+}
+
+// ordersWaiting is how many changes of assignments may wait. A core that is
+// further ahead than that is told to start over.
+const ordersWaiting = 64
+
+func (s *Satellite) newSession(conn link.Conn) *session {
+	return &session{
+		Satellite: s,
+		conn:      conn,
+		log:       s.log,
+		welcomed:  make(chan *protocol.Authenticated, 1),
+		orders:    make(chan change, ordersWaiting),
+		synced:    make(chan protocol.Nullable[string], 16),
+	}
+}
+
+// run holds the session until it ends and says why. authenticated reports
+// whether the core took us in.
+func (s *session) run(ctx context.Context) (authenticated bool, err error) {
+	g, gctx := errgroup.WithContext(ctx)
+	// Closing is what ends the reader, so it is tied to the group's context.
+	stop := context.AfterFunc(gctx, func() { s.conn.Close(closing(ctx, context.Cause(gctx))) })
+	defer stop()
+	g.Go(func() error {
+		s.ended = s.read()
+		return s.ended
+	})
+	g.Go(func() error {
+		welcome, err := s.handshake(gctx)
+		if err != nil {
+			return err
+		}
+		authenticated = true
+		return s.serve(gctx, g, welcome)
+	})
+	err = g.Wait()
+	if ctx.Err() != nil {
+		return authenticated, errClientShutdown
+	}
+	if closed, ok := errors.AsType[*link.CloseError](s.ended); ok && !closed.Local {
+		return authenticated, closed // says more than a write that failed for it
+	}
+	return authenticated, err
+}
+
+// closing is the close frame for the way in which a session ends.
+func closing(ctx context.Context, cause error) (code int, reason string) {
+	if ctx.Err() != nil {
+		return protocol.CloseNormal, errClientShutdown.Error()
+	}
+	if _, ok := errors.AsType[*refusedError](cause); ok {
+		return protocol.CloseAuthFailed, "Auth failed"
+	}
+	if _, ok := errors.AsType[*shutdownError](cause); ok {
+		return protocol.CloseNormal, errClientShutdown.Error()
+	}
+	switch {
+	case errors.Is(cause, errAuthTimeout):
+		return protocol.CloseAuthTimeout, cause.Error()
+	case errors.Is(cause, errBehind):
+		return protocol.CloseResync, cause.Error()
+	}
+	return protocol.CloseInternal, "satellite failure"
+}
+
+func (s *session) send(m protocol.FromAgent) error {
+	frame, err := protocol.Encode(m)
+	if err != nil {
+		return err
+	}
+	if err := s.conn.Write(frame); err != nil {
+		return fmt.Errorf("sending %s: %w", m.Type(), err)
+	}
+	return nil
+}
+
+// handshake sends the credentials and waits for the answer, not for ever (M18).
+func (s *session) handshake(ctx context.Context) (*protocol.Authenticated, error) {
+	inventory := s.inventory()
+	hello := &protocol.Hello{
+		Protocol:  protocol.Version,
+		Features:  protocol.Features(),
+		BootID:    s.bootID,
+		Revision:  s.scheduler.status.revision(),
+		Inventory: &inventory,
+	}
+	err := s.send(&protocol.Authenticate{ClientID: s.config.ID, Token: s.config.Token, Perigee: hello})
+	if err != nil {
+		return nil, err
+	}
+	deadline := time.NewTimer(protocol.AuthTimeout)
+	defer deadline.Stop()
+	select {
+	case welcome := <-s.welcomed:
+		return welcome, nil
+	case <-deadline.C:
+		return nil, errAuthTimeout
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// serve does what A.7 says, in its order: connected, back-off reset (by the
+// caller, who is told), heartbeat, spool, assignments, script packages.
+func (s *session) serve(ctx context.Context, g *errgroup.Group, welcome *protocol.Authenticated) error {
+	s.state.connected(s.conn.RemoteAddr(), welcome.Perigee, s.features)
+	defer s.state.disconnected()
+	if err := s.beat(); err != nil {
+		return err
+	}
+	g.Go(func() error { return s.sender.Run(ctx) })
+	g.Go(func() error { return s.takeIn(ctx) })
+	ticker := time.NewTicker(protocol.HeartbeatInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+			if err := s.beat(); err != nil {
+				return err
+			}
+		case m := <-s.complaints:
+			if err := s.send(&m); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// beat sends a heartbeat, and a ping that makes a silent peer answer (M21).
+func (s *session) beat() error {
+	m := &protocol.Heartbeat{
+		Version:       s.config.Version,
+		UptimeSeconds: math.Round(time.Since(s.started).Seconds()),
+	}
+	if s.agreed(protocol.FeatureClock) {
+		m.Perigee = s.pulse()
+	}
+	if err := s.send(m); err != nil {
+		return err
+	}
+	return s.conn.Ping(nil)
+}
+
+func (s *session) pulse() *protocol.Pulse {
+	spool := s.spool.Status()
+	offset, uncertainty := s.clock.estimate()
+	return &protocol.Pulse{
+		SentAt:        s.now().UnixMilli(),
+		OffsetMs:      offset,
+		UncertaintyMs: uncertainty,
+		SpoolRecords:  spool.Records,
+		SpoolBytes:    spool.Bytes,
+		SpoolDropped:  spool.Dropped,
+	}
+}
+
+func (s *session) agreed(feature string) bool { return slices.Contains(s.features, feature) }
+
+// read reads until the connection ends.
+func (s *session) read() error {
+	for {
+		frame, err := s.conn.Read()
+		if err != nil {
+			return err
+		}
+		m, err := protocol.DecodeFromCore(frame)
+		switch {
+		case errors.Is(err, protocol.ErrUnknownType):
+			s.log.Debug("ignored a message of a type that is not known here", "error", err)
+			s.state.ignoredMessage()
+		case err != nil:
+			// The error names the place; the message itself may hold secrets, and may be
+			// long (spec M41).
+			s.log.Warn("ignored a message that cannot be read", "bytes", len(frame), "error", cut(err.Error(), 300))
+			s.state.ignoredMessage()
+		default:
+			if err := s.handle(m); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (s *session) handle(m protocol.FromCore) error {
+	switch m := m.(type) {
+	case *protocol.Authenticated:
+		return s.authenticated(m)
+	case *protocol.AuthFailed:
+		return &refusedError{m.Reason}
+	case *protocol.Shutdown:
+		return &shutdownError{m.Reason}
+	case *protocol.ConfigUpdated:
+		return s.configUpdated(m)
+	case *protocol.Delta:
+		if !s.agreed(protocol.FeatureDelta) {
+			return nil
+		}
+		return s.order(change{
+			delta: true, base: m.Base, revision: m.Revision,
+			upserts: m.Upserts, removals: m.Removals, assert: s.agreed(protocol.FeatureAssert),
+		})
+	case *protocol.RefreshScriptPackages:
+		s.packages(protocol.Of(m.LockfileHash))
+	case *protocol.Ack:
+		if s.agreed(protocol.FeatureAck) {
+			s.sender.ack(m)
+		}
+	case *protocol.Clock:
+		s.clock.answered(m, s.now())
+	}
+	return nil
+}
+
+func (s *session) authenticated(m *protocol.Authenticated) error {
+	if s.known {
+		return nil
+	}
+	s.known = true
+	var credit, revision int64
+	if w := m.Perigee; w != nil && w.Protocol >= 1 {
+		s.features = protocol.Agree(protocol.Features(), w.Features)
+		credit, revision = w.Credit, w.Revision
+	}
+	s.sender = newSender(s.spool, s.conn, s.log, s.agreed(protocol.FeatureAck), s.agreed(protocol.FeatureSlots),
+		min(credit, protocol.MaxCredit), &s.refusals)
+	s.welcomed <- m
+	err := s.order(change{revision: revision, upserts: m.Assignments, assert: s.agreed(protocol.FeatureAssert)})
+	if err != nil {
+		return err
+	}
+	s.packages(m.ScriptPackagesLockfileHash)
+	if s.early == nil {
+		return nil
+	}
+	early := s.early
+	s.early = nil
+	return s.configUpdated(early)
+}
+
+// configUpdated takes in a whole set. One that overtakes authenticated (A.4) is
+// kept until then: it was sent for a change, which what authenticated carries may
+// or may not have seen.
+func (s *session) configUpdated(m *protocol.ConfigUpdated) error {
+	if !s.known {
+		s.early = m
+		return nil
+	}
+	s.packages(m.ScriptPackagesLockfileHash)
+	return s.order(change{revision: m.Revision, upserts: m.Assignments, assert: s.agreed(protocol.FeatureAssert)})
+}
+
+func (s *session) order(c change) error {
+	select {
+	case s.orders <- c:
+		return nil
+	default:
+		return errBehind
+	}
+}
+
+func (s *session) packages(hash protocol.Nullable[string]) {
+	if !hash.Present {
+		return
+	}
+	select {
+	case s.synced <- hash:
+	default: // more than enough wait; the core repeats itself at the next connection
+	}
+}
+
+// takeIn hands changes to the scheduler, one after the other, and reports what
+// became of them.
+func (s *session) takeIn(ctx context.Context) error {
+	for {
+		// Assignments first, as they came first (A.7).
+		select {
+		case c := <-s.orders:
+			if err := s.takeInOne(ctx, c); err != nil {
+				return err
+			}
+			continue
+		default:
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case c := <-s.orders:
+			if err := s.takeInOne(ctx, c); err != nil {
+				return err
+			}
+		case hash := <-s.synced:
+			if err := s.send(syncState(hash)); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (s *session) takeInOne(ctx context.Context, c change) error {
+	answer := make(chan protocol.Applied, 1)
+	select {
+	case s.scheduler.changes <- order{c, answer}:
+	case <-ctx.Done():
+		return nil
+	}
+	select {
+	case applied := <-answer:
+		return s.report(&applied)
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// report tells the core what was taken in. An original core has no message for
+// it but strategy_error, which it logs (M72).
+func (s *session) report(applied *protocol.Applied) error {
+	if s.agreed(protocol.FeatureDelta) {
+		return s.send(applied)
+	}
+	for _, e := range applied.Errors {
+		m := &protocol.StrategyError{
+			StrategyID: s.scheduler.status.strategyOf(e.Pair),
+			Message:    cut(fmt.Sprintf("check %s of system %s is not run: %s", e.ConfigID, e.SystemID, e.Message), protocol.MaxText),
+		}
+		if err := s.send(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// syncState is all that this build has to say about script packages (G.6): none
+// are wanted and so it is ready, or some are and it cannot have them.
+func syncState(hash protocol.Nullable[string]) *protocol.ScriptPackageSyncState {
+	if hash.Value == nil {
+		return &protocol.ScriptPackageSyncState{Status: protocol.SyncReady}
+	}
+	return &protocol.ScriptPackageSyncState{
+		LockfileHash: hash.Value,
+		Status:       protocol.SyncError,
+		ErrorMessage: "This version of the satellite does not support script packages.",
+	}
+}
