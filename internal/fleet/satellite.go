@@ -158,8 +158,9 @@ type Tx interface {
 	// MarkLost flips every overdue row from connected to heartbeat_lost in one
 	// conditional statement and returns the rows as they are now.
 	MarkLost(ctx context.Context) ([]Connection, error)
-	// FlushBeats writes heartbeats and returns the ids, of matching epoch, whose last
-	// event is not connected (spec M43).
+	// FlushBeats writes heartbeats and returns the ids, of matching epoch, that had been
+	// given up as lost (spec M43). A session that has ended is not heard any more: its
+	// late heartbeats change nothing.
 	FlushBeats(ctx context.Context, beats []Beat) (recovered []string, err error)
 	SetInventory(ctx context.Context, id string, inv protocol.Inventory) error
 	SetApplied(ctx context.Context, id string, applied protocol.Applied) error

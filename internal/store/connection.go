@@ -96,6 +96,7 @@ func (tx *Tx) FlushBeats(ctx context.Context, beats []fleet.Beat) ([]string, err
 	table, args := unnest(cols)
 	return all(ctx, tx.conn, scanString, `WITH held AS (
 			SELECT b.* FROM satellites AS s JOIN `+table+` ON b.id = s.id AND b.epoch = s.epoch
+			WHERE s.last_connection_event <> 'disconnected'
 			ORDER BY s.id FOR NO KEY UPDATE OF s
 		), written AS (
 			UPDATE satellites AS s SET
@@ -121,7 +122,7 @@ func (tx *Tx) flushOneByOne(ctx context.Context, beats []fleet.Beat, cols []colu
 			version = coalesce($4, version),
 			capabilities = coalesce($5, capabilities),
 			pulse = coalesce($6, pulse)
-		WHERE id = $1 AND epoch = $2`, len(beats), cols, func(i int, touched int64) {
+		WHERE id = $1 AND epoch = $2 AND last_connection_event <> 'disconnected'`, len(beats), cols, func(i int, touched int64) {
 		if touched > 0 {
 			matched[beats[i].SatelliteID] = true
 		}
