@@ -7,6 +7,7 @@ import (
 	"go/token"
 	"io/fs"
 	"maps"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -305,4 +306,54 @@ func TestTestsNeitherSkipNorSleep(t *testing.T) {
 			return true
 		})
 	}
+}
+
+// TestEveryDependencyHasItsReason keeps docs/dependencies.md and go.mod together.
+func TestEveryDependencyHasItsReason(t *testing.T) {
+	t.Parallel()
+	required, direct := requirements(t)
+	page, err := os.ReadFile("docs/dependencies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var named []string
+	for line := range strings.Lines(string(page)) {
+		if row, ok := strings.CutPrefix(line, "| `"); ok && strings.Contains(row, "/") {
+			name, _, _ := strings.Cut(row, "`")
+			named = append(named, name)
+		}
+	}
+	for _, name := range direct {
+		if !slices.Contains(named, name) {
+			t.Errorf("docs/dependencies.md does not say what %s is for", name)
+		}
+	}
+	for _, name := range named {
+		if !slices.Contains(required, name) {
+			t.Errorf("docs/dependencies.md names %s, which is in no go.mod", name)
+		}
+	}
+}
+
+// requirements are the modules that both go.mod files name, and those of the
+// house that it imports itself.
+func requirements(t *testing.T) (all, direct []string) {
+	t.Helper()
+	for _, file := range []string{"go.mod", "tools/go.mod"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			words := strings.Fields(strings.TrimPrefix(strings.TrimSpace(line), "require "))
+			if len(words) == 0 || !strings.Contains(words[0], "/") {
+				continue
+			}
+			all = append(all, words[0])
+			if file == "go.mod" && len(words) == 2 && strings.HasPrefix(words[1], "v") {
+				direct = append(direct, words[0])
+			}
+		}
+	}
+	return all, direct
 }
