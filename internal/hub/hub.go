@@ -1,0 +1,386 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/perigee-monitoring/perigee/internal/fleet"
+	"github.com/perigee-monitoring/perigee/internal/health"
+	"github.com/perigee-monitoring/perigee/internal/link"
+	"github.com/perigee-monitoring/perigee/protocol"
+)
+
+// Fleet is what the hub needs of the satellites' records; *fleet.Fleet is one.
+type Fleet interface {
+	Verify(ctx context.Context, clientID, token string) (fleet.Verified, error)
+	Open(ctx context.Context, satelliteID string) (epoch int64, err error)
+	Close(ctx context.Context, satelliteID string, epoch int64) error
+	Beat(b fleet.Beat)
+	Desired(ctx context.Context, satelliteID string) (fleet.Desired, error)
+	Revisions(ctx context.Context, satelliteIDs []string) (map[string]fleet.Revision, error)
+	SetInventory(ctx context.Context, id string, inv protocol.Inventory) error
+	SetApplied(ctx context.Context, id string, applied protocol.Applied) error
+	SetSyncState(ctx context.Context, id string, s protocol.ScriptPackageSyncState) error
+}
+
+// Ingest makes results durable; *health.Ingest is one. The channel yields nil
+// once the item is; an Unavailable fault means that it may be handed in again.
+type Ingest interface {
+	Submit(ctx context.Context, item health.Item) (<-chan error, error)
+}
+
+// Packages provides script packages (spec G). A NotFound fault is a hash or an
+// integrity that it does not know.
+type Packages interface {
+	// LockfileHash is the tree that satellites should have; nil for no packages.
+	LockfileHash(ctx context.Context) (*string, error)
+	Manifest(ctx context.Context, lockfileHash string) ([]protocol.ManifestEntry, error)
+	// Blob is a package in base64 (spec N.2).
+	Blob(ctx context.Context, integrity string) (string, error)
+}
+
+// Config is what a hub is made of.
+type Config struct {
+	Fleet  Fleet
+	Ingest Ingest
+	// Packages may be nil: the core then knows nothing of script packages (spec L40).
+	Packages Packages
+	// Changes rings when some satellite's desired set or credential has changed
+	// (fleet.TopicConfig). Nil leaves it to the slow poll.
+	Changes <-chan struct{}
+	Log     *slog.Logger
+	// Metrics may be nil. Whoever passes them registers them.
+	Metrics *Metrics
+	Limits  Limits
+	// Link are the options of connections that ServeHTTP accepts.
+	Link link.Options
+	// TrustForwarded takes the last address of X-Forwarded-For for the peer's; only
+	// for a core that is reached through a proxy alone.
+	TrustForwarded bool
+	// SandboxPolicy is relayed to satellites as it is (spec G.8); nil for none.
+	SandboxPolicy json.RawMessage
+}
+
+// Hub holds the live sessions of this process.
+type Hub struct {
+	config  Config
+	fleet   Fleet
+	ingest  Ingest
+	log     *slog.Logger
+	metrics *Metrics
+	limits  Limits
+
+	gate        gate
+	admission   chan struct{}       // a place for each handshake at work
+	inFlight    *semaphore.Weighted // bytes of results not yet durable
+	assignments pool
+	kicked      chan struct{} // asks the relay to look; holds one token
+	changes     atomic.Uint64 // how often Changes rang
+
+	// base is the context of work that outlives its session: edges to be written,
+	// results of original agents. It ends when Run has waited long enough.
+	base    context.Context
+	abandon context.CancelFunc
+
+	mu       sync.Mutex
+	sessions map[string]*session   // guarded by mu: by satellite id, authenticated ones
+	all      map[*session]struct{} // guarded by mu: every connection
+	draining bool                  // guarded by mu
+	running  sync.WaitGroup        // one for each connection; Add under mu
+	rivals   recent[string, rivalry]
+}
+
+// New makes a hub. Run must be running for satellites to learn of changes.
+func New(c Config) *Hub {
+	if c.Metrics == nil {
+		c.Metrics = NewMetrics()
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	limits := c.Limits.withDefaults()
+	base, abandon := context.WithCancel(context.Background())
+	return &Hub{
+		config: c, fleet: c.Fleet, ingest: c.Ingest, log: c.Log, metrics: c.Metrics, limits: limits,
+		gate:      newGate(limits),
+		admission: make(chan struct{}, limits.Handshakes),
+		inFlight:  semaphore.NewWeighted(limits.InFlightBytes),
+		kicked:    make(chan struct{}, 1),
+		base:      base, abandon: abandon,
+		sessions: map[string]*session{},
+		all:      map[*session]struct{}{},
+		rivals:   newRecent[string, rivalry](1024),
+	}
+}
+
+// ServeHTTP upgrades requests for protocol.Path, exactly, and serves them in
+// goroutines that Run waits for.
+func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != protocol.Path {
+		http.NotFound(w, r)
+		return
+	}
+	remote := h.remote(r)
+	if h.stopping() || !h.gate.enter(remote) {
+		h.metrics.refusedSockets.Inc()
+		w.Header().Set("Retry-After", strconv.Itoa(retryAfterSeconds))
+		http.Error(w, "too many connections at once", http.StatusServiceUnavailable)
+		return
+	}
+	o := h.config.Link
+	o.ReadLimit = protocol.MaxFrameUnauthenticated
+	conn, err := link.Accept(w, r, o)
+	if err != nil {
+		h.gate.leave(remote)
+		h.log.Debug("not a satellite", "remote", remote, "error", err)
+		return
+	}
+	s := h.newSession(conn, remote)
+	s.gated = true
+	if !h.admit(s) {
+		h.gate.leave(remote)
+		conn.Close(protocol.CloseGoingAway, "the core is stopping")
+		return
+	}
+	// Not in this goroutine: a handler that stays holds its request and a large stack.
+	go s.run()
+}
+
+// Serve takes in a connection that came another way (link.Pipe) and returns when
+// it has ended.
+func (h *Hub) Serve(conn link.Conn) {
+	s := h.newSession(conn, conn.RemoteAddr())
+	if !h.admit(s) {
+		conn.Close(protocol.CloseGoingAway, "the core is stopping")
+		return
+	}
+	s.run()
+}
+
+// admit counts the session among those that Run waits for, until forget; false
+// when the hub is stopping.
+func (h *Hub) admit(s *session) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.draining {
+		return false
+	}
+	h.running.Add(1)
+	h.all[s] = struct{}{}
+	h.metrics.connections.Inc()
+	return true
+}
+
+func (h *Hub) forget(s *session) {
+	h.mu.Lock()
+	delete(h.all, s)
+	h.mu.Unlock()
+	h.metrics.connections.Dec()
+	h.running.Done()
+}
+
+func (h *Hub) stopping() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.draining
+}
+
+// remote is the address by which a peer is counted.
+func (h *Hub) remote(r *http.Request) string {
+	if h.config.TrustForwarded {
+		if all := r.Header.Values("X-Forwarded-For"); len(all) > 0 {
+			hops := strings.Split(all[len(all)-1], ",")
+			if last := strings.TrimSpace(hops[len(hops)-1]); last != "" {
+				return last
+			}
+		}
+	}
+	return r.RemoteAddr
+}
+
+// Run relays changes and looks after idle sessions until ctx ends. Then it ends
+// every session with protocol.CloseGoingAway, writes no edges for them (spec
+// M26; the satellites have their thresholds to come back), and waits for what is
+// still being made durable. Fleet and Ingest must run for longer than it.
+func (h *Hub) Run(ctx context.Context) error {
+	defer h.abandon()
+	sweep := time.NewTicker(h.limits.Sweep)
+	defer sweep.Stop()
+	poll := time.NewTicker(h.limits.Poll)
+	defer poll.Stop()
+	var again <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			h.drain()
+			return nil
+		case <-sweep.C:
+			h.sweep()
+			continue
+		case <-h.config.Changes:
+			h.changes.Add(1)
+		case <-h.kicked:
+		case <-poll.C:
+		case <-again:
+		}
+		again = nil
+		if err := h.relay(ctx); err != nil && ctx.Err() == nil {
+			h.log.Warn("telling satellites of changes failed; trying again", "error", err)
+			again = time.After(relayRetry)
+		}
+	}
+}
+
+// kick asks the relay to compare revisions soon.
+func (h *Hub) kick() {
+	select {
+	case h.kicked <- struct{}{}:
+	default:
+	}
+}
+
+func (h *Hub) drain() {
+	h.mu.Lock()
+	h.draining = true
+	var open []*session
+	for s := range h.all {
+		open = append(open, s)
+	}
+	h.mu.Unlock()
+	for _, s := range open {
+		s.end(draining, "the core is stopping")
+	}
+	late := time.AfterFunc(h.limits.DrainGrace, h.abandon)
+	defer late.Stop()
+	h.running.Wait()
+}
+
+// sweep pings the sessions that have been quiet, so that a link which is alive
+// is heard and one which is not ends by its silence.
+func (h *Hub) sweep() {
+	now := time.Now()
+	for _, s := range h.snapshot() {
+		if now.Sub(s.conn.LastHeard()) >= h.limits.PingAfter {
+			s.ping()
+		}
+		if s.stalled.Load() {
+			// It is we who do not read; that is not its silence.
+			h.fleet.Beat(fleet.Beat{SatelliteID: s.id, Epoch: s.epoch})
+		}
+	}
+}
+
+// snapshot is the authenticated sessions.
+func (h *Hub) snapshot() []*session {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := make([]*session, 0, len(h.sessions))
+	for _, s := range h.sessions {
+		all = append(all, s)
+	}
+	return all
+}
+
+// RefreshPackages tells every connected satellite to converge to the hash (spec
+// E.3). Those that are not connected learn it when they come.
+func (h *Hub) RefreshPackages(lockfileHash string) error {
+	frame, err := protocol.Encode(&protocol.RefreshScriptPackages{LockfileHash: lockfileHash})
+	if err != nil {
+		return err
+	}
+	for _, s := range h.snapshot() {
+		s.write(frame)
+	}
+	return nil
+}
+
+// SessionInfo is a live session, for the API and for debugging.
+type SessionInfo struct {
+	SatelliteID string    `json:"satelliteId"`
+	Name        string    `json:"name"`
+	Epoch       int64     `json:"epoch"`
+	Remote      string    `json:"remote"`
+	Since       time.Time `json:"since"`
+	LastHeardAt time.Time `json:"lastHeardAt"`
+	// Features that both ends use; none for an original agent.
+	Features []string `json:"features"`
+	// Revision of the assignments that were sent last.
+	Revision int64 `json:"revision"`
+	// Pending is how many submissions are not durable yet.
+	Pending int `json:"pending"`
+}
+
+// Sessions lists the authenticated sessions by satellite id.
+func (h *Hub) Sessions() []SessionInfo {
+	all := h.snapshot()
+	infos := make([]SessionInfo, 0, len(all))
+	for _, s := range all {
+		infos = append(infos, s.info())
+	}
+	slices.SortFunc(infos, func(a, b SessionInfo) int { return strings.Compare(a.SatelliteID, b.SatelliteID) })
+	return infos
+}
+
+// rivalry counts how often a satellite's sessions replaced each other.
+type rivalry struct {
+	since time.Time
+	times int
+}
+
+// register makes s the session of its satellite; the older one ends. It reports
+// false when s itself is the older.
+func (h *Hub) register(s *session) bool {
+	h.mu.Lock()
+	old := h.sessions[s.id]
+	if old != nil && old.epoch > s.epoch {
+		h.mu.Unlock()
+		return false
+	}
+	h.sessions[s.id] = s
+	h.metrics.sessions.Set(float64(len(h.sessions)))
+	h.mu.Unlock()
+	if old != nil {
+		h.superseded(old, s)
+	}
+	return true
+}
+
+func (h *Hub) superseded(old, s *session) {
+	old.end(superseded, "a newer session of this satellite took over")
+	now := time.Now()
+	r := h.rivals.update(s.id, func(r rivalry) rivalry {
+		if now.Sub(r.since) > rivalrySpan {
+			r = rivalry{since: now}
+		}
+		r.times++
+		return r
+	})
+	// One process that comes back before its old link is noticed dead is normal;
+	// two that live side by side are not.
+	twoBoots := old.bootID != "" && s.bootID != "" && old.bootID != s.bootID && now.Sub(old.conn.LastHeard()) < protocol.HeartbeatInterval
+	if twoBoots || r.times >= rivalryTimes {
+		h.metrics.rivals.Inc()
+		s.logger().Warn("duplicate identity: two processes use the credentials of one satellite",
+			"remote", s.remote, "other_remote", old.remote, "times", r.times)
+	}
+}
+
+// unregister takes s out, if it is still the session of its satellite.
+func (h *Hub) unregister(s *session) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.sessions[s.id] == s {
+		delete(h.sessions, s.id)
+	}
+	h.metrics.sessions.Set(float64(len(h.sessions)))
+}
