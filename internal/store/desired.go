@@ -98,8 +98,8 @@ func (db *DB) Revisions(ctx context.Context, satelliteIDs []string) (map[string]
 		fleet.Revision
 	}
 	for r, err := range each(ctx, db.reads(), func(s scanner) (r row, err error) {
-		return r, s.Scan(&r.id, &r.Desired, &r.Credential)
-	}, `SELECT id, desired_revision, credential_version FROM satellites WHERE id = ANY($1)`, satelliteIDs) {
+		return r, s.Scan(&r.id, &r.Desired, &r.Credential, &r.Epoch)
+	}, `SELECT id, desired_revision, credential_version, epoch FROM satellites WHERE id = ANY($1)`, satelliteIDs) {
 		if err != nil {
 			return nil, err
 		}

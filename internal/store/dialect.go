@@ -40,7 +40,7 @@ func (d dialect) text(q string) string {
 	q = liteList.ReplaceAllString(q, "IN (SELECT value FROM json_each($1))")
 	q = liteLock.ReplaceAllString(q, "")
 	q = liteCast.ReplaceAllString(q, "")
-	return strings.ReplaceAll(q, "GREATEST(", "max(")
+	return strings.NewReplacer("GREATEST(", "max(", "jsonb_each_text(", "json_each(").Replace(q)
 }
 
 // text is dialect.text, remembered. SQLite is in this process, so the process's

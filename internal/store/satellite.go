@@ -57,7 +57,7 @@ func (db *DB) Satellites(ctx context.Context, f fleet.Filter, p fleet.Page) ([]f
 		w.conds = append(w.conds, `NOT `+online)
 	}
 	for tag, value := range f.Tag {
-		w.conds = append(w.conds, `(s.tags::jsonb ->> `+w.arg(tag)+`::text) = `+w.arg(value))
+		w.conds = append(w.conds, `EXISTS (SELECT 1 FROM jsonb_each_text(s.tags::jsonb) AS e WHERE e.key = `+w.arg(tag)+` AND e.value = `+w.arg(value)+`)`)
 	}
 	return pageByName(ctx, db.reads(), &w, "s.name", satelliteRows, scanSatellite, p, func(s fleet.Satellite) string { return s.Name })
 }

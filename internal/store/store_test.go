@@ -1,0 +1,45 @@
+package store_test
+
+import (
+	"log/slog"
+	"path/filepath"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/perigee-monitoring/perigee/internal/pgtest"
+	"github.com/perigee-monitoring/perigee/internal/store"
+	"github.com/perigee-monitoring/perigee/internal/store/storetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func open(t testing.TB, url string) *store.DB {
+	t.Helper()
+	db, err := store.Open(t.Context(), url, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
+func openPostgres(t testing.TB) *store.DB { return open(t, pgtest.URL(t)) }
+
+func openSQLite(t testing.TB) *store.DB {
+	return open(t, "sqlite:"+filepath.Join(t.TempDir(), "data", "perigee.db"))
+}
+
+func TestPostgres(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, openPostgres)
+}
+
+func TestSQLite(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, openSQLite)
+}
