@@ -81,10 +81,7 @@ func (c *Catalog) read(docs []Document) []item {
 	first := map[string]int{}
 	for i, doc := range docs {
 		it := item{Document: doc, path: fmt.Sprintf("documents[%d]", i)}
-		it.decodeSpec(c.validateSpec)
-		if doc.APIVersion != APIVersion {
-			it.wrong.add("apiVersion", doc.APIVersion, "must be %s", APIVersion)
-		}
+		it.decode(c.validateSpec)
 		key := doc.Kind + "\x00" + doc.Metadata.Name
 		if twin, dup := first[key]; dup {
 			it.wrong.add("metadata.name", doc.Metadata.Name, "documents[%d] is %s %q already", twin, doc.Kind, doc.Metadata.Name)
@@ -96,8 +93,8 @@ func (c *Catalog) read(docs []Document) []item {
 	return items
 }
 
-// decodeSpec fills in the field of the document's kind and judges it.
-func (it *item) decodeSpec(validateSpec ValidateSpec) {
+// decode fills in the field of the document's kind and judges the document.
+func (it *item) decode(validateSpec ValidateSpec) {
 	name, labels := it.Metadata.Name, it.Metadata.Labels
 	unread := slices.Clone(it.Document.wrong)
 	var wrong problems
@@ -123,12 +120,15 @@ func (it *item) decodeSpec(validateSpec ValidateSpec) {
 		unread = append(unread, decode(it.spec(), &spec, "spec")...)
 		it.satellite = satelliteOf(it.Metadata, spec)
 		wrong = validateSatellite(it.satellite)
-	default:
-		kinds := []string{DocAssignment, DocCheck, DocSatellite, DocSystem}
-		unread.add("kind", it.Kind, "%s; the kinds are %s", missing("kind", it.Kind, kinds), strings.Join(kinds, ", "))
 	}
 	for i := range wrong {
 		wrong[i].Path = documentPath(it.Kind, wrong[i].Path)
+	}
+	if kinds := []string{DocAssignment, DocCheck, DocSatellite, DocSystem}; !slices.Contains(kinds, it.Kind) {
+		wrong.add("kind", it.Kind, "%s; the kinds are %s", missing("kind", it.Kind, kinds), strings.Join(kinds, ", "))
+	}
+	if it.APIVersion != APIVersion {
+		wrong.add("apiVersion", it.APIVersion, "must be %s", APIVersion)
 	}
 	// What could not be read was left empty: that it is empty is no news.
 	wrong = slices.DeleteFunc(wrong, func(f fault.Field) bool {
@@ -140,7 +140,7 @@ func (it *item) decodeSpec(validateSpec ValidateSpec) {
 // within reports whether a path is at or below another.
 func within(path, above string) bool {
 	rest, ok := strings.CutPrefix(path, above)
-	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
+	return ok && (above == "" || rest == "" || rest[0] == '.' || rest[0] == '[')
 }
 
 func (it *item) spec() []byte {

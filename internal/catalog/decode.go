@@ -31,8 +31,10 @@ func (p *problems) decode(raw json.RawMessage, v reflect.Value, path string) {
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
-		v.Set(reflect.New(v.Type().Elem()))
-		p.decode(raw, v.Elem(), path)
+		before, item := len(*p), reflect.New(v.Type().Elem())
+		if p.decode(raw, item.Elem(), path); len(*p) == before {
+			v.Set(item) // what cannot be read is as absent
+		}
 	case reflect.Struct:
 		p.decodeStruct(raw, v, path)
 	case reflect.Slice:
@@ -96,8 +98,8 @@ func (p *problems) decodeMap(raw json.RawMessage, v reflect.Value, path string) 
 }
 
 func join(path, name string) string {
-	if path == "" {
-		return name
+	if path == "" || name == "" {
+		return path + name
 	}
 	return path + "." + name
 }

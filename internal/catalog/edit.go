@@ -222,7 +222,7 @@ func (e *edit) commit(ctx context.Context, actor entity.Actor) (changes []entity
 	if err := e.write(ctx, all, plan); err != nil {
 		return nil, nil, err
 	}
-	affected = plan.satellites()
+	affected = plan.affected()
 	if len(affected) > 0 {
 		if err := e.tx.BumpRevisions(ctx, affected); err != nil {
 			return nil, nil, fmt.Errorf("raising revisions: %w", err)

@@ -3,6 +3,7 @@ package catalog_test
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"maps"
@@ -359,13 +360,18 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{TB: t, store: newMemory(), bell: &bell{}}
-	recorder := entity.NewRecorder(w.store, w.bell, append(catalog.Derivers(), fleet.Derivers()...)...)
-	log := slog.New(slog.DiscardHandler)
-	w.Catalog = catalog.New(w.store, recorder, w.bell, validateSpec, log)
-	w.fleet = fleet.New(w.store, recorder, w.bell, log)
+	w, recorder := newWorldOfDefinitions(t)
+	w.fleet = fleet.New(w.store, recorder, w.bell, slog.New(slog.DiscardHandler))
 	w.fleet.SetReplan(w.SatelliteChanged)
 	return w
+}
+
+// newWorldOfDefinitions has no fleet, whose making takes a bcrypt comparison.
+func newWorldOfDefinitions(t testing.TB) (*world, *entity.Recorder) {
+	w := &world{TB: t, store: newMemory(), bell: &bell{}}
+	recorder := entity.NewRecorder(w.store, w.bell, append(catalog.Derivers(), fleet.Derivers()...)...)
+	w.Catalog = catalog.New(w.store, recorder, w.bell, validateSpec, slog.New(slog.DiscardHandler))
+	return w, recorder
 }
 
 // validateSpec stands in for the schemas: a strategy must have a dot, an interval
@@ -486,3 +492,5 @@ func fields(err error) map[string]string {
 func doc(kind, name, spec string) catalog.Document {
 	return catalog.Document{APIVersion: catalog.APIVersion, Kind: kind, Metadata: catalog.Metadata{Name: name}, Spec: []byte(spec)}
 }
+
+func jsonOf(v any) ([]byte, error) { return json.Marshal(v) }

@@ -15,11 +15,12 @@ import (
 // what they pick, because many assignments share few selectors; it lives for one
 // transaction.
 type placer struct {
-	log       *slog.Logger
-	selectors map[string]selector.Selector
-	fleet     []candidate
-	ids       map[string]string   // satellite ids by name
-	picked    map[string][]string // satellite ids by selector text
+	log        *slog.Logger
+	selectors  map[string]selector.Selector
+	satellites map[string]fleet.Satellite
+	ids        map[string]string   // of satellites, by name
+	fleet      []candidate         // the satellites, from the first pick on
+	picked     map[string][]string // satellite ids by selector text
 }
 
 // candidate is a satellite as selectors see it.
@@ -34,10 +35,9 @@ func newPlacer(log *slog.Logger) *placer {
 
 // consider sets the satellites among which match chooses.
 func (p *placer) consider(satellites map[string]fleet.Satellite) {
-	p.fleet, p.ids = make([]candidate, 0, len(satellites)), make(map[string]string, len(satellites))
-	for _, s := range satellites {
-		p.fleet = append(p.fleet, candidate{id: s.ID, name: s.Name, labels: s.Labels()})
-		p.ids[s.Name] = s.ID
+	p.satellites, p.ids, p.fleet = satellites, make(map[string]string, len(satellites)), nil
+	for id, s := range satellites {
+		p.ids[s.Name] = id
 	}
 }
 
@@ -68,6 +68,11 @@ func (p *placer) pick(text string) []string {
 	}
 	ids, known := p.picked[text]
 	if !known {
+		if p.fleet == nil {
+			for id, s := range p.satellites {
+				p.fleet = append(p.fleet, candidate{id: id, name: s.Name, labels: s.Labels()})
+			}
+		}
 		sel := p.parsed(text)
 		for _, c := range p.fleet {
 			if c.name != LocalSatellite && sel.Matches(c.labels) {
@@ -108,31 +113,53 @@ func (p *placer) parsed(text string) selector.Selector {
 // plan is what placing anew comes to.
 type plan struct {
 	add, remove []Placement
-	affected    map[string]bool // satellite ids
+	// Which satellites are affected: told are those to which something looks
+	// different; loses and gains are what satellites have to stop and to start. What a
+	// satellite loses by one assignment and gains by another is no difference to it.
+	told         map[string]bool
+	loses, gains map[work]bool
 }
 
-// satellites are the affected ones in order, so that row locks are taken in order.
-func (p *plan) satellites() []string { return slices.Sorted(maps.Keys(p.affected)) }
+// work is what one satellite does for an assignment.
+type work struct {
+	satelliteID string
+	pair        pair
+}
 
-func (p *plan) affect(satelliteIDs []string) {
-	for _, id := range satelliteIDs {
-		p.affected[id] = true
+func newPlan() *plan {
+	return &plan{told: map[string]bool{}, loses: map[work]bool{}, gains: map[work]bool{}}
+}
+
+// affected are ids in order, so that row locks are taken in order.
+func (p *plan) affected() []string {
+	ids := maps.Clone(p.told)
+	for w := range p.loses {
+		if !p.gains[w] {
+			ids[w.satelliteID] = true
+		}
 	}
+	for w := range p.gains {
+		if !p.loses[w] {
+			ids[w.satelliteID] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(ids))
 }
 
 // plan places the touched assignments anew over the whole fleet, and all others
 // over the altered satellites only.
 func (e *edit) plan(ctx context.Context, all altered) (*plan, error) {
-	p := &plan{affected: map[string]bool{}}
+	p := newPlan()
 	touched := e.touched(all)
 	if err := e.planAssignments(ctx, p, touched, len(all.satellites) > 0); err != nil {
 		return nil, err
 	}
+	others := e.assignmentIDs(func(id string) bool { _, done := touched[id]; return !done })
 	for _, s := range all.satellites {
 		if s.before != nil && maps.Equal(s.before.Labels(), s.after.Labels()) {
 			continue
 		}
-		if err := e.planSatellite(ctx, p, *s.after, touched); err != nil {
+		if err := e.planSatellite(ctx, p, *s.after, others); err != nil {
 			return nil, err
 		}
 	}
@@ -230,41 +257,48 @@ func (t touch) placedAlike() bool {
 }
 
 // planOne takes one assignment from the satellites it has to those it should
-// have. Affected are the satellites whose told set differs: all that had or get
-// it when what is told of it differs, else those that gain or lose it; a
-// satellite is told nothing of an assignment that is not at work.
+// have. A satellite is told nothing of an assignment that is not at work.
 func (e *edit) planOne(p *plan, t touch, have, want []string) {
-	had, gets := have, want
-	if t.before == nil || !e.atWork(t.before, e.checks.before) {
-		had = nil
+	if t.before != nil && e.atWork(t.before, e.checks.before) {
+		for _, id := range have {
+			p.loses[work{id, t.before.pair()}] = true
+		}
 	}
-	if t.after == nil || !e.atWork(t.after, e.checks.after) {
-		gets = nil
+	if t.after != nil && e.atWork(t.after, e.checks.after) {
+		for _, id := range want {
+			p.gains[work{id, t.after.pair()}] = true
+			if t.told {
+				p.told[id] = true
+			}
+		}
 	}
-	moved := t.before != nil && t.after != nil && t.before.pair() != t.after.pair()
-	if t.told || moved {
-		p.affect(had)
-		p.affect(gets)
-	} else {
-		p.affect(minus(had, gets))
-		p.affect(minus(gets, had))
-	}
-	if moved {
+	switch moved := t.before != nil && t.after != nil && t.before.pair() != t.after.pair(); {
+	case moved:
 		p.remove = append(p.remove, t.before.on(have)...)
 		p.add = append(p.add, t.after.on(want)...)
-		return
-	}
-	if t.before != nil {
+	case t.before == nil:
+		p.add = append(p.add, t.after.on(want)...)
+	case t.after == nil:
+		p.remove = append(p.remove, t.before.on(have)...)
+	default:
 		p.remove = append(p.remove, t.before.on(minus(have, want))...)
-	}
-	if t.after != nil {
 		p.add = append(p.add, t.after.on(minus(want, have))...)
 	}
 }
 
-// planSatellite places every assignment anew on one satellite, except those that
-// have been placed over the whole fleet already.
-func (e *edit) planSatellite(ctx context.Context, p *plan, s fleet.Satellite, done map[string]touch) error {
+func (e *edit) assignmentIDs(match func(id string) bool) []string {
+	var ids []string
+	for id := range e.assignments.after {
+		if match(id) {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// planSatellite places the assignments anew on one satellite.
+func (e *edit) planSatellite(ctx context.Context, p *plan, s fleet.Satellite, assignmentIDs []string) error {
 	placed, err := e.tx.PlacementsOn(ctx, s.ID)
 	if err != nil {
 		return fmt.Errorf("reading placements of a satellite: %w", err)
@@ -274,22 +308,24 @@ func (e *edit) planSatellite(ctx context.Context, p *plan, s fleet.Satellite, do
 		has[id] = true
 	}
 	c := candidate{id: s.ID, name: s.Name, labels: s.Labels()}
-	for _, id := range slices.Sorted(maps.Keys(e.assignments.after)) {
+	for _, id := range assignmentIDs {
 		a := e.assignments.after[id]
 		want := e.placer.on(&a, c)
-		if _, ok := done[id]; ok || want == has[id] {
+		if want == has[id] {
 			continue
 		}
 		if err := e.loadChecks(ctx); err != nil {
 			return err
 		}
+		differ := p.gains
 		if want {
 			p.add = append(p.add, a.on([]string{s.ID})...)
 		} else {
 			p.remove = append(p.remove, a.on([]string{s.ID})...)
+			differ = p.loses
 		}
 		if e.atWork(&a, e.checks.after) {
-			p.affected[s.ID] = true
+			differ[work{s.ID, a.pair()}] = true
 		}
 	}
 	return nil

@@ -36,15 +36,15 @@ func (c *Catalog) SatelliteChanged(ctx context.Context, ftx fleet.Tx, before *fl
 		return nil, err
 	}
 	all := altered{assignments: renamed}
-	p := &plan{affected: map[string]bool{}}
-	if err := e.planSatellite(ctx, p, after, nil); err != nil {
+	p := newPlan()
+	if err := e.planSatellite(ctx, p, after, e.assignmentIDs(func(string) bool { return true })); err != nil {
 		return nil, err
 	}
 	if err := e.write(ctx, all, p); err != nil {
 		return nil, err
 	}
-	if len(p.affected) > 0 {
-		if err := tx.BumpRevisions(ctx, p.satellites()); err != nil {
+	if affected := p.affected(); len(affected) > 0 {
+		if err := tx.BumpRevisions(ctx, affected); err != nil {
 			return nil, fmt.Errorf("raising revisions: %w", err)
 		}
 	}
@@ -81,14 +81,14 @@ func (c *Catalog) Replan(ctx context.Context) (affected []string, err error) {
 		for id, a := range e.assignments.after {
 			touched[id] = touch{alteration: alteration[Assignment]{id: id, before: &a, after: &a}}
 		}
-		p := &plan{affected: map[string]bool{}}
+		p := newPlan()
 		if err := e.planAssignments(ctx, p, touched, true); err != nil {
 			return err
 		}
 		if err := e.write(ctx, altered{}, p); err != nil {
 			return err
 		}
-		if affected = p.satellites(); len(affected) == 0 {
+		if affected = p.affected(); len(affected) == 0 {
 			return nil
 		}
 		return tx.BumpRevisions(ctx, affected)
