@@ -297,7 +297,7 @@ func TestM11_TheLastLightGoesOut(t *testing.T) {
 		w.submit(w.run(0, 0, time.Second, check.Healthy))
 		ring, end := w.bell.Subscribe(entity.TopicEvents)
 		defer end()
-		watch := health.NewWatch(w.db, clock{w.db}, w.rec, slog.New(slog.DiscardHandler), ring)
+		watch := health.NewWatch(w.db, w.db, w.rec, slog.New(slog.DiscardHandler), ring)
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
 		running.Go(func() { _ = watch.Run(ctx) })
@@ -321,12 +321,4 @@ func TestM11_TheLastLightGoesOut(t *testing.T) {
 			<-time.After(20 * time.Millisecond)
 		}
 	})
-}
-
-// clock reads the database's clock in a transaction of its own.
-type clock struct{ db *store.DB }
-
-func (c clock) Now(ctx context.Context) (now time.Time, err error) {
-	err = c.db.InTx(ctx, func(tx entity.Tx) error { now, err = tx.Now(ctx); return err })
-	return now, err
 }

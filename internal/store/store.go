@@ -102,6 +102,13 @@ func (db *DB) Ping(ctx context.Context) error {
 	return err
 }
 
+// Now is the database's clock.
+func (db *DB) Now(ctx context.Context) (time.Time, error) {
+	return one(ctx, db.reads(), "", func(row scanner) (t time.Time, err error) {
+		return t, row.Scan(moment{&t})
+	}, "SELECT {now}")
+}
+
 // Engine names the database engine: "postgres" or "sqlite".
 func (db *DB) Engine() string { return string(db.dialect) }
 
