@@ -1,0 +1,72 @@
+package auth
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// How many attempts may fail from one network before it has to wait, how fast it
+// is forgiven, and how many networks are remembered.
+const (
+	failureBurst    = 10
+	failureInterval = 3 * time.Second // forgives one
+	maxNetworks     = 10_000
+)
+
+// failures counts failed attempts by network. The zero value is ready.
+type failures struct {
+	mu        sync.Mutex
+	byNetwork map[string]*rate.Limiter // of those that failed lately
+}
+
+// exhausted reports whether the network has to wait. Attempts under way at the
+// same time are not counted yet, so a few more than the burst may get through.
+func (f *failures) exhausted(network string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	l, ok := f.byNetwork[network]
+	return ok && l.Tokens() < 1
+}
+
+// note counts a failed attempt. When too many networks are remembered, any one is
+// forgotten: who has ten thousand addresses is not held up by counting addresses.
+func (f *failures) note(network string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	l, ok := f.byNetwork[network]
+	if !ok {
+		if f.byNetwork == nil {
+			f.byNetwork = map[string]*rate.Limiter{}
+		}
+		if len(f.byNetwork) >= maxNetworks {
+			for other := range f.byNetwork {
+				delete(f.byNetwork, other)
+				break
+			}
+		}
+		l = rate.NewLimiter(rate.Every(failureInterval), failureBurst)
+		f.byNetwork[network] = l
+	}
+	l.Allow()
+}
+
+// network is what one guesser is taken to hold: an IPv4 address, or the /64 of an
+// IPv6 address, of which a single machine has as many as it likes.
+func network(remote string) string {
+	addr, err := netip.ParseAddr(remote)
+	if err != nil {
+		withPort, err := netip.ParseAddrPort(remote)
+		if err != nil {
+			return remote // of a test or a unix socket
+		}
+		addr = withPort.Addr()
+	}
+	addr = addr.Unmap().WithZone("")
+	if addr.Is4() {
+		return addr.String()
+	}
+	return netip.PrefixFrom(addr, 64).Masked().String()
+}
