@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"unicode/utf8"
 )
@@ -82,44 +83,49 @@ func DecodeFromAgent(frame []byte) (FromAgent, error) { return decode(agentMessa
 // DecodeFromCore reads a frame that a core sent; see DecodeFromAgent.
 func DecodeFromCore(frame []byte) (FromCore, error) { return decode(coreMessages, frame) }
 
-func decode[M Message](known map[string]kind[M], frame []byte) (M, error) {
+func decode[M Message](known map[string]entry[M], frame []byte) (M, error) {
 	var none M
 	if !utf8.Valid(frame) {
 		return none, &InvalidError{Reason: "is not UTF-8"}
 	}
-	name, err := peekType(frame)
-	if err != nil {
-		return none, err
+	name, wrong := peekType(frame)
+	if wrong != nil {
+		return none, wrong
 	}
 	k, ok := known[string(name)]
 	if !ok {
 		return none, fmt.Errorf("%w %q", ErrUnknownType, shorten(name))
 	}
 	m := k.make()
-	err = read(m, k.shape, frame)
-	if batch, ok := any(m).(*Results); ok {
-		err = batch.apart(frame, err)
+	if err := read(frame, k.shape, reflect.ValueOf(m).Elem()); err != nil {
+		err.Type = m.Type()
+		return none, err
 	}
-	if err != nil {
+	if batch, ok := any(m).(*Results); ok {
+		batch.mark()
+	}
+	if err := m.Validate(); err != nil {
 		return none, err
 	}
 	return m, nil
 }
 
-func read(m Message, s *shape, frame []byte) error {
-	if err := s.check(frame); err != nil {
-		err.Type = m.Type()
+// read decodes the one value that the frame is.
+func read(frame []byte, s *shape, v reflect.Value) *InvalidError {
+	in := scanner{b: frame}
+	in.space()
+	if err := s.decode(&in, v, 0); err != nil {
 		return err
 	}
-	if err := json.Unmarshal(frame, m); err != nil {
-		return invalid(m.Type(), err)
+	if in.space(); in.i < len(frame) {
+		return notJSON()
 	}
-	return m.Validate()
+	return nil
 }
 
 // peekType finds the message's type: first by the form that nearly every sender
 // uses, else wherever it is. When there are several, the first counts.
-func peekType(frame []byte) ([]byte, error) {
+func peekType(frame []byte) ([]byte, *InvalidError) {
 	const prefix = `{"type":"`
 	if bytes.HasPrefix(frame, []byte(prefix)) {
 		rest := frame[len(prefix):]
@@ -127,26 +133,41 @@ func peekType(frame []byte) ([]byte, error) {
 			return rest[:n], nil
 		}
 	}
-	if !json.Valid(frame) {
-		return nil, &InvalidError{Reason: "is not JSON"}
-	}
-	w := walker{b: frame}
-	if w.space(); !w.enter('{') {
+	in := scanner{b: frame}
+	if in.space(); in.peek() != '{' {
 		return nil, &InvalidError{Reason: "is not a JSON object"}
 	}
-	for w.more('}') {
-		if string(w.name()) != "type" {
-			if err := w.skip(1); err != nil {
-				return nil, err
-			}
-			continue
+	in.i++
+	for n := 0; ; n++ {
+		more, err := in.next('}', n)
+		if err != nil {
+			return nil, err
 		}
-		if w.peek() != '"' {
-			return nil, &InvalidError{Reason: "has a type that is not a string"}
+		if !more {
+			return nil, &InvalidError{Reason: "has no type"}
 		}
-		return w.text(), nil
+		key, err := in.key()
+		if err != nil {
+			return nil, err
+		}
+		if string(key) == "type" {
+			return typeHere(&in)
+		}
+		if err := in.skip(1); err != nil {
+			return nil, err
+		}
 	}
-	return nil, &InvalidError{Reason: "has no type"}
+}
+
+func typeHere(in *scanner) ([]byte, *InvalidError) {
+	if in.peek() != '"' {
+		return nil, &InvalidError{Reason: "has a type that is not a string"}
+	}
+	name, escaped, err := in.text()
+	if escaped {
+		name = []byte(unescape(name))
+	}
+	return name, err
 }
 
 // shorten keeps a name from a stranger short enough for a log line.
@@ -156,12 +177,4 @@ func shorten(name []byte) string {
 		return string(name)
 	}
 	return strings.ToValidUTF8(string(name[:most]), "") + "…"
-}
-
-// invalid turns what encoding/json says into an InvalidError.
-func invalid(messageType string, err error) *InvalidError {
-	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return &InvalidError{Type: messageType, Path: wrong.Field, Reason: "cannot be the " + wrong.Value + " given"}
-	}
-	return &InvalidError{Type: messageType, Reason: "is not JSON"}
 }

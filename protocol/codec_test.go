@@ -108,16 +108,20 @@ func broken(value any, s *shape, path string, try func(path, change string)) {
 				delete(v, m.name)
 				try(at, "missing")
 			}
-			if m.shape.kind != anything {
-				v[m.name] = otherKind(m.shape.kind)
+			if firm(m.shape) {
+				v[m.name] = otherKind(m.shape)
 				try(at, "of another kind")
 			}
-			if m.required && !m.shape.nullable && m.shape.kind != anything {
+			if m.required && !m.shape.nullable && firm(m.shape) {
 				v[m.name] = nil
 				try(at, "null")
 			}
 			v[m.name] = was
-			broken(was, m.shape, at, try)
+			under := m.shape
+			if under.kind == kindPointer {
+				under = under.elem
+			}
+			broken(was, under, at, try)
 		}
 	case []any:
 		for i, element := range v {
@@ -128,8 +132,14 @@ func broken(value any, s *shape, path string, try func(path, change string)) {
 	}
 }
 
-func otherKind(k jsonKind) any {
-	if k == number {
+// firm reports whether the shape takes values of one kind only.
+func firm(s *shape) bool { return s.kind != kindRaw && s.kind != kindFree }
+
+func otherKind(s *shape) any {
+	if s.kind == kindPointer {
+		s = s.elem
+	}
+	if s.kind == kindNumber || s.kind == kindInteger {
 		return "1"
 	}
 	return 1
@@ -142,15 +152,16 @@ func TestInvalidMessages(t *testing.T) {
 		return `{"type":"result","configId":"c","systemId":"s","status":"healthy","executedAt":"now"` + extra + `}`
 	}
 	for _, c := range []struct{ frame, path, reason string }{
-		{``, "", "not JSON"},
+		{``, "", "not a JSON object"},
 		{`null`, "", "not a JSON object"},
 		{`[]`, "", "not a JSON object"},
 		{`{}`, "", "has no type"},
 		{`{"type":7}`, "", "type that is not a string"},
-		{`{"type":"heartbeat"`, "version", "is missing"},
+		{`{"type":"heartbeat"}`, "version", "is missing"},
+		{`{"type":"heartbeat"`, "", "not JSON"},
 		{`{"type":"heartbeat","version":"1","uptimeSeconds":1`, "", "not JSON"},
 		{`{"type":"heartbeat","version":"1","uptimeSeconds":1}}`, "", "not JSON"},
-		{`{"type":"heartbeat","version":"1","uptimeSeconds":1e999}`, "uptimeSeconds", "cannot be"},
+		{`{"type":"heartbeat","version":"1","uptimeSeconds":1e999}`, "uptimeSeconds", "out of range"},
 		{"{\"type\":\"heartbeat\",\"version\":\"\xff\",\"uptimeSeconds\":1}", "", "not UTF-8"},
 		{`{"type":"heartbeat","version":"a\u0000b","uptimeSeconds":1}`, "version", "NUL"},
 		{`{"type":"authenticate","clientId":"c","token":"` + strings.Repeat("t", MaxToken+1) + `"}`, "token", "longer"},
@@ -160,7 +171,8 @@ func TestInvalidMessages(t *testing.T) {
 		{`{"type":"authenticate","clientId":"c","token":"t","perigee":{"protocol":1}}`, "perigee.features", "is missing"},
 		{`{"type":"authenticate","clientId":"c","token":"t","perigee":{"protocol":1,"features":[],"inventory":{"strategies":[` + strings.Repeat(`"a",`, MaxList) + `"a"]}}}`, "perigee.inventory.strategies", "more than"},
 		{result(`,"latencyMs":"1"`), "latencyMs", "must be a number"},
-		{result(`,"slot":1.5`), "slot", "cannot be"},
+		{result(`,"slot":1.5`), "slot", "must be a whole number"},
+		{result(`,"slot":9223372036854775808`), "slot", "must be a whole number"},
 		{result(`,"environmentId":7`), "environmentId", "must be a string"},
 		{result(`,"result":{"status":"unknown","latencyMs":1,"metadata":{"connected":true}}`), "result.status", "must be healthy"},
 		{result(`,"result":{"status":"healthy","latencyMs":1,"metadata":{}}`), "result.metadata.connected", "is missing"},
@@ -192,6 +204,27 @@ func TestInvalidMessages(t *testing.T) {
 		{`{"type":"config_secrets","requestId":"r","collectors":{"e1":{"p":1}}}`, "collectors.e1.p", "must be a string"},
 	} {
 		wantInvalid(t, DecodeFromCore, c.frame, c.path, c.reason)
+	}
+}
+
+// TestWhatIsNotJSON: the scanner is ours, so its strictness is tested here, and by
+// the fuzz targets against encoding/json.
+func TestWhatIsNotJSON(t *testing.T) {
+	t.Parallel()
+	for _, value := range []string{
+		`01`, `+1`, `1.`, `.5`, `1e`, `1e+`, `-`, `0x1`, `NaN`, `tru`, `truex`, `nul`, `"\x"`, `"\u12g4"`, `"\u123`, "\"\x01\"", `"`, `'a'`,
+		`[1,]`, `[,1]`, `[1 2]`, `[1`, `{"a"}`, `{"a":}`, `{"a":1,}`, `{a:1}`, `{"a":1 "b":2}`, `{"a":1`, `{]`, `[}`, ``, `1 1`,
+	} {
+		for _, frame := range []string{
+			`{"type":"capability_status","kind":"k","payload":` + value + `}`,
+			`{"type":"capability_status","kind":"k","unknown":` + value + `,"payload":1}`,
+			`{"unknown":` + value + `,"type":"capability_status","kind":"k","payload":1}`,
+		} {
+			_, err := DecodeFromAgent([]byte(frame))
+			if wrong, ok := errors.AsType[*InvalidError](err); !ok || wrong.Reason != notJSON().Reason || json.Valid([]byte(frame)) {
+				t.Errorf("decoding %s: got %v", frame, err)
+			}
+		}
 	}
 }
 
@@ -291,11 +324,11 @@ func TestOneBadRecordIsRefusedAlone(t *testing.T) {
 		`{"seq":2,"result":{}}`:  "result.configId is missing",
 		`{"seq":2,"result":"x"}`: "result must be an object",
 		`{"seq":2,"result":{"configId":"c","systemId":"s","status":"gone","executedAt":"now"}}`:                      "result.status must be healthy",
-		`{"seq":2,"result":{"configId":"c","systemId":"s","status":"healthy","latencyMs":1e999,"executedAt":"n"}}`:   "cannot be",
+		`{"seq":2,"result":{"configId":"c","systemId":"s","status":"healthy","latencyMs":1e999,"executedAt":"n"}}`:   "result.latencyMs is out of range",
 		`{"seq":2,"skip":{"configId":"c","systemId":"s","from":2,"to":1,"count":1,"reason":"limit"}}`:                "skip.to is before from",
 		`{"seq":2,"skip":{"configId":"c","systemId":"s","from":1,"to":1,"count":0,"reason":"limit"}}`:                "skip.count must be at least 1",
-		`{"seq":2,"skip":{"configId":"c","systemId":"s","from":1.5,"to":2,"count":1,"reason":"limit"}}`:              "cannot be",
-		`{"seq":2,"result":{"configId":"c","systemId":"s","status":"healthy","executedAt":"now","slot":"tomorrow"}}`: "result.slot must be a number",
+		`{"seq":2,"skip":{"configId":"c","systemId":"s","from":1.5,"to":2,"count":1,"reason":"limit"}}`:              "skip.from must be a whole number",
+		`{"seq":2,"result":{"configId":"c","systemId":"s","status":"healthy","executedAt":"now","slot":"tomorrow"}}`: "result.slot must be a whole number",
 	} {
 		frame := `{"type":"perigee_results","records":[` + goodRecord(1) + `,` + bad + `,` + goodRecord(3) + `]}`
 		m := fromAgent[*Results](t, frame)
@@ -315,12 +348,13 @@ func TestBatchesThatCannotBeTold(t *testing.T) {
 		{``, "records", "is missing"},
 		{`,"records":{}`, "records", "must be an array"},
 		{`,"records":[` + goodRecord(1) + `,{"result":{}}]`, "records[1].seq", "is missing"},
-		{`,"records":[` + goodRecord(1) + `,{"seq":"2"}]`, "records[1].seq", "must be a number"},
+		{`,"records":[` + goodRecord(1) + `,{"seq":"2"}]`, "records[1].seq", "must be a whole number"},
 		{`,"records":[` + goodRecord(2) + `,` + goodRecord(2) + `]`, "records[1].seq", "must rise"},
 		{`,"records":[` + goodRecord(0) + `]`, "records[0].seq", "must rise"},
 		{`,"records":[` + strings.Repeat(`{"seq":1},`, MaxBatchRecords) + `{"seq":1}]`, "records", "more than 500"},
-		{`,"records":[` + goodRecord(1), "", "not JSON"},
-		{`,"records":[` + goodRecord(1) + `,]`, "", "not JSON"},
+		{`,"records":[` + goodRecord(1), "records", "not JSON"},
+		{`,"records":[` + goodRecord(1) + `,]`, "records[1]", "not JSON"},
+		{`,"records":[` + goodRecord(1) + `,{"seq":2,"result":{]`, "records[1]", "not JSON"},
 	} {
 		frame := `{"type":"perigee_results"` + c.records + `}`
 		wantInvalid(t, DecodeFromAgent, frame, c.path, c.reason)

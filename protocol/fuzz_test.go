@@ -6,7 +6,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // seed gives a fuzz target every golden frame, and some that are wrong in a
@@ -40,7 +43,8 @@ func seed(f *testing.F) {
 }
 
 // FuzzDecodeFromAgent: whatever arrives, the decoder answers with a message or
-// one of its two errors, and a message survives being sent on.
+// one of its two errors, it agrees with encoding/json about what is JSON and what
+// is in it, and a message survives being sent on.
 func FuzzDecodeFromAgent(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, frame []byte) { decodesSteadily(t, DecodeFromAgent, frame) })
@@ -54,13 +58,20 @@ func FuzzDecodeFromCore(f *testing.F) {
 func decodesSteadily[M Message](t *testing.T, decode func([]byte) (M, error), frame []byte) {
 	m, err := decode(frame)
 	if err != nil {
-		if _, ok := errors.AsType[*InvalidError](err); !ok && !errors.Is(err, ErrUnknownType) {
+		wrong, ok := errors.AsType[*InvalidError](err)
+		if !ok && !errors.Is(err, ErrUnknownType) {
 			t.Fatalf("got an error of another kind: %v", err)
+		}
+		if ok && wrong.Reason == notJSON().Reason && json.Valid(frame) {
+			t.Fatalf("refused what encoding/json takes: %v", err)
 		}
 		if len(err.Error()) > MaxName+len(frame) {
 			t.Fatalf("the error is %d bytes long", len(err.Error()))
 		}
 		return
+	}
+	if !json.Valid(frame) {
+		t.Fatal("decoded what encoding/json does not take for JSON")
 	}
 	if err := m.Validate(); err != nil {
 		t.Fatalf("decoded, and not valid: %v", err)
@@ -78,6 +89,13 @@ func decodesSteadily[M Message](t *testing.T, decode func([]byte) (M, error), fr
 	again, err := decode(once)
 	if err != nil {
 		t.Fatalf("encoded as %s, which is refused: %v", once, err)
+	}
+	other := reflect.New(reflect.TypeOf(m).Elem()).Interface()
+	if err := json.Unmarshal(once, other); err != nil {
+		t.Fatalf("encoded as %s, which encoding/json refuses: %v", once, err)
+	}
+	if diff := cmp.Diff(other, any(again)); diff != "" {
+		t.Fatalf("not what encoding/json makes of it (-want +got)\n%s", diff)
 	}
 	twice, err := Encode(again)
 	if err != nil {

@@ -133,17 +133,17 @@ var (
 	)
 )
 
-// kind is one message type as the decoder needs it.
-type kind[M Message] struct {
+// entry is one message type as the decoder needs it.
+type entry[M Message] struct {
 	make  func() M
 	shape *shape
 }
 
-func catalogue[M Message](makers ...func() M) map[string]kind[M] {
-	all := make(map[string]kind[M], len(makers))
+func catalogue[M Message](makers ...func() M) map[string]entry[M] {
+	all := make(map[string]entry[M], len(makers))
 	for _, m := range makers {
 		one := m()
-		all[one.Type()] = kind[M]{make: m, shape: shapeOf(one)}
+		all[one.Type()] = entry[M]{make: m, shape: shapeOf(one)}
 	}
 	return all
 }

@@ -3,64 +3,67 @@ package protocol
 import (
 	"encoding/json"
 	"reflect"
-	"strconv"
 	"strings"
-
-	"github.com/perigee-monitoring/perigee/check"
 )
 
-// A shape says which JSON a Go type takes. encoding/json cannot tell a missing
-// member from a zero one and takes null for anything, so the decoder walks the
-// frame along its shape first: one pass over the bytes, nothing allocated,
-// nothing decoded. It is read off the struct tags, where a member without
-// omitempty or omitzero is a required one; that way the wire is written down
-// once.
+// A shape says which JSON a Go type takes and how it gets there. It is read off
+// the struct tags once, when the program starts; a member without omitempty or
+// omitzero is a required one. That way the wire is written down once.
 //
-// The walk is strict about what it looks for (members, kinds, depth) and easy
-// about syntax, which json.Unmarshal checks right after it.
+// We decode by ourselves because encoding/json cannot tell a missing member from
+// a zero one, takes null for anything and "TYPE" for "type", and reads every byte
+// twice; and because this is where a core spends its time: results are most of
+// what it receives. See the benchmarks, and the fuzz targets that hold both
+// against each other.
 type shape struct {
-	kind     jsonKind
-	nullable bool     // null is a value here, not an absence
-	members  []member // of an object with known members
-	elem     *shape   // of a list, or of an object used as a map
+	kind     kind
+	nullable bool         // null is a value here, not an absence
+	members  []member     // of a record
+	elem     *shape       // of a list, a dictionary, or what is behind a pointer
+	typ      reflect.Type // of elem
 }
 
 type member struct {
 	name     string
+	index    []int // of the field, see reflect.Value.FieldByIndex
 	required bool
 	shape    *shape
 }
 
-type jsonKind byte
+// kind is what a Go type is on the wire.
+type kind byte
 
 const (
-	anything jsonKind = iota
-	text
-	number
-	boolean
-	list
-	object
+	kindRaw        kind = iota // json.RawMessage: any value, kept as it is
+	kindFree                   // any: any value, decoded by encoding/json
+	kindText                   // string
+	kindNumber                 // float64
+	kindInteger                // int, int64
+	kindBoolean                // bool
+	kindList                   // []T
+	kindDictionary             // map[string]T
+	kindRecord                 // struct
+	kindPointer                // *T; null is nil
+	kindOptional               // Nullable[string]
 )
 
-func (k jsonKind) String() string {
-	return [...]string{"a value", "a string", "a number", "true or false", "an array", "an object"}[k]
-}
-
-// kindOf tells a value's kind by its first byte; null and rubbish are anything.
-func kindOf(b byte) jsonKind {
-	switch b {
-	case '"':
-		return text
-	case '{':
-		return object
-	case '[':
-		return list
-	case 't', 'f':
-		return boolean
-	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
-		return number
+// wants says what a value must be, for people.
+func (k kind) wants() string {
+	switch k {
+	case kindText, kindOptional:
+		return "must be a string"
+	case kindNumber:
+		return "must be a number"
+	case kindInteger:
+		return "must be a whole number"
+	case kindBoolean:
+		return "must be true or false"
+	case kindList:
+		return "must be an array"
+	case kindDictionary, kindRecord:
+		return "must be an object"
 	}
-	return anything
+	return "must be a value"
 }
 
 func shapeOf(message any) *shape { return typeShape(reflect.TypeOf(message).Elem()) }
@@ -68,161 +71,53 @@ func shapeOf(message any) *shape { return typeShape(reflect.TypeOf(message).Elem
 func typeShape(t reflect.Type) *shape {
 	switch t {
 	case reflect.TypeFor[json.RawMessage]():
-		return &shape{kind: anything}
+		return &shape{kind: kindRaw, nullable: true}
 	case reflect.TypeFor[Nullable[string]]():
-		return &shape{kind: text, nullable: true}
-	case reflect.TypeFor[check.Duration]():
-		return &shape{kind: anything}
+		return &shape{kind: kindOptional, nullable: true}
 	}
 	switch t.Kind() {
-	case reflect.Pointer:
-		s := *typeShape(t.Elem())
-		s.nullable = true
-		return &s
 	case reflect.String:
-		return &shape{kind: text}
+		return &shape{kind: kindText}
 	case reflect.Bool:
-		return &shape{kind: boolean}
-	case reflect.Int, reflect.Int64, reflect.Float64:
-		return &shape{kind: number}
-	case reflect.Slice:
-		return &shape{kind: list, elem: typeShape(t.Elem())}
-	case reflect.Map:
-		return &shape{kind: object, elem: typeShape(t.Elem())}
-	case reflect.Struct:
-		return &shape{kind: object, members: members(t)}
+		return &shape{kind: kindBoolean}
+	case reflect.Float64:
+		return &shape{kind: kindNumber}
+	case reflect.Int, reflect.Int64:
+		return &shape{kind: kindInteger}
 	case reflect.Interface:
-		return &shape{kind: anything, nullable: true}
+		return &shape{kind: kindFree, nullable: true}
+	case reflect.Pointer:
+		return &shape{kind: kindPointer, nullable: true, typ: t.Elem(), elem: typeShape(t.Elem())}
+	case reflect.Slice:
+		return &shape{kind: kindList, typ: t.Elem(), elem: typeShape(t.Elem())}
+	case reflect.Map:
+		return &shape{kind: kindDictionary, typ: t.Elem(), elem: typeShape(t.Elem())}
+	case reflect.Struct:
+		s := &shape{kind: kindRecord, members: members(t, nil)}
+		if len(s.members) > 64 { // one bit each, see shape.record
+			panic("protocol: more than 64 members in " + t.String())
+		}
+		return s
 	}
 	panic("protocol: no shape for " + t.String())
 }
 
-func members(t reflect.Type) []member {
+func members(t reflect.Type, under []int) []member {
 	var all []member
 	for f := range t.Fields() {
+		index := append(append([]int(nil), under...), f.Index...)
 		if f.Anonymous {
-			all = append(all, members(f.Type)...)
+			all = append(all, members(f.Type, index)...)
 			continue
 		}
-		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+		name, option, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if name == "-" {
 			continue
 		}
 		all = append(all, member{
-			name:     name,
-			required: options != "omitempty" && options != "omitzero",
-			shape:    typeShape(f.Type),
+			name: name, index: index, shape: typeShape(f.Type),
+			required: option != "omitempty" && option != "omitzero",
 		})
 	}
-	if len(all) > 64 {
-		panic("protocol: more than 64 members in " + t.String())
-	}
 	return all
-}
-
-// check walks one JSON value that must have the shape. It returns nil when the
-// value does, as far as a walk can tell.
-func (s *shape) check(frame []byte) *InvalidError {
-	w := walker{b: frame}
-	w.space()
-	if err := w.value(s, 0); err != nil {
-		return err
-	}
-	return nil
-}
-
-// walker reads JSON that need not be well-formed; it never reads past the end
-// and always moves on.
-type walker struct {
-	b []byte
-	i int
-}
-
-// value walks over one value of shape s.
-func (w *walker) value(s *shape, depth int) *InvalidError {
-	if depth > MaxDepth {
-		return &InvalidError{Reason: "nested more than " + strconv.Itoa(MaxDepth) + " deep"}
-	}
-	switch got := kindOf(w.peek()); {
-	case s.kind == anything:
-		return w.skip(depth)
-	case got == anything && s.nullable:
-		return w.skip(depth)
-	case got != s.kind:
-		return &InvalidError{Reason: "must be " + s.kind.String()}
-	case got == list:
-		return w.list(s.elem, depth)
-	case got == object && s.members == nil:
-		return w.dictionary(s.elem, depth)
-	case got == object:
-		return w.object(s.members, depth)
-	}
-	return w.skip(depth)
-}
-
-func (w *walker) list(elem *shape, depth int) *InvalidError {
-	w.i++
-	for n := 0; w.more(']'); n++ {
-		if err := w.value(elem, depth+1); err != nil {
-			return err.under("[" + strconv.Itoa(n) + "]")
-		}
-	}
-	return nil
-}
-
-func (w *walker) dictionary(elem *shape, depth int) *InvalidError {
-	w.i++
-	for w.more('}') {
-		name := w.name()
-		if err := w.value(elem, depth+1); err != nil {
-			return err.under(string(name))
-		}
-	}
-	return nil
-}
-
-func (w *walker) object(members []member, depth int) *InvalidError {
-	w.i++
-	var seen uint64
-	next := 0 // senders keep to one order, so the next member is mostly this one
-	for w.more('}') {
-		at := find(members, w.name(), next)
-		if at < 0 {
-			if err := w.skip(depth + 1); err != nil {
-				return err
-			}
-			continue
-		}
-		next = at + 1
-		m := members[at]
-		if !m.required && w.peek() == 'n' { // null for an optional member: as good as absent
-			if err := w.skip(depth + 1); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := w.value(m.shape, depth+1); err != nil {
-			return err.under(m.name)
-		}
-		seen |= 1 << at
-	}
-	for at, m := range members {
-		if m.required && seen&(1<<at) == 0 {
-			return &InvalidError{Path: m.name, Reason: "is missing"}
-		}
-	}
-	return nil
-}
-
-// find returns the index of the named member, or -1; it looks at hint first.
-func find(members []member, name []byte, hint int) int {
-	if hint < len(members) && members[hint].name == string(name) {
-		return hint
-	}
-	for i := range members {
-		if members[i].name == string(name) {
-			return i
-		}
-	}
-	return -1
 }
