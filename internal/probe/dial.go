@@ -1,0 +1,145 @@
+package probe
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http/httptrace"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/perigee-monitoring/perigee/check"
+)
+
+// guard holds the networks that no connection may go to.
+type guard []netip.Prefix
+
+// newGuard reads networks; one that cannot be read fails the run, because leaving
+// it out would open what was to be closed.
+func newGuard(cidrs []string) (guard, error) {
+	var g guard
+	for i, text := range cidrs {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("the config cannot be used: egressDenyCidrs[%d] is not a network", i)
+		}
+		g = append(g, prefix.Masked())
+	}
+	return g, nil
+}
+
+func (g guard) denies(addr netip.Addr) bool {
+	addr = addr.Unmap().WithZone("")
+	for _, prefix := range g {
+		if prefix.Contains(addr) || prefix.Contains(netip.AddrFrom16(addr.As16())) {
+			return true
+		}
+	}
+	return false
+}
+
+// control is asked for every address that is about to be connected to, after
+// names were resolved: a name cannot be used to get around it.
+func (g guard) control(_, address string, _ syscall.RawConn) error {
+	to, err := netip.ParseAddrPort(address)
+	if err != nil || g.denies(to.Addr()) {
+		return denied{address}
+	}
+	return nil
+}
+
+func (g guard) dialer() *net.Dialer {
+	d := &net.Dialer{KeepAlive: -1}
+	if len(g) > 0 {
+		d.Control = g.control
+	}
+	return d
+}
+
+// phases clocks the parts of a run. The hooks may be called from several
+// goroutines, and several times: redirects add up.
+type phases struct {
+	mu      sync.Mutex
+	current string
+	dns     phase
+	connect phase
+	tls     phase
+	wait    phase
+	receive phase
+}
+
+type phase struct {
+	since time.Time
+	total time.Duration
+	ended bool
+}
+
+func (p *phases) begin(ph *phase, doing string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.current = doing
+	if ph.since.IsZero() {
+		ph.since = time.Now()
+	}
+}
+
+func (p *phases) end(ph *phase) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if ph.since.IsZero() {
+		return
+	}
+	ph.total += time.Since(ph.since)
+	ph.since, ph.ended = time.Time{}, true
+}
+
+// doing says what the run is at, for the words of a timeout.
+func (p *phases) doing() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.current == "" {
+		return "connecting"
+	}
+	return p.current
+}
+
+// trace hooks the phases into package net and net/http.
+func (p *phases) trace(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		DNSStart:     func(httptrace.DNSStartInfo) { p.begin(&p.dns, "resolving the name") },
+		DNSDone:      func(httptrace.DNSDoneInfo) { p.end(&p.dns) },
+		ConnectStart: func(string, string) { p.begin(&p.connect, "connecting") },
+		ConnectDone: func(_, _ string, err error) {
+			if err == nil { // of several addresses, the one that answered
+				p.end(&p.connect)
+			}
+		},
+		TLSHandshakeStart:    func() { p.begin(&p.tls, "shaking hands") },
+		TLSHandshakeDone:     func(tls.ConnectionState, error) { p.end(&p.tls) },
+		WroteRequest:         func(httptrace.WroteRequestInfo) { p.begin(&p.wait, "waiting for the answer") },
+		GotFirstResponseByte: func() { p.end(&p.wait) },
+	})
+}
+
+// result gives the phases that took place, nil for none.
+func (p *phases) result() *check.Timings {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t := check.Timings{
+		DNSMs: p.dns.ms(), ConnectMs: p.connect.ms(), TLSMs: p.tls.ms(), WaitMs: p.wait.ms(), TransferMs: p.receive.ms(),
+	}
+	if t == (check.Timings{}) {
+		return nil
+	}
+	return &t
+}
+
+func (p phase) ms() *float64 {
+	if !p.ended {
+		return nil
+	}
+	return milliseconds(p.total)
+}

@@ -1,0 +1,242 @@
+package probe
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/perigee-monitoring/perigee/check"
+)
+
+const (
+	// maxRedirects is how many redirects a request follows.
+	maxRedirects = 10
+	// maxCounted is how much of a body is read to learn its length.
+	maxCounted = 16 << 20
+	// maxHeader bounds the header of an answer.
+	maxHeader = 256 << 10
+	// maxStatusText bounds the words of a status line.
+	maxStatusText = 256
+)
+
+// httpSession makes the requests of one run. Its connections are new: a run that
+// reused one would not notice that new ones fail. Requests and redirects within
+// the run share them.
+type httpSession struct {
+	run       run
+	limit     time.Duration
+	config    check.HTTPConfig
+	userAgent string
+	guard     guard
+	proxied   bool
+	client    *http.Client
+	transport *http.Transport
+
+	mu    sync.Mutex
+	first *phases // of the request that was finished first
+}
+
+func (p *Prober) connectHTTP(_ context.Context, r run, raw json.RawMessage) (session, error) {
+	config, err := configure(r, raw, check.Decode[check.HTTPConfig])
+	if err != nil {
+		return nil, err
+	}
+	guard, err := newGuard(config.EgressDenyCIDRs)
+	if err != nil {
+		return nil, err
+	}
+	proxy, err := proxyOf(config)
+	if err != nil {
+		return nil, err
+	}
+	s := &httpSession{
+		run: r, limit: timeout(config.Timeout), config: config, guard: guard, proxied: proxy != nil,
+		userAgent: strings.TrimSuffix("Perigee/"+p.options.Version, "/"),
+		transport: &http.Transport{
+			DialContext:            guard.dialer().DialContext,
+			TLSClientConfig:        &tls.Config{RootCAs: p.options.Roots},
+			ForceAttemptHTTP2:      true,
+			MaxResponseHeaderBytes: maxHeader,
+		},
+	}
+	if proxy != nil {
+		s.transport.Proxy = http.ProxyURL(proxy)
+	}
+	s.client = &http.Client{Transport: s.transport, CheckRedirect: s.redirect}
+	return s, nil
+}
+
+func proxyOf(c check.HTTPConfig) (*url.URL, error) {
+	if c.ProxyURL == "" {
+		return nil, nil
+	}
+	proxy, err := url.Parse(c.ProxyURL)
+	if err != nil || proxy.Hostname() == "" {
+		return nil, errors.New("the config cannot be used: proxyUrl is not a URL")
+	}
+	if c.ProxyUsername != "" {
+		proxy.User = url.UserPassword(c.ProxyUsername, c.ProxyPassword)
+	}
+	return proxy, nil
+}
+
+func (s *httpSession) redirect(next *http.Request, via []*http.Request) error {
+	if len(via) > maxRedirects {
+		return fmt.Errorf("stopped after %d redirects", maxRedirects)
+	}
+	return s.admit(next)
+}
+
+// admit refuses a proxied request to a denied network. Direct ones are refused
+// when they connect; what a proxy connects to is out of sight, so the name is
+// resolved here, and one that does not resolve here is the proxy's business.
+func (s *httpSession) admit(r *http.Request) error {
+	if !s.proxied || len(s.guard) == 0 {
+		return nil
+	}
+	host := r.URL.Hostname()
+	addrs := []netip.Addr{}
+	if addr, err := netip.ParseAddr(host); err == nil {
+		addrs = append(addrs, addr)
+	} else if found, err := net.DefaultResolver.LookupNetIP(r.Context(), "ip", host); err == nil {
+		addrs = found
+	}
+	for _, addr := range addrs {
+		if s.guard.denies(addr) {
+			return denied{addr.String()}
+		}
+	}
+	return nil
+}
+
+func (s *httpSession) collect(ctx context.Context, _ string, raw json.RawMessage) (any, error) {
+	config, err := configure(s.run, raw, check.Decode[check.HTTPRequestConfig])
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := within(ctx, min(s.limit, timeout(config.Timeout)))
+	defer cancel()
+	clock := &phases{}
+	request, traceID, err := s.request(clock.trace(ctx), config)
+	if err != nil {
+		return nil, err
+	}
+	result, err := s.exchange(request, clock)
+	if err != nil {
+		return nil, explain(ctx, err, clock.doing())
+	}
+	result.TraceID = traceID
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.first == nil {
+		s.first = clock
+	}
+	return result, nil
+}
+
+// request builds the request; a header of the config wins over what we would send.
+func (s *httpSession) request(ctx context.Context, c check.HTTPRequestConfig) (r *http.Request, traceID string, err error) {
+	target, err := url.Parse(c.URL)
+	if err != nil || target.Hostname() == "" || target.Scheme != "http" && target.Scheme != "https" {
+		return nil, "", fmt.Errorf("%q is not a URL that can be requested", cut(redact(c.URL), 200))
+	}
+	var body io.Reader
+	if c.Body != "" {
+		body = strings.NewReader(c.Body)
+	}
+	r, err = http.NewRequestWithContext(ctx, c.Method, c.URL, body)
+	if err != nil {
+		return nil, "", fmt.Errorf("the request cannot be made: %w", describe(err))
+	}
+	r.Header.Set("User-Agent", s.userAgent)
+	switch s.config.AuthType {
+	case "basic":
+		r.SetBasicAuth(s.config.AuthUsername, s.config.AuthPassword)
+	case "token":
+		r.Header.Set("Authorization", "Bearer "+s.config.AuthToken)
+	}
+	if c.EmitTraceparent {
+		var id [24]byte
+		rand.Read(id[:])
+		traceID = hex.EncodeToString(id[:16])
+		r.Header.Set("Traceparent", "00-"+traceID+"-"+hex.EncodeToString(id[16:])+"-01")
+	}
+	for _, h := range c.Headers {
+		if strings.EqualFold(h.Name, "host") {
+			r.Host = h.Value
+			continue
+		}
+		if strings.EqualFold(h.Name, "traceparent") {
+			traceID = ""
+		}
+		r.Header.Set(h.Name, h.Value)
+	}
+	return r, traceID, s.admit(r)
+}
+
+// redact takes the password out of what is nearly a URL.
+func redact(text string) string {
+	scheme, rest, ok := strings.Cut(text, "://")
+	if !ok {
+		return text
+	}
+	if at := strings.LastIndex(rest, "@"); at >= 0 {
+		rest = "…" + rest[at:]
+	}
+	return scheme + "://" + rest
+}
+
+// exchange sends the request and reads the answer to its end, or as far as is counted.
+func (s *httpSession) exchange(r *http.Request, clock *phases) (*check.HTTPRequestResult, error) {
+	start := time.Now()
+	response, err := s.client.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	clock.begin(&clock.receive, "reading the answer")
+	kept, err := io.ReadAll(io.LimitReader(response.Body, int64(s.run.bodyCap)))
+	if err != nil {
+		return nil, err
+	}
+	more, err := io.Copy(io.Discard, io.LimitReader(response.Body, maxCounted-int64(len(kept))))
+	if err != nil {
+		return nil, err
+	}
+	clock.end(&clock.receive)
+	_, words, _ := strings.Cut(response.Status, " ")
+	return &check.HTTPRequestResult{
+		StatusCode:     response.StatusCode,
+		StatusText:     cut(words, maxStatusText),
+		ResponseTimeMs: precise(time.Since(start)),
+		Body:           strings.ToValidUTF8(string(kept), "�"),
+		BodyLength:     int64(len(kept)) + more,
+		Success:        response.StatusCode >= 200 && response.StatusCode < 400,
+	}, nil
+}
+
+func (s *httpSession) verdict() (check.Status, string) { return check.Healthy, "" }
+
+// timings are those of one request: the phases of several do not add up to anything.
+func (s *httpSession) timings() *check.Timings {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.first == nil {
+		return nil
+	}
+	return s.first.result()
+}
+
+func (s *httpSession) close() { s.transport.CloseIdleConnections() }

@@ -1,0 +1,97 @@
+package probe
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	probing "github.com/prometheus-community/pro-bing"
+
+	"github.com/perigee-monitoring/perigee/check"
+)
+
+// pingInterval is the pause between two packets.
+const pingInterval = 200 * time.Millisecond
+
+// pingSession pings. It opens a socket for each collector.
+type pingSession struct {
+	run   run
+	limit time.Duration
+}
+
+func (p *Prober) connectPing(_ context.Context, r run, raw json.RawMessage) (session, error) {
+	config, err := configure(r, raw, check.Decode[check.PingConfig])
+	if err != nil {
+		return nil, err
+	}
+	return &pingSession{run: r, limit: timeout(config.Timeout)}, nil
+}
+
+func (s *pingSession) collect(ctx context.Context, _ string, raw json.RawMessage) (any, error) {
+	config, err := configure(s.run, raw, check.Decode[check.PingPingConfig])
+	if err != nil {
+		return nil, err
+	}
+	// The config's timeout is for the last packet's reply; the strategy's is for all.
+	wait := timeout(config.Timeout) + time.Duration(config.Count-1)*pingInterval
+	ctx, cancel := within(ctx, min(s.limit, wait))
+	defer cancel()
+	addrs, err := net.DefaultResolver.LookupIPAddr(ctx, config.Host)
+	if err != nil {
+		return nil, explain(ctx, err, "resolving the name")
+	}
+	stats, err := ping(ctx, &addrs[0], config.Count)
+	if err != nil {
+		return nil, explain(ctx, err, "pinging")
+	}
+	result := &check.PingPingResult{
+		PacketsSent:     stats.PacketsSent,
+		PacketsReceived: stats.PacketsRecv,
+		PacketLoss:      math.Round(stats.PacketLoss),
+	}
+	if stats.PacketsRecv == 0 {
+		return result, fmt.Errorf("no reply from %s to %d packets", config.Host, stats.PacketsSent)
+	}
+	result.MinLatency, result.AvgLatency, result.MaxLatency = milliseconds(stats.MinRtt), milliseconds(stats.AvgRtt), milliseconds(stats.MaxRtt)
+	return result, nil
+}
+
+// ping sends the packets through a datagram socket, which needs no privilege where
+// the system allows it, or else through a raw one. If it may open neither, that is
+// this satellite's shortcoming and says nothing about the target.
+func ping(ctx context.Context, addr *net.IPAddr, count int) (*probing.Statistics, error) {
+	var err error
+	for _, privileged := range []bool{false, true} {
+		pinger := probing.New("")
+		pinger.SetIPAddr(addr)
+		pinger.SetPrivileged(privileged)
+		pinger.SetLogger(probing.NoopLogger{})
+		pinger.Count, pinger.Interval = count, pingInterval
+		pinger.RecordRtts, pinger.RecordTTLs = false, false
+		err = pinger.RunWithContext(ctx)
+		_, limited := errors.AsType[timedOut](context.Cause(ctx))
+		switch stats := pinger.Statistics(); {
+		case err == nil, limited && stats.PacketsSent > 0:
+			return stats, nil
+		case errors.Is(err, syscall.EAFNOSUPPORT):
+			return nil, unsupported{"this satellite has no network for addresses such as " + addr.String()}
+		case !notPermitted(err):
+			return nil, err
+		}
+	}
+	return nil, unsupported{"this satellite may not send ICMP: it needs the capability NET_RAW, or its group in net.ipv4.ping_group_range"}
+}
+
+func notPermitted(err error) bool {
+	return errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EPROTONOSUPPORT)
+}
+
+func (s *pingSession) verdict() (check.Status, string) { return check.Healthy, "" }
+func (s *pingSession) timings() *check.Timings         { return nil }
+func (s *pingSession) close()                          {}

@@ -1,0 +1,290 @@
+// Package probe carries checks out: it connects as the strategy says, lets every
+// collector measure over the connection, and reports what was found in the form
+// of spec F.1.
+//
+// It promises a result for every run, whatever the target, the config or its own
+// mistakes do: a panic becomes a failed run. Everything that a target sends is
+// bounded (spec M37), every wait has an end, and nothing outlives the run: no
+// connection, no goroutine. It does not evaluate assertions.
+//
+// A run is unhealthy when the target or the config is at fault, and degraded when
+// the run says nothing against the target: nothing was measured (M77), this
+// satellite is not able to measure (no permission for ICMP), or a threshold of the
+// config is passed (a certificate that ends soon, M79).
+package probe
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/protocol"
+)
+
+// Options of a Prober; the zero value works.
+type Options struct {
+	// Log gets what is wrong with the prober itself; nil for nowhere.
+	Log *slog.Logger
+	// Version goes into the User-Agent of HTTP requests.
+	Version string
+	// Roots are the certificate authorities to trust; nil for the system's.
+	Roots *x509.CertPool
+	// ResolvConf names the file with the system's nameservers; "" for /etc/resolv.conf.
+	ResolvConf string
+}
+
+// Prober executes checks. It has no state between runs and may be used from any
+// number of goroutines.
+type Prober struct {
+	options    Options
+	strategies map[string]connect
+}
+
+// connect makes a strategy's client. The error says what is wrong with the
+// target or the config.
+type connect func(ctx context.Context, r run, config json.RawMessage) (session, error)
+
+// session is a connected client of one strategy, for one run.
+type session interface {
+	// collect carries out one collector of the strategy; several may run at once.
+	// A result beside an error is kept: it is what was measured of the failure.
+	collect(ctx context.Context, collectorID string, config json.RawMessage) (any, error)
+	// verdict may lower the status of a run in which nothing failed.
+	verdict() (check.Status, string)
+	// timings are the phases of the run; nil if there are none to tell apart.
+	timings() *check.Timings
+	close()
+}
+
+// measurer is a session that can measure its target without a collector, although
+// its strategy connects lazily.
+type measurer interface {
+	measure(ctx context.Context) (measured bool, err error)
+}
+
+// New makes a Prober with every strategy of this build.
+func New(options Options) *Prober {
+	if options.Log == nil {
+		options.Log = slog.New(slog.DiscardHandler)
+	}
+	if options.ResolvConf == "" {
+		options.ResolvConf = "/etc/resolv.conf"
+	}
+	p := &Prober{options: options}
+	p.strategies = map[string]connect{
+		check.HTTP: p.connectHTTP,
+		check.TCP:  p.connectTCP,
+		check.TLS:  p.connectTLS,
+		check.DNS:  p.connectDNS,
+		check.Ping: p.connectPing,
+	}
+	return p
+}
+
+// Inventory names what can be run here.
+func (p *Prober) Inventory() (strategies, collectors []string) {
+	for _, id := range check.Strategies() {
+		if p.strategies[id] != nil {
+			strategies = append(strategies, id)
+			collectors = append(collectors, check.Collectors(id)...)
+		}
+	}
+	return strategies, collectors
+}
+
+// Check reports why an assignment cannot be run here: unknown strategy or
+// collector, or a config that cannot be used.
+func (p *Prober) Check(a *protocol.Assignment) error {
+	strategy, ok := check.Strategy(a.StrategyID)
+	if !ok || p.strategies[a.StrategyID] == nil {
+		return notFound("Strategy", a.StrategyID)
+	}
+	var problems []error
+	if _, err := strategy.Decode(a.Config); err != nil {
+		problems = append(problems, fmt.Errorf("%s: %w", a.StrategyID, err))
+	}
+	for _, c := range a.Collectors {
+		if !slices.Contains(check.Collectors(a.StrategyID), c.CollectorID) {
+			problems = append(problems, fmt.Errorf("%s: %w", c.ID, notFound("Collector", c.CollectorID)))
+			continue
+		}
+		kind, _ := check.CollectorKind(c.CollectorID)
+		if _, err := kind.Decode(c.Config); err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", c.ID, err))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func notFound(what, id string) error {
+	return fmt.Errorf("%s %s not found in satellite", what, cut(id, 200))
+}
+
+// Execute runs a check once, in env if there is one, and always returns a result.
+// When ctx ends early the result says so; a caller that ended it because it is
+// stopping has no use for it.
+func (p *Prober) Execute(ctx context.Context, a *protocol.Assignment, env *check.Environment) (result check.Result) {
+	start := time.Now()
+	defer func() {
+		if cause := recover(); cause != nil {
+			p.options.Log.Error("run panicked", "strategy", a.StrategyID, "cause", cause, "stack", string(debug.Stack()))
+			result = failed(time.Since(start), fmt.Errorf("internal error of the satellite: %v", cause))
+		}
+	}()
+	open, ok := p.strategies[a.StrategyID]
+	if !ok {
+		return failed(0, notFound("Strategy", a.StrategyID))
+	}
+	r := newRun(a, env)
+	client, err := open(ctx, r, a.Config)
+	connecting := time.Since(start)
+	if err != nil {
+		return failed(time.Since(start), err)
+	}
+	defer client.close()
+
+	findings := p.collect(ctx, client, a)
+	result = check.Result{Metadata: check.Metadata{
+		Connected:        true,
+		ConnectionTimeMs: milliseconds(connecting),
+		Collectors:       make(map[string]json.RawMessage, len(findings)),
+		Timings:          client.timings(),
+	}}
+	for _, f := range findings {
+		result.Metadata.Collectors[f.entry] = f.encode()
+	}
+	status, message := judge(ctx, client, a, findings)
+	elapsed := rounded(time.Since(start))
+	if message == "" {
+		message = fmt.Sprintf("Completed in %.0fms", elapsed)
+	}
+	result.Status, result.Message, result.LatencyMs = status, cut(message, maxMessage), elapsed
+	return result
+}
+
+// judge gives the status of a run that got as far as its collectors, and why; ""
+// when all is well.
+func judge(ctx context.Context, client session, a *protocol.Assignment, findings []finding) (check.Status, string) {
+	var unable error
+	for _, f := range findings {
+		switch {
+		case f.err == nil:
+		case errors.As(f.err, new(unsupported)):
+			unable = errors.Join(unable, f.err)
+		default:
+			return check.Unhealthy, "Check failed: " + f.err.Error()
+		}
+	}
+	if unable != nil {
+		return check.Degraded, "Check not carried out: " + unable.Error()
+	}
+	if strategy, _ := check.Strategy(a.StrategyID); strategy.Lazy && len(findings) == 0 {
+		measured := false
+		if m, ok := client.(measurer); ok {
+			var err error
+			if measured, err = m.measure(ctx); err != nil {
+				return check.Unhealthy, "Check failed: " + describe(err).Error()
+			}
+		}
+		if !measured {
+			return check.Degraded, "Check degraded: nothing was measured, because the check has no collectors"
+		}
+	}
+	return client.verdict()
+}
+
+// finding is what one collector entry found.
+type finding struct {
+	entry, collectorID string
+	result             any
+	err                error
+}
+
+// collect carries out all collectors at once and waits for them.
+func (p *Prober) collect(ctx context.Context, client session, a *protocol.Assignment) []finding {
+	findings := make([]finding, len(a.Collectors))
+	known := check.Collectors(a.StrategyID)
+	var all sync.WaitGroup
+	for i, c := range a.Collectors {
+		f := &findings[i]
+		f.entry, f.collectorID = c.ID, c.CollectorID
+		if !slices.Contains(known, c.CollectorID) {
+			f.err = notFound("Collector", c.CollectorID)
+			continue
+		}
+		all.Go(func() {
+			defer func() {
+				if cause := recover(); cause != nil {
+					p.options.Log.Error("collector panicked", "collector", c.CollectorID, "cause", cause, "stack", string(debug.Stack()))
+					f.result, f.err = nil, fmt.Errorf("internal error of the satellite: %v", cause)
+				}
+			}()
+			f.result, f.err = client.collect(ctx, c.CollectorID, c.Config)
+			if f.err != nil {
+				f.err = describe(f.err)
+			}
+		})
+	}
+	all.Wait()
+	return findings
+}
+
+// encode is the finding as the wire has it: the collector's own fields beside
+// _collectorId, and the error under both of its names (spec F.1, L.127).
+func (f finding) encode() json.RawMessage {
+	head := struct {
+		CollectorID    string `json:"_collectorId"`
+		Error          string `json:"error,omitempty"`
+		CollectorError string `json:"_collectorError,omitempty"`
+	}{CollectorID: f.collectorID}
+	if f.err != nil {
+		head.Error = cut(f.err.Error(), maxError)
+		head.CollectorError = head.Error
+	}
+	text, _ := json.Marshal(head) // three strings
+	if f.result == nil {
+		return text
+	}
+	fields, err := json.Marshal(f.result)
+	if err != nil || len(fields) <= len("{}") {
+		return text
+	}
+	return append(append(text[:len(text)-1], ','), fields[1:]...)
+}
+
+// failed is a run that did not get as far as its collectors.
+func failed(elapsed time.Duration, err error) check.Result {
+	text := cut(describe(err).Error(), maxMessage)
+	return check.Result{
+		Status:    check.Unhealthy,
+		LatencyMs: rounded(elapsed),
+		Message:   text,
+		Metadata:  check.Metadata{Error: text},
+	}
+}
+
+// rounded is a latency as the wire has it: whole milliseconds (a fraction makes
+// the original core lose the result, spec M6).
+func rounded(d time.Duration) float64 { return math.Round(float64(d) / float64(time.Millisecond)) }
+
+// precise is a measurement in milliseconds, to the microsecond.
+func precise(d time.Duration) float64 { return math.Round(float64(d)/1000) / 1000 }
+
+func milliseconds(d time.Duration) *float64 {
+	ms := precise(d)
+	return &ms
+}
+
+// timeout is a config's milliseconds as a duration.
+func timeout(ms float64) time.Duration {
+	return time.Duration(min(ms, float64(24*time.Hour/time.Millisecond)) * float64(time.Millisecond))
+}

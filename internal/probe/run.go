@@ -1,0 +1,91 @@
+package probe
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/protocol"
+)
+
+// run is one execution: what it may know of itself, and how much it may keep.
+type run struct {
+	// values are what templates can name (spec K.4).
+	values map[string]any
+	// bodyCap is the most of one body that is kept.
+	bodyCap int
+}
+
+const (
+	// maxBody is the most of a response body that is kept, in bytes.
+	maxBody = 1 << 20
+	// maxEscape is how many bytes of JSON one byte of text can become.
+	maxEscape = 6
+)
+
+func newRun(a *protocol.Assignment, env *check.Environment) run {
+	r := run{values: runContext(a, env), bodyCap: maxBody}
+	if n := len(a.Collectors); n > 0 {
+		// All results of a run travel in one message.
+		r.bodyCap = min(maxBody, (protocol.MaxResult-1<<20)/maxEscape/n)
+	}
+	return r
+}
+
+// runContext is what a run knows of itself. Names fall back to ids, each for
+// itself (L.106–108); metadata is never absent (L.109, L.110). An environment's
+// fields stand beside its id and name.
+func runContext(a *protocol.Assignment, env *check.Environment) map[string]any {
+	metadata := a.SystemMetadata
+	if metadata == nil {
+		metadata = map[string]any{}
+	}
+	values := map[string]any{
+		"check": map[string]any{
+			"id": a.ConfigID, "name": cmp.Or(a.ConfigName, a.ConfigID), "intervalSeconds": a.IntervalSeconds,
+		},
+		"system": map[string]any{
+			"id": a.SystemID, "name": cmp.Or(a.SystemName, a.SystemID), "metadata": metadata,
+		},
+	}
+	if env != nil {
+		environment := map[string]any{"fields": env.Fields}
+		for name, value := range env.Fields {
+			environment[name] = value
+		}
+		environment["id"], environment["name"] = env.ID, cmp.Or(env.Name, env.ID)
+		values["environment"] = environment
+	}
+	return values
+}
+
+// configure reads a config for this run: defaults applied, templates filled, and
+// no secret left unresolved (L.120).
+func configure[T any](r run, raw json.RawMessage, decode func(json.RawMessage) (T, error)) (T, error) {
+	config, err := decode(raw)
+	if err != nil {
+		return config, fmt.Errorf("the config cannot be used: %w", err)
+	}
+	if err := check.Secrets(&config, unresolved); err != nil {
+		return config, err
+	}
+	fill := func(text string) (string, error) { return check.Fill(text, r.values) }
+	if err := check.Expand(&config, fill); err != nil {
+		return config, fmt.Errorf("the config cannot be used: %w", err)
+	}
+	if err := check.Validate(config); err != nil {
+		return config, fmt.Errorf("the config cannot be used: %w", err)
+	}
+	return config, nil
+}
+
+// unresolved refuses the place-holder of a secret: sent to the target, it would
+// look like a wrong password of the operator's.
+func unresolved(name, value string) error {
+	if strings.HasPrefix(value, "__hcsecret__:") || strings.Contains(value, "${{ secrets.") || strings.Contains(value, "${{secrets.") {
+		return fmt.Errorf("%s refers to a secret that this satellite did not get", name)
+	}
+	return nil
+}

@@ -1,0 +1,191 @@
+package probe
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/protocol"
+)
+
+// target is a server on loopback.
+type target struct {
+	host string
+	port int
+}
+
+// serve lets handle have every connection until the test ends; it is closed afterwards.
+func serve(t testing.TB, handle func(net.Conn)) target {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	open := make(map[net.Conn]bool)
+	all.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			open[conn] = true
+			mu.Unlock()
+			all.Go(func() { defer conn.Close(); handle(conn) })
+		}
+	})
+	t.Cleanup(func() {
+		listener.Close()
+		mu.Lock()
+		for conn := range open {
+			conn.Close()
+		}
+		mu.Unlock()
+		all.Wait()
+	})
+	return target{"127.0.0.1", listener.Addr().(*net.TCPAddr).Port}
+}
+
+// closedPort is an address where nobody listens.
+func closedPort(t testing.TB) target {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return target{"127.0.0.1", listener.Addr().(*net.TCPAddr).Port}
+}
+
+// waitClosed reads until the other side hangs up.
+func waitClosed(conn net.Conn) { io.Copy(io.Discard, conn) }
+
+// reset makes the close that follows abort the connection.
+func reset(conn net.Conn) { conn.(*net.TCPConn).SetLinger(0) }
+
+// assignment of a strategy with host and port; more is added to its config.
+func (s target) assignment(strategy, more, collector, collectorConfig string) *protocol.Assignment {
+	if more != "" {
+		more = "," + more
+	}
+	return assignment(strategy, fmt.Sprintf(`{"host":%q,"port":%d%s}`, s.host, s.port, more), collector, collectorConfig)
+}
+
+func TestTCPBanners(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		handle func(net.Conn)
+		want   map[string]any
+	}{
+		"a line": {
+			func(conn net.Conn) { fmt.Fprint(conn, "220 mail.example ESMTP\r\n"); waitClosed(conn) },
+			map[string]any{"banner": "220 mail.example ESMTP", "hasBanner": true},
+		},
+		"in pieces": {
+			func(conn net.Conn) {
+				for _, piece := range []string{"SSH", "-2.0", "-x\n"} {
+					fmt.Fprint(conn, piece)
+				}
+				waitClosed(conn)
+			},
+			map[string]any{"banner": "SSH-2.0-x", "hasBanner": true},
+		},
+		"without an end": {
+			func(conn net.Conn) { fmt.Fprint(conn, "J\x00\x00\x00\n8.0"); waitClosed(conn) },
+			map[string]any{"banner": "J\x00\x00\x00\n8.0", "hasBanner": true},
+		},
+		"no line": {
+			func(conn net.Conn) { fmt.Fprint(conn, "ready> "); waitClosed(conn) },
+			map[string]any{"banner": "ready> ", "hasBanner": true},
+		},
+		"not text": {
+			func(conn net.Conn) { conn.Write([]byte{'a', 0xff, 0xfe, 'b', '\n'}) },
+			map[string]any{"banner": "a�b", "hasBanner": true},
+		},
+		"silence":  {waitClosed, map[string]any{"hasBanner": false}},
+		"hangs up": {func(net.Conn) {}, map[string]any{"hasBanner": false}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := New(Options{}).Execute(t.Context(), serve(t, c.handle).assignment(check.TCP, "", check.TCPBanner, `{"timeout":500}`), nil)
+			wantHealthy(t, r)
+			c.want["_collectorId"] = check.TCPBanner
+			if diff := cmp.Diff(c.want, object(t, r, "e")); diff != "" {
+				t.Errorf("banner (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestM37_BannersAreBounded(t *testing.T) {
+	t.Parallel()
+	flood := serve(t, func(conn net.Conn) {
+		for {
+			if _, err := conn.Write(bytes.Repeat([]byte("x"), 1<<16)); err != nil {
+				return
+			}
+		}
+	})
+	r := New(Options{}).Execute(t.Context(), flood.assignment(check.TCP, "", check.TCPBanner, `{}`), nil)
+	wantHealthy(t, r)
+	if got := object(t, r, "e")["banner"]; got != strings.Repeat("x", maxBanner) {
+		t.Errorf("banner of %d bytes", len(got.(string)))
+	}
+}
+
+func TestTCPReset(t *testing.T) {
+	t.Parallel()
+	resetting := serve(t, reset)
+	r := New(Options{}).Execute(t.Context(), resetting.assignment(check.TCP, "", check.TCPBanner, `{}`), nil)
+	// Depending on who is faster, the connection ends while or after it is made.
+	if r.Status != check.Unhealthy || !strings.Contains(r.Message, "connection reset by the other side") {
+		t.Errorf("%s, %q", r.Status, r.Message)
+	}
+}
+
+func TestTCPConnectingIsAMeasurement(t *testing.T) {
+	t.Parallel()
+	quiet := serve(t, waitClosed)
+	r := New(Options{}).Execute(t.Context(), quiet.assignment(check.TCP, "", "", ""), nil)
+	wantHealthy(t, r)
+	if r.Metadata.Timings == nil || r.Metadata.Timings.ConnectMs == nil || r.Metadata.Timings.DNSMs != nil {
+		t.Errorf("timings %+v", r.Metadata.Timings)
+	}
+}
+
+func TestTCPRefused(t *testing.T) {
+	t.Parallel()
+	closed := closedPort(t)
+	r := New(Options{}).Execute(t.Context(), closed.assignment(check.TCP, "", check.TCPBanner, `{}`), nil)
+	wantUnconnected(t, r, fmt.Sprintf("connection refused (127.0.0.1:%d)", closed.port))
+}
+
+func TestTCPGreetsOnceForAllCollectors(t *testing.T) {
+	t.Parallel()
+	greeting := serve(t, func(conn net.Conn) { fmt.Fprint(conn, "hello\n"); waitClosed(conn) })
+	a := greeting.assignment(check.TCP, "", check.TCPBanner, `{}`)
+	a.Collectors = append(a.Collectors, protocol.Collector{ID: "f", CollectorID: check.TCPBanner})
+	r := New(Options{}).Execute(t.Context(), a, nil)
+	for _, entry := range []string{"e", "f"} {
+		if got := object(t, r, entry)["banner"]; got != "hello" {
+			t.Errorf("%s heard %v", entry, got)
+		}
+	}
+}
+
+func TestUnknownNames(t *testing.T) {
+	t.Parallel()
+	r := New(Options{}).Execute(t.Context(), assignment(check.TCP, `{"host":"nothing.invalid","port":1,"timeout":2000}`, "", ""), nil)
+	if r.Status != check.Unhealthy || !strings.Contains(r.Message, "nothing.invalid") && !strings.Contains(r.Message, "resolving the name") {
+		t.Errorf("%s, %q", r.Status, r.Message)
+	}
+}
