@@ -145,7 +145,7 @@ func (s *spool) drop(victim int) error {
 		replacement.note(summary[i].Seq)
 	}
 	replacement.size = int64(len(content))
-	if err := writeDurably(seg.path, content); err != nil {
+	if err := writeDurably(seg.path, content, s.sync); err != nil {
 		return err
 	}
 	s.bytes += replacement.size - seg.size

@@ -192,7 +192,7 @@ func (s *scheduler) save() {
 	}
 	b, err := json.MarshalIndent(&s.desired, "", " ")
 	if err == nil && !bytes.Equal(b, s.saved) {
-		if err = writeDurably(s.path, b); err == nil {
+		if err = writeDurably(s.path, b, s.spool.sync); err == nil {
 			s.saved = b
 		}
 	}

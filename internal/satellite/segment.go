@@ -173,26 +173,26 @@ func (s *segment) waiting(seq int64) int64 {
 
 // writeDurably replaces the file at path by one with the content: whole or not at
 // all, also after a power cut.
-func writeDurably(path string, content []byte) error {
+func writeDurably(path string, content []byte, sync func(*os.File) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), temporaryPrefix+"*")
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(content)
-	err = errors.Join(err, f.Sync(), f.Close())
+	err = errors.Join(err, sync(f), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
-	return syncFolder(filepath.Dir(path))
+	return syncFolder(filepath.Dir(path), sync)
 }
 
-func syncFolder(dir string) error {
+func syncFolder(dir string, sync func(*os.File) error) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	return errors.Join(sync(d), d.Close())
 }

@@ -43,7 +43,10 @@ type spool struct {
 	limit       int64
 	segmentSize int64
 	log         *slog.Logger
-	write       func(*os.File, []byte) (int, error) // (*os.File).Write; tests fill the disk here
+
+	// (*os.File).Write and Sync. Tests fill the disk here, and spare it.
+	write func(*os.File, []byte) (int, error)
+	sync  func(*os.File) error
 
 	// Bells, each of size one: more than one ring means the same as one.
 	arrived  chan struct{} // records to send
@@ -105,6 +108,7 @@ func openSpool(dir string, limit int64, log *slog.Logger) (*spool, error) {
 		segmentSize: min(max(limit/16, minSegment), maxSegment),
 		log:         log,
 		write:       (*os.File).Write,
+		sync:        (*os.File).Sync,
 		arrived:     make(chan struct{}, 1),
 		progress:    make(chan struct{}, 1),
 		dirty:       make(chan struct{}, 1),
@@ -149,10 +153,12 @@ func (s *spool) load() error {
 	return s.reopen()
 }
 
-// reopen goes on with the last segment if it takes more records.
+// reopen goes on with the last segment if it takes more records. After a torn
+// record that may have been sent there is a gap in the numbers; what follows it
+// goes into a segment of its own, so that a segment's records can be counted.
 func (s *spool) reopen() error {
 	n := len(s.segments)
-	if n == 0 || s.segments[n-1].summary || s.segments[n-1].size >= s.segmentSize {
+	if n == 0 || s.segments[n-1].summary || s.segments[n-1].size >= s.segmentSize || s.segments[n-1].last+1 != s.next {
 		return nil
 	}
 	f, err := os.OpenFile(s.segments[n-1].path, os.O_RDWR|os.O_APPEND, 0o600)
@@ -289,7 +295,7 @@ func (s *spool) seal() {
 	if s.active == nil {
 		return
 	}
-	if err := errors.Join(s.active.Sync(), s.active.Close(), syncFolder(s.dir)); err != nil {
+	if err := errors.Join(s.sync(s.active), s.active.Close(), syncFolder(s.dir, s.sync)); err != nil {
 		s.fail(err)
 	}
 	s.active = nil
@@ -467,7 +473,7 @@ type lastSlot struct {
 
 func (s *spool) saveCheckpoint() error {
 	if s.active != nil { // the checkpoint must not know more than the disk
-		if err := s.active.Sync(); err != nil {
+		if err := s.sync(s.active); err != nil {
 			return err
 		}
 		s.unsynced = 0
@@ -480,7 +486,7 @@ func (s *spool) saveCheckpoint() error {
 	if err != nil {
 		return err
 	}
-	return writeDurably(filepath.Join(s.dir, "checkpoint.json"), b)
+	return writeDurably(filepath.Join(s.dir, "checkpoint.json"), b, s.sync)
 }
 
 func (s *spool) loadCheckpoint() (through int64, err error) {
@@ -585,11 +591,11 @@ func (s *spool) flush() {
 	s.mu.Unlock()
 	if active != nil && size > 0 {
 		// A segment that was sealed meanwhile is synced already.
-		if synced := active.Sync(); !errors.Is(synced, os.ErrClosed) {
+		if synced := s.sync(active); !errors.Is(synced, os.ErrClosed) {
 			err = errors.Join(err, synced)
 		}
 	}
-	err = errors.Join(err, s.position.f.Sync())
+	err = errors.Join(err, s.sync(s.position.f))
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -615,7 +621,7 @@ func (s *spool) Close() error {
 	err := s.writeTail()
 	s.seal()
 	s.trim()
-	if err = errors.Join(err, s.position.f.Sync(), s.position.f.Close(), s.failure); err != nil {
+	if err = errors.Join(err, s.sync(s.position.f), s.position.f.Close(), s.failure); err != nil {
 		return fmt.Errorf("closing spool: %w", err)
 	}
 	return nil

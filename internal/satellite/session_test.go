@@ -1,0 +1,497 @@
+package satellite
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/internal/link"
+	"github.com/perigee-monitoring/perigee/protocol"
+)
+
+// A core that does not answer authenticate is left, and tried again.
+func TestM18_TheHandshakeHasADeadline(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := &core{mute: true}
+		r := newRig(t, c)
+		r.start()
+		sleep(15 * time.Second)
+		c.set(func(c *core) { c.mute = false })
+		sleep(15 * time.Second)
+		if !r.satellite.Status().Link.Connected {
+			t.Error("not connected")
+		}
+		if got := c.closings[0].Code; got != protocol.CloseAuthTimeout {
+			t.Errorf("the first connection ended with code %d", got)
+		}
+		r.end()
+	})
+}
+
+// A path that swallows everything is noticed within a minute: no pong comes.
+func TestM21_C3_HalfOpenLinkIsNoticed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := &core{assignments: []protocol.Assignment{assignment("front", "shop", 10*time.Second)}}
+		r := newRig(t, c)
+		begin := time.Now()
+		r.start()
+		sleep(50 * time.Second)
+		c.set(func(c *core) { c.silent = true })
+		sleep(10 * time.Second)
+		c.set(func(c *core) { c.silent = false }) // for connections to come
+		sleep(50 * time.Second)
+		if got := r.satellite.Status().Link; !got.Connected || len(c.dials) != 2 {
+			t.Errorf("%d connections, %+v", len(c.dials), got)
+		}
+		sleep(time.Minute)
+		r.end()
+		if ran, _ := audit(t, c, front, 10*time.Second, begin, begin.Add(170*time.Second)); len(ran) != 17 {
+			t.Errorf("%d results", len(ran))
+		}
+	})
+}
+
+// Refused credentials end the satellite, with the reason; nothing knocks again.
+func TestM20_C7_RefusalIsFinal(t *testing.T) {
+	t.Parallel()
+	for name, refuse := range map[string]struct {
+		set  func(*core)
+		want error
+		text string
+	}{
+		"auth_failed of an original core": {func(c *core) {
+			c.refuse = &protocol.AuthFailed{Reason: protocol.ReasonInvalid}
+		}, ErrRefused, protocol.ReasonInvalid},
+		"auth_failed and a close code of ours": {func(c *core) {
+			c.refuse, c.closeWith = &protocol.AuthFailed{Reason: protocol.ReasonInvalid}, protocol.CloseRefused
+		}, ErrRefused, protocol.ReasonInvalid},
+		"refused by close code": {func(c *core) { c.closeWith = protocol.CloseRefused }, ErrRefused, "4500"},
+		"rotated":               {func(c *core) { c.closeWith = protocol.CloseRotated }, ErrRefused, "4502"},
+		"removed":               {func(c *core) { c.closeWith = protocol.CloseRemoved }, ErrRefused, "4503"},
+		"superseded":            {func(c *core) { c.closeWith = protocol.CloseSuperseded }, ErrSuperseded, "same identity"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c := &core{}
+				refuse.set(c)
+				r := newRig(t, c)
+				r.start()
+				err := <-r.ended
+				if !errors.Is(err, refuse.want) || !strings.Contains(err.Error(), refuse.text) {
+					t.Errorf("ended with %v", err)
+				}
+				sleep(time.Hour)
+				if len(c.dials) != 1 {
+					t.Errorf("knocked %d times", len(c.dials))
+				}
+				r.stop()
+			})
+		})
+	}
+}
+
+// A shutdown message is obeyed: goodbye, and a long time until the next attempt.
+// Checks go on meanwhile.
+func TestM20_C7_ShutdownIsObeyed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := &core{assignments: []protocol.Assignment{assignment("front", "shop", 10*time.Second)}}
+		r := newRig(t, c)
+		begin := time.Now()
+		r.start()
+		sleep(time.Minute)
+		c.push(&protocol.Shutdown{Reason: "maintenance"})
+		sleep(200 * time.Second)
+		if got := c.closings; len(got) != 1 || got[0].Code != protocol.CloseNormal || got[0].Reason != "Client shutdown" {
+			t.Errorf("goodbye: %+v", got)
+		}
+		if len(c.dials) != 1 {
+			t.Errorf("knocked %d times within three minutes of being asked to leave", len(c.dials))
+		}
+		sleep(10 * time.Minute)
+		end := time.Now()
+		r.end()
+		audit(t, c, front, 10*time.Second, begin, end)
+	})
+}
+
+// The back-off doubles from one second to thirty, give or take a quarter, and
+// begins anew once the core took the satellite in (K.5).
+func TestBackoff(t *testing.T) {
+	t.Parallel()
+	for attempt, want := range []time.Duration{1, 2, 4, 8, 16, 30, 30, 30} {
+		for range 100 {
+			got := backoff(attempt)
+			if got < want*time.Second*3/4 || got > want*time.Second*5/4 {
+				t.Errorf("attempt %d waits %s", attempt, got)
+			}
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		c := &core{down: true}
+		r := newRig(t, c)
+		r.start()
+		sleep(10 * time.Minute)
+		if n := len(c.dials); n < 18 || n > 30 {
+			t.Errorf("%d attempts in ten minutes", n)
+		}
+		c.set(func(c *core) { c.down, c.closeWith = false, protocol.CloseUnavailable })
+		sleep(time.Minute)
+		if r.satellite.Status().Link.Connected {
+			t.Error("connected")
+		}
+		c.set(func(c *core) { c.closeWith = 0 })
+		sleep(time.Minute)
+		before := len(c.dials)
+		c.setDown(true)
+		c.setDown(false)
+		sleep(1300 * time.Millisecond)
+		if got := len(c.dials); got != before+1 {
+			t.Errorf("%d attempts within 1.3 s of losing an accepted session, want 1", got-before)
+		}
+		r.end()
+	})
+}
+
+func TestACoreThatIsBusyIsGivenTime(t *testing.T) {
+	t.Parallel()
+	err := &link.HandshakeError{Status: 503, RetryAfter: 40 * time.Second}
+	for range 100 {
+		if got := pause(err, 0); got < 40*time.Second || got > 55*time.Second {
+			t.Errorf("waits %s", got)
+		}
+	}
+}
+
+// What an original core gets is what the original agent sends: no extras, whole
+// latencies, nothing of skips; a result is done with when a pong followed it.
+func TestOriginalCore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		odd := assignment("odd", "shop", time.Minute)
+		odd.StrategyID = "healthcheck-quantum.quantum"
+		staged := assignment("staged", "shop", 20*time.Second)
+		staged.Environments = []check.Environment{{ID: "eu", Name: "Europe"}}
+		c := &core{original: true, hash: protocol.Null[string](), assignments: []protocol.Assignment{
+			assignment("front", "shop", 10*time.Second), staged, odd,
+		}}
+		r := newRig(t, c)
+		r.prober.takes = 1234567 * time.Microsecond
+		r.prober.refuse = map[string]error{odd.StrategyID: errors.New("strategy not found in satellite")}
+		r.start()
+		sleep(2 * time.Minute)
+		r.end()
+		sleep(time.Minute) // a skip
+		r.start()
+		sleep(2 * time.Minute)
+		waiting := r.satellite.Status().Spool.Records
+		r.end()
+		if waiting != 0 {
+			t.Errorf("%d records wait, though pongs came", waiting)
+		}
+		if len(c.records) != 0 || len(heardOf[*protocol.Applied](c)) != 0 {
+			t.Error("an original core was sent an extension message")
+		}
+		byCheck := map[string]int{}
+		for _, got := range c.results {
+			byCheck[got.ConfigID]++
+			if got.Slot != 0 || got.Revision != 0 || *got.LatencyMs != 1235 {
+				t.Errorf("result %+v", got)
+			}
+			if want := got.ConfigID == "staged"; got.EnvironmentID.Present != want {
+				t.Errorf("environment of %s: %+v", got.ConfigID, got.EnvironmentID)
+			}
+			at, err := time.Parse("2006-01-02T15:04:05.000Z", got.ExecutedAt)
+			if err != nil || !strings.HasSuffix(got.ExecutedAt, "Z") || at.IsZero() {
+				t.Errorf("executedAt %q: %v", got.ExecutedAt, err)
+			}
+		}
+		if byCheck["front"] != 24 || byCheck["staged"] != 12 || byCheck["odd"] != 0 {
+			t.Errorf("results by check: %v", byCheck)
+		}
+		said := heardOf[*protocol.StrategyError](c)
+		if len(said) != 2 || said[0].StrategyID != odd.StrategyID || !strings.Contains(said[0].Message, "not found in satellite") {
+			t.Errorf("strategy errors: %v", said)
+		}
+		for _, b := range c.beats {
+			if b.Perigee != nil || b.Version != "1.2.3" || b.UptimeSeconds != float64(int(b.UptimeSeconds)) {
+				t.Errorf("heartbeat %+v", b)
+			}
+		}
+	})
+}
+
+// What was written to a dead path and never answered by a pong is sent again, in
+// order and complete (the original loses it).
+func TestM1_C2_NothingIsLostInADeadPath(t *testing.T) {
+	t.Parallel()
+	for _, original := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			c := &core{original: original, assignments: []protocol.Assignment{assignment("front", "shop", 5*time.Second)}}
+			r := newRig(t, c)
+			r.start()
+			sleep(time.Minute)
+			for range 5 {
+				c.set(func(c *core) { c.silent = true })
+				sleep(20 * time.Second)
+				c.set(func(c *core) { c.silent = false })
+				sleep(100 * time.Second)
+			}
+			r.end()
+			slots := map[string]bool{}
+			var order []string
+			for _, got := range c.results {
+				order = append(order, got.ExecutedAt)
+				slots[got.ExecutedAt] = true
+			}
+			for _, got := range c.records {
+				slots[got.Result.ExecutedAt] = true
+			}
+			if want := 11 * 60 / 5; len(slots) != want {
+				t.Errorf("original %v: %d different results, want %d", original, len(slots), want)
+			}
+			if sorted := slices.Sorted(slices.Values(order)); len(order) == len(slots) && !slices.Equal(sorted, order) {
+				t.Error("results are out of order")
+			}
+		})
+	}
+}
+
+// The first heartbeat comes at once, then one every fifteen seconds; the answers
+// give the offset of the clocks.
+func TestHeartbeatsAndClock(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := &core{}
+		r := newRig(t, c)
+		r.setClock(-90 * time.Second)
+		r.start()
+		sleep(time.Second)
+		if len(c.beats) != 1 {
+			t.Fatalf("%d heartbeats in the first second", len(c.beats))
+		}
+		sleep(time.Minute)
+		if len(c.beats) != 5 {
+			t.Errorf("%d heartbeats in a minute", len(c.beats))
+		}
+		pulse := c.beats[len(c.beats)-1].Perigee
+		if pulse == nil || pulse.OffsetMs == nil || *pulse.OffsetMs != 90_000 || *pulse.UncertaintyMs != 0 {
+			t.Errorf("pulse %+v", pulse)
+		}
+		r.end()
+	})
+}
+
+func TestClockBelievesTheShortestRoundTrip(t *testing.T) {
+	t.Parallel()
+	var c clock
+	at := func(ms int64) time.Time { return time.UnixMilli(ms) }
+	c.answered(&protocol.Clock{Echo: 1000, ReceivedAt: 6500, SentAt: 6500}, at(1600)) // 600 ms: offset 5200
+	c.answered(&protocol.Clock{Echo: 2000, ReceivedAt: 7010, SentAt: 7015}, at(2025)) // 20 ms: offset 5000
+	c.answered(&protocol.Clock{Echo: 3000, ReceivedAt: 8400, SentAt: 8400}, at(3500))
+	c.answered(&protocol.Clock{Echo: 9_000_000, ReceivedAt: 1, SentAt: 1}, at(3600)) // our clock was set: nonsense
+	offset, uncertainty := c.estimate()
+	if *offset != 5000 || *uncertainty != 10 {
+		t.Errorf("offset %v give or take %v, want 5000 and 10", *offset, *uncertainty)
+	}
+}
+
+// The satellite says what it is and can, and which assignments it holds.
+func TestHello(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := &core{revision: 9}
+		r := newRig(t, c)
+		r.start()
+		sleep(time.Second)
+		c.setDown(true)
+		c.setDown(false)
+		sleep(2 * time.Second)
+		r.end()
+		first, second := c.hellos[0], c.hellos[1]
+		if first.ClientID != satelliteID || first.Token != "csat_secret" {
+			t.Errorf("credentials %+v", first)
+		}
+		if diff := cmp.Diff(protocol.Features(), first.Perigee.Features); diff != "" {
+			t.Errorf("features (-want +got):\n%s", diff)
+		}
+		if got := first.Perigee.Inventory; got == nil || !slices.Equal(got.Strategies, []string{"healthcheck-http.http"}) {
+			t.Errorf("inventory %+v", got)
+		}
+		if first.Perigee.Revision != 0 || second.Perigee.Revision != 9 || first.Perigee.BootID != second.Perigee.BootID {
+			t.Errorf("hellos %+v and %+v", first.Perigee, second.Perigee)
+		}
+	})
+}
+
+// A change that is not based on what the satellite holds is answered with what it
+// does hold, and the whole set is taken then.
+func TestADeltaThatDoesNotFitAsksForEverything(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := &core{revision: 4, assignments: []protocol.Assignment{
+			assignment("a", "shop", time.Minute), assignment("b", "shop", time.Minute),
+		}}
+		r := newRig(t, c)
+		r.start()
+		sleep(time.Second)
+		c.push(&protocol.Delta{Base: 7, Revision: 8})
+		sleep(time.Second)
+		c.push(&protocol.Delta{Base: 4, Revision: 5,
+			Removals: []protocol.Pair{{ConfigID: "a", SystemID: "shop"}},
+			Upserts:  []protocol.Assignment{assignment("c", "shop", time.Minute)}})
+		sleep(time.Second)
+		r.end()
+		var got []string
+		for _, a := range r.satellite.scheduler.desired.Assignments {
+			got = append(got, a.ConfigID)
+		}
+		if diff := cmp.Diff([]string{"b", "c"}, got); diff != "" {
+			t.Errorf("assignments (-want +got):\n%s", diff)
+		}
+		want := []*protocol.Applied{
+			{Revision: 4},
+			{Revision: 4, Errors: []protocol.AppliedError{{Message: "the change is based on revision 7; this satellite holds 4"}}},
+			{Revision: 5},
+		}
+		if diff := cmp.Diff(want, heardOf[*protocol.Applied](c)); diff != "" {
+			t.Errorf("applied (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// Unknown types, bad JSON and pushes that overtake authenticated (A.4) harm nothing.
+func TestA3_A4_OddMessages(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := &core{early: &protocol.ConfigUpdated{Revision: 2, Assignments: []protocol.Assignment{assignment("new", "shop", 10*time.Second)}}}
+		c.revision, c.assignments = 1, []protocol.Assignment{assignment("old", "shop", 10*time.Second)}
+		r := newRig(t, c)
+		r.start()
+		sleep(time.Second)
+		for _, odd := range []string{
+			`{"type":"run_now","later":true}`, `{"type":`, `[]`, "\xff\xfe", `{"type":"config_updated"}`,
+			`{"type":"config_updated","assignments":"` + strings.Repeat("x", 100_000) + `"}`,
+			`{"type":"perigee_ack","upTo":99999999}`, `{"type":"run_secrets","requestId":"1","error":"late"}`,
+		} {
+			c.conns[0].Write([]byte(odd))
+		}
+		sleep(time.Minute)
+		status := r.satellite.Status()
+		r.end()
+		if !status.Link.Connected || len(c.dials) != 1 || status.Link.IgnoredMessages != 6 {
+			t.Errorf("link %+v after %d connections", status.Link, len(c.dials))
+		}
+		results, _ := c.account()
+		if len(results) != 1 || len(results[check.Key{CheckID: "new", SystemID: "shop"}]) < 6 {
+			t.Errorf("results of %d keys", len(results))
+		}
+	})
+}
+
+// A null hash is ready (G.6); a real one is an error, said in so many words.
+func TestL111_ScriptPackages(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := &core{hash: protocol.Null[string]()}
+		r := newRig(t, c)
+		r.start()
+		sleep(time.Second)
+		c.push(&protocol.RefreshScriptPackages{LockfileHash: "abc"})
+		sleep(time.Second)
+		r.end()
+		hash := "abc"
+		want := []*protocol.ScriptPackageSyncState{
+			{Status: protocol.SyncReady},
+			{LockfileHash: &hash, Status: protocol.SyncError, ErrorMessage: "This version of the satellite does not support script packages."},
+		}
+		if diff := cmp.Diff(want, heardOf[*protocol.ScriptPackageSyncState](c)); diff != "" {
+			t.Errorf("reports (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// Assertions are evaluated here only for a core that leaves them to us; which, is
+// remembered over a restart without it.
+func TestAssertionsAreJudgedForOurCore(t *testing.T) {
+	t.Parallel()
+	for _, original := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			a := assignment("front", "shop", 10*time.Second)
+			a.Collectors = []protocol.Collector{{ID: "e1", CollectorID: "healthcheck-http.request", Config: []byte(`{}`),
+				Assertions: []check.Assertion{{Field: "statusCode", Operator: "equals", Value: 200.0}}}}
+			c := &core{original: original, assignments: []protocol.Assignment{a}}
+			r := newRig(t, c)
+			r.config.Judge.Judge = func(assertions map[string][]check.Assertion, r *check.Result) {
+				if diff := cmp.Diff(map[string][]check.Assertion{"e1": a.Collectors[0].Assertions}, assertions); diff != "" {
+					t.Errorf("assertions (-want +got):\n%s", diff)
+				}
+				r.Status, r.Message = check.Unhealthy, "judged"
+			}
+			r.config.Judge.Strip = func(ids map[string]string, r *check.Result) {
+				if ids["e1"] != "healthcheck-http.request" {
+					t.Errorf("ids %v", ids)
+				}
+				r.Message += " and stripped"
+			}
+			r.start()
+			sleep(30 * time.Second)
+			r.end()
+			c.setDown(true)
+			r.start()
+			sleep(30 * time.Second)
+			c.setDown(false)
+			sleep(time.Minute)
+			r.end()
+			want := "judged and stripped"
+			if original {
+				want = "Completed"
+			}
+			var got []protocol.Result
+			got = append(got, c.results...)
+			for _, record := range c.records {
+				if record.Result != nil {
+					got = append(got, *record.Result)
+				}
+			}
+			if len(got) < 9 {
+				t.Errorf("%d results", len(got))
+			}
+			for _, result := range got {
+				if result.Result.Message != want {
+					t.Errorf("original %v: %q, want %q", original, result.Result.Message, want)
+				}
+				if !original && result.Status != check.Unhealthy {
+					t.Errorf("status %s beside the judged result", result.Status)
+				}
+			}
+		})
+	}
+}
+
+// What the core refuses for good is counted and shown, and does not hold up the rest.
+func TestRefusedRecordsAreCounted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := &core{holdAcks: true, assignments: []protocol.Assignment{assignment("front", "shop", 10*time.Second)}}
+		r := newRig(t, c)
+		r.start()
+		sleep(time.Minute)
+		c.push(&protocol.Ack{UpTo: c.acked, Refused: []protocol.Refused{{Seq: 1, Reason: "not assigned"}}})
+		sleep(time.Second)
+		status := r.satellite.Status()
+		r.end()
+		if status.RefusedRecords != 1 || status.LastRefusal != "not assigned" || status.Spool.Records != 0 {
+			t.Errorf("status %+v", status)
+		}
+	})
+}
