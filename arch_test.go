@@ -33,7 +33,7 @@ var arrows = map[string]string{
 	"internal/link":     "protocol",
 
 	// What is carried out where the satellite stands.
-	"internal/checkschema": "check",
+	"internal/checkschema": "check internal/fault internal/assertion",
 	"internal/assertion":   "check internal/fault",
 	"internal/probe":       "check protocol internal/assertion internal/checkschema",
 	"internal/satellite":   "check protocol internal/assertion internal/probe internal/link",
@@ -43,7 +43,7 @@ var arrows = map[string]string{
 	"internal/fleet":   "check protocol internal/fault internal/entity internal/selector",
 	"internal/catalog": "check protocol internal/fault internal/entity internal/fleet internal/selector internal/assertion internal/checkschema",
 	"internal/health":  "check protocol internal/fault internal/entity internal/fleet internal/assertion",
-	"internal/auth":    "internal/fault",
+	"internal/auth":    "internal/fault internal/entity",
 
 	// The edges of the core.
 	"internal/hub":   "check protocol internal/link internal/fleet internal/health internal/catalog internal/entity internal/fault",
@@ -58,7 +58,7 @@ var arrows = map[string]string{
 	"internal/server": anything,
 	"cmd/perigee": "check internal/server internal/httpapi internal/client internal/manifest internal/fault internal/catalog internal/fleet " +
 		"internal/health internal/entity internal/targets",
-	"cmd/perigee-satellite": "check internal/satellite internal/probe",
+	"cmd/perigee-satellite": "check protocol internal/satellite internal/probe internal/assertion internal/link",
 
 	// Beside the house: generators, and what tests and load programs stand on.
 	"internal/schemagen": "check",
