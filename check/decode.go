@@ -33,8 +33,13 @@ func Decode[T any, P config[T]](raw json.RawMessage) (T, error) {
 			return c, typeError(err)
 		}
 	}
-	return c, usable(reflect.ValueOf(c), "")
+	return c, Validate(c)
 }
+
+// Validate holds a config, given by value, against the constraints of its fields.
+// Templates count as what they are written as, so it is asked again once they are
+// filled.
+func Validate(config any) error { return usable(reflect.ValueOf(config), "") }
 
 func decodeAny[T any, P config[T]](raw json.RawMessage) (any, error) { return Decode[T, P](raw) }
 

@@ -50,13 +50,19 @@ func (s *pingSession) collect(ctx context.Context, _ string, raw json.RawMessage
 	if err != nil {
 		return nil, explain(ctx, err, "pinging")
 	}
+	return pinged(config.Host, stats)
+}
+
+// pinged is what the packets found. Losing some is for assertions to judge;
+// losing all is a failure.
+func pinged(host string, stats *probing.Statistics) (*check.PingPingResult, error) {
 	result := &check.PingPingResult{
 		PacketsSent:     stats.PacketsSent,
 		PacketsReceived: stats.PacketsRecv,
 		PacketLoss:      math.Round(stats.PacketLoss),
 	}
 	if stats.PacketsRecv == 0 {
-		return result, fmt.Errorf("no reply from %s to %d packets", config.Host, stats.PacketsSent)
+		return result, fmt.Errorf("no reply from %s; packets sent: %d", host, stats.PacketsSent)
 	}
 	result.MinLatency, result.AvgLatency, result.MaxLatency = milliseconds(stats.MinRtt), milliseconds(stats.AvgRtt), milliseconds(stats.MaxRtt)
 	return result, nil
@@ -88,7 +94,12 @@ func ping(ctx context.Context, addr *net.IPAddr, count int) (*probing.Statistics
 	return nil, unsupported{"this satellite may not send ICMP: it needs the capability NET_RAW, or its group in net.ipv4.ping_group_range"}
 }
 
+// notPermitted: the socket may not be opened. Not being allowed to send to an
+// address (a broadcast, a firewall's rule) is about the address.
 func notPermitted(err error) bool {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "write" {
+		return false
+	}
 	return errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EPROTONOSUPPORT)
 }
 

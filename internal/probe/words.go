@@ -82,10 +82,8 @@ func describe(err error) error {
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		return describe(wrapped.Err)
 	}
-	text := err.Error()
-	for _, noise := range []string{"net/http: ", "HTTP/1.x transport connection broken: "} {
-		text = strings.TrimPrefix(text, noise)
-	}
+	text := strings.ReplaceAll(err.Error(), "net/http: ", "")
+	text = strings.TrimPrefix(text, "HTTP/1.x transport connection broken: ")
 	if text != err.Error() {
 		return errors.New(text)
 	}
