@@ -1,0 +1,436 @@
+package hub_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/perigee-monitoring/perigee/internal/fault"
+	"github.com/perigee-monitoring/perigee/internal/fleet"
+	"github.com/perigee-monitoring/perigee/internal/hub"
+	"github.com/perigee-monitoring/perigee/internal/link"
+	"github.com/perigee-monitoring/perigee/protocol"
+)
+
+func TestL33_HeartbeatIsNotedWithItsVersion(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.fleet.add("s1")
+		a := w.original("s1")
+		a.send(&protocol.Heartbeat{Version: "0.5.0", UptimeSeconds: 15})
+		a.send(&protocol.Heartbeat{Version: "0.9.0", UptimeSeconds: 30, Capabilities: []string{"telemetry"}})
+		a.quiet()
+		want := []fleet.Beat{
+			{SatelliteID: "s1", Epoch: 1, Version: "0.5.0"},
+			{SatelliteID: "s1", Epoch: 1, Version: "0.9.0", Capabilities: []string{"telemetry"}},
+		}
+		if diff := cmp.Diff(want, w.fleet.heard()); diff != "" {
+			t.Errorf("heartbeats (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestHeartbeatOfOursIsAnsweredWithTheClock(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.fleet.add("s1")
+		a := w.ours("s1")
+		pulse := &protocol.Pulse{SentAt: 1234, SpoolRecords: 7}
+		a.send(&protocol.Heartbeat{Version: "1", UptimeSeconds: 1, Perigee: pulse})
+		now := time.Now().UnixMilli()
+		want := &protocol.Clock{Echo: 1234, ReceivedAt: now, SentAt: now}
+		if diff := cmp.Diff(want, next[*protocol.Clock](a)); diff != "" {
+			t.Errorf("clock (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff([]fleet.Beat{{SatelliteID: "s1", Epoch: 1, Version: "1", Pulse: pulse}}, w.fleet.heard()); diff != "" {
+			t.Errorf("heartbeats (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// M43: what restores a satellite after heartbeat_lost is the epoch of its beats,
+// for as long as the socket lives.
+func TestM43_HeartbeatsKeepNamingTheirSession(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.fleet.add("s1")
+		a := w.original("s1")
+		a.send(&protocol.Heartbeat{Version: "1"})
+		w.fleet.change("s1", func(r *record) { lost := fleet.HeartbeatLost; r.LastConnectionEvent = &lost })
+		a.send(&protocol.Heartbeat{Version: "1"})
+		beats := w.fleet.heard()
+		if len(beats) != 2 || beats[1].Epoch != 1 {
+			t.Errorf("heartbeats are %+v", beats)
+		}
+		a.quiet()
+	})
+}
+
+func TestL35_StrategyErrorIsAWarning(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.fleet.add("s1")
+		w.original("s1").send(&protocol.StrategyError{StrategyID: "healthcheck-ssh.ssh", Message: "no such module"})
+		w.wantLog(`level=WARN msg="a strategy failed on the satellite"`)
+		w.wantLog(`strategy_id=healthcheck-ssh.ssh error="no such module"`)
+	})
+}
+
+func TestL36_L38_PushesToSatellitesThatAreNotConnectedAreSkipped(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.fleet.add("s1", pair("front"))
+		a := w.original("s1")
+		a.conn.Close(protocol.CloseNormal, "Client shutdown")
+		synctest.Wait()
+		w.fleet.assign("s1", pair("front"), pair("back"))
+		before := w.fleet.desired
+		w.ring()
+		synctest.Wait()
+		if len(w.hub.Sessions()) != 0 || w.fleet.desired != before {
+			t.Error("something was computed for a satellite that is gone")
+		}
+	})
+}
+
+func TestL42_SyncStateIsKeptUnderTheAuthenticatedID(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.fleet.add("s1")
+		a := w.original("s1")
+		a.sendText(`{"type":"script_package_sync_state","satelliteId":"other","lockfileHash":null,"status":"ready"}`)
+		w.fleet.wantEdges(t, "open s1 1", "sync s1 ready")
+	})
+}
+
+// What a satellite says of itself survives a database that is away; the latest counts.
+func TestNotesAreWrittenWhenTheDatabaseIsBack(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.fleet.add("s1")
+		a := w.original("s1")
+		w.fleet.hook(func(_ context.Context, call, _ string) error {
+			if call == "sync" {
+				return away()
+			}
+			return nil
+		})
+		hash := "h"
+		a.send(&protocol.ScriptPackageSyncState{LockfileHash: &hash, Status: protocol.SyncSyncing})
+		synctest.Wait()
+		a.send(&protocol.ScriptPackageSyncState{LockfileHash: &hash, Status: protocol.SyncReady})
+		<-time.After(time.Minute)
+		a.send(&protocol.Heartbeat{Version: "1"})
+		if len(w.fleet.heard()) != 1 {
+			t.Error("a note that cannot be written holds up heartbeats")
+		}
+		w.fleet.hook(func(context.Context, string, string) error { return nil })
+		<-time.After(time.Minute)
+		w.fleet.wantEdges(t, "open s1 1", "sync s1 ready")
+	})
+}
+
+// packages knows one tree.
+type packages struct{ hash *string }
+
+func (p packages) LockfileHash(context.Context) (*string, error) { return p.hash, nil }
+
+func (p packages) Manifest(_ context.Context, hash string) ([]protocol.ManifestEntry, error) {
+	if hash != "known" {
+		return nil, fault.New(fault.NotFound, "no such tree")
+	}
+	return []protocol.ManifestEntry{{Name: "zod", Version: "4.2.1", Integrity: "sha512-x"}}, nil
+}
+
+func (p packages) Blob(_ context.Context, integrity string) (string, error) {
+	if integrity != "sha512-x" {
+		return "", fault.New(fault.NotFound, "no such package")
+	}
+	return "YmxvYg==", nil
+}
+
+func with(p hub.Packages) func(*hub.Config) { return func(c *hub.Config) { c.Packages = p } }
+
+func TestL39_AuthenticatedCarriesTheWantedHash(t *testing.T) {
+	hash := "known"
+	for want, p := range map[string]packages{`"scriptPackagesLockfileHash":"known"`: {&hash}, `"scriptPackagesLockfileHash":null`: {nil}} {
+		t.Run(want, func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				w.fleet.add("s1")
+				a := w.connect()
+				a.send(authenticate("s1"))
+				if got := a.nextText(); !strings.Contains(got, want) {
+					t.Errorf("%s lacks %s", got, want)
+				}
+			}, with(p))
+		})
+	}
+}
+
+func TestL41_RefreshGoesToEveryConnectedSatellite(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.fleet.add("s1")
+		w.fleet.add("s2")
+		all := []*agent{w.original("s1"), w.ours("s2")}
+		if err := w.hub.RefreshPackages("h"); err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range all {
+			if got := next[*protocol.RefreshScriptPackages](a).LockfileHash; got != "h" {
+				t.Errorf("the hash is %q", got)
+			}
+		}
+	})
+}
+
+func TestL43_L44_ManifestAndBlobAreAnswered(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.fleet.add("s1")
+		a := w.original("s1")
+		a.send(&protocol.RequestScriptPackageManifest{LockfileHash: "known"})
+		if got := next[*protocol.ScriptPackageManifest](a); got.LockfileHash != "known" || len(got.Entries) != 1 {
+			t.Errorf("the manifest is %+v", got)
+		}
+		a.send(&protocol.RequestScriptPackageBlob{Integrity: "sha512-x"})
+		if got := next[*protocol.ScriptPackageBlob](a); got.Integrity != "sha512-x" || got.Data == nil || *got.Data != "YmxvYg==" {
+			t.Errorf("the blob is %+v", got)
+		}
+		a.send(&protocol.RequestScriptPackageBlob{Integrity: "unknown"})
+		if got := next[*protocol.ScriptPackageBlob](a); got.Data != nil {
+			t.Errorf("an unknown blob is %+v", got)
+		}
+	}, with(packages{}))
+}
+
+func TestM82_UnknownManifestIsNotAnEmptyOne(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.fleet.add("s1")
+		a := w.original("s1")
+		a.send(&protocol.RequestScriptPackageManifest{LockfileHash: "stale"})
+		a.quiet()
+	}, with(packages{}))
+}
+
+// A.5, A.8, H.2–H.4, A.11.6: what is not offered is answered with a no.
+func TestRequestsForWhatIsNotOfferedAreAnswered(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.fleet.add("s1")
+		a := w.original("s1")
+		for _, c := range []struct{ ask, answer string }{
+			{`{"type":"request_run_secrets","requestId":"r","configId":"c","collectorId":"e","runId":"x"}`,
+				`{"type":"run_secrets","requestId":"r","error":"Secret delivery is not available on this core instance."}`},
+			{`{"type":"request_config_secrets","requestId":"r","configId":"c","runId":"x"}`,
+				`{"type":"config_secrets","requestId":"r","error":"Config-secret delivery is not available on this core instance."}`},
+			{`{"type":"telemetry_batch","batchId":"0","kind":"telemetry","payload":{}}`,
+				`{"type":"telemetry_ack","batchId":"0","accepted":0,"rejected":0,"retryable":false}`},
+			{`{"type":"capability_secret_request","requestId":"r","kind":"syslog","payload":null}`,
+				`{"type":"capability_secret_response","requestId":"r","error":"No secret resolver for capability \"syslog\" on this core instance."}`},
+			{`{"type":"request_script_package_manifest","lockfileHash":"h"}`,
+				`{"type":"script_package_manifest","lockfileHash":"h","entries":[]}`},
+			{`{"type":"request_script_package_blob","integrity":"i"}`,
+				`{"type":"script_package_blob","integrity":"i","data":null}`},
+		} {
+			a.sendText(c.ask)
+			if got := a.nextText(); got != c.answer {
+				t.Errorf("%s\nis answered %s\n    instead of %s", c.ask, got, c.answer)
+			}
+		}
+		a.sendText(`{"type":"capability_status","kind":"telemetry","payload":{}}`)
+		a.sendText(`{"type":"from_the_future"}`)
+		a.sendText(`{"type":"heartbeat"}`)
+		a.quiet()
+	})
+}
+
+func TestSandboxPolicyIsRelayed(t *testing.T) {
+	policy := func(c *hub.Config) { c.SandboxPolicy = []byte(`{"enabled":true}`) }
+	inBubble(t, func(w *world) {
+		w.fleet.add("s1")
+		a := w.connect()
+		a.send(authenticate("s1"))
+		if got := a.nextText(); !strings.Contains(got, `"sandboxPolicy":{"enabled":true}`) {
+			t.Errorf("%s lacks the policy", got)
+		}
+	}, policy)
+}
+
+// M14, M15, M16: the newer session wins, the older is told, and its end touches
+// nothing of the newer.
+func TestM14_M15_M16_NewerSessionSupersedesTheOlder(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.fleet.add("s1", pair("front"))
+		older, newer := w.ours("s1"), w.ours("s1")
+		older.wantClosed(protocol.CloseSuperseded)
+		w.fleet.wantEdges(t, "open s1 1", "open s1 2")
+
+		sessions := w.hub.Sessions()
+		if len(sessions) != 1 || sessions[0].Epoch != 2 {
+			t.Fatalf("sessions are %+v", sessions)
+		}
+		w.fleet.assign("s1", pair("front"), pair("back"))
+		w.ring()
+		next[*protocol.Delta](newer)
+		newer.send(batch(slotted(1, "front")))
+		next[*protocol.Ack](newer)
+		w.ingest.wantRuns(t, "front")
+
+		newer.conn.Close(link.Lost, "")
+		w.fleet.wantEdges(t, "open s1 1", "open s1 2", "close s1 2")
+	})
+}
+
+func TestM15_OriginalThatIsSupersededIsToldInItsWords(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.fleet.add("s1")
+		older := w.original("s1")
+		w.original("s1")
+		if got := next[*protocol.Shutdown](older).Reason; got != "a newer session of this satellite took over" {
+			t.Errorf("the reason is %q", got)
+		}
+		older.wantClosed(protocol.CloseSuperseded)
+		w.original("s1")
+		w.original("s1") // the third time in a short while
+		w.wantLog("duplicate identity")
+		if got := w.metric("duplicate_identities_total"); got != 1 {
+			t.Errorf("%v duplicate identities are counted", got)
+		}
+	})
+}
+
+// M16: the session that was opened first may be registered last.
+func TestM16_OlderSessionThatComesLateIsTheOneThatEnds(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.fleet.add("s1")
+		proceed := make(chan struct{})
+		w.fleet.hook(func(context.Context, string, string) error { return nil })
+		slow := w.connect()
+		w.fleet.change("s1", func(r *record) { r.Epoch = 0 })
+		slowOpen := true
+		w.fleet.hook(func(_ context.Context, call, _ string) error {
+			if call == "open" && slowOpen {
+				slowOpen = false
+				w.fleet.change("s1", func(r *record) { r.Epoch = 6 }) // the newer one will be 8
+				<-proceed
+				w.fleet.change("s1", func(r *record) { r.Epoch = 5 })
+			}
+			return nil
+		})
+		slow.send(authenticate("s1"))
+		synctest.Wait()
+		w.original("s1")
+		close(proceed)
+		synctest.Wait()
+		next[*protocol.Authenticated](slow)
+		next[*protocol.Shutdown](slow)
+		slow.wantClosed(protocol.CloseSuperseded)
+		if sessions := w.hub.Sessions(); len(sessions) != 1 || sessions[0].Epoch != 7 {
+			t.Errorf("sessions are %+v", sessions)
+		}
+	})
+}
+
+// M15, two cores: the other core's newer session is found by its epoch.
+func TestM15_SessionSupersededAtAnotherCoreEnds(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.fleet.add("s1")
+		a := w.ours("s1")
+		w.fleet.change("s1", func(r *record) { r.Epoch++ })
+		a.wantClosed(protocol.CloseSuperseded) // found by the slow poll
+		w.fleet.wantEdges(t, "open s1 1")
+	})
+}
+
+// M24: nothing is dropped silently; a satellite that does not read is closed.
+func TestM24_SatelliteThatDoesNotReadIsClosedAsSlow(t *testing.T) {
+	small := func(c *hub.Config) { c.Limits.QueueFrames = 16 }
+	inBubble(t, func(w *world) {
+		w.fleet.add("s1")
+		a := w.connectUnread()
+		a.send(hello("s1"))
+		synctest.Wait()
+		for i := range int64(1000) {
+			frame, err := protocol.Encode(&protocol.Heartbeat{Version: "1", Perigee: &protocol.Pulse{SentAt: i}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a.conn.Write(frame) != nil {
+				break // closed meanwhile
+			}
+		}
+		synctest.Wait()
+		if got := w.metric("closes_total", "slow"); got != 1 {
+			t.Errorf("%v slow satellites are counted", got)
+		}
+		w.fleet.wantEdges(t, "open s1 1", "close s1 1")
+	}, small)
+}
+
+// M21: a link on which nothing is heard is pinged, and ended when it stays silent.
+func TestM21_SilentLinkIsPingedAndThenEnded(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.fleet.add("s1")
+		lively := w.original("s1") // answers pings, says nothing
+		<-time.After(5 * time.Minute)
+		lively.quiet()
+		if len(w.hub.Sessions()) != 1 {
+			t.Fatal("a satellite that answers pings was closed")
+		}
+
+		w.fleet.add("s2")
+		dead := w.connectUnread() // as half-open as a pipe can be
+		dead.send(authenticate("s2"))
+		<-time.After(2 * time.Minute)
+		if got := w.metric("closes_total", "silent"); got != 1 {
+			t.Errorf("%v silent satellites are counted", got)
+		}
+		w.fleet.wantEdges(t, "open s1 1", "open s2 1", "close s2 1")
+	})
+}
+
+// M25: every end has a code of its own, and M26: a stopping core says so and
+// writes no edges.
+func TestM25_M26_StoppingCoreSaysGoingAwayAndWritesNoEdges(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.fleet.add("s1")
+		w.fleet.add("s2")
+		all := []*agent{w.original("s1"), w.ours("s2"), w.connect()}
+		w.stop()
+		for _, a := range all {
+			a.wantClosed(protocol.CloseGoingAway)
+		}
+		w.fleet.wantEdges(t, "open s1 1", "open s2 1")
+		late := w.connect()
+		late.wantClosed(protocol.CloseGoingAway)
+	})
+}
+
+// The end of a session is not forgotten because the database is away.
+func TestEndOfASessionIsRecordedWhenTheDatabaseIsBack(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.fleet.add("s1")
+		a := w.original("s1")
+		w.fleet.hook(func(_ context.Context, call, _ string) error {
+			if call == "close" {
+				return away()
+			}
+			return nil
+		})
+		a.conn.Close(link.Lost, "")
+		<-time.After(time.Minute)
+		w.fleet.wantEdges(t, "open s1 1")
+		w.fleet.hook(func(context.Context, string, string) error { return nil })
+		<-time.After(time.Minute)
+		w.fleet.wantEdges(t, "open s1 1", "close s1 1")
+	})
+}
+
+func TestEndOfASessionThatCannotBeRecordedIsGivenUp(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.fleet.add("s1")
+		a := w.original("s1")
+		w.fleet.hook(func(context.Context, string, string) error { return away() })
+		a.conn.Close(link.Lost, "")
+		<-time.After(5 * time.Minute)
+		w.wantLog("the monitor will find it")
+		if got := w.metric("connections"); got != 0 {
+			t.Errorf("%v connections are left", got)
+		}
+	})
+}
