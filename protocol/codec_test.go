@@ -163,7 +163,6 @@ func TestInvalidMessages(t *testing.T) {
 		{`{"type":"heartbeat","version":"1","uptimeSeconds":1}}`, "", "not JSON"},
 		{`{"type":"heartbeat","version":"1","uptimeSeconds":1e999}`, "uptimeSeconds", "out of range"},
 		{"{\"type\":\"heartbeat\",\"version\":\"\xff\",\"uptimeSeconds\":1}", "", "not UTF-8"},
-		{`{"type":"heartbeat","version":"a\u0000b","uptimeSeconds":1}`, "version", "NUL"},
 		{`{"type":"authenticate","clientId":"c","token":"` + strings.Repeat("t", MaxToken+1) + `"}`, "token", "longer"},
 		{`{"type":"authenticate","clientId":"` + strings.Repeat("c", MaxID+1) + `","token":"t"}`, "clientId", "longer"},
 		{`{"type":"authenticate","clientId":"c","token":"t","capabilities":["` + strings.Repeat("c", MaxID+1) + `"]}`, "capabilities[0]", "longer"},
@@ -254,6 +253,22 @@ func TestTheTypeMayStandAnywhere(t *testing.T) {
 			t.Errorf("decoding %s: got %+v", frame, m)
 		}
 	}
+}
+
+// TestNoNULGetsIn: PostgreSQL's text cannot hold one.
+func TestNoNULGetsIn(t *testing.T) {
+	t.Parallel()
+	m := fromAgent[*Result](t, `{"type":"result","configId":"c","systemId":"s","status":"unhealthy","executedAt":"now",`+
+		`"result":{"status":"unhealthy","latencyMs":1,"message":"a\u0000b","metadata":{"connected":true,"collectors":{"e":{"body":"\u0000"}}}}}`)
+	if got := m.Result.Message; got != "a\uFFFDb" {
+		t.Errorf("the message is %q", got)
+	}
+	if got := string(m.Result.Metadata.Collectors["e"]); got != `{"body":"\u0000"}` { // escaped, as it came
+		t.Errorf("the collector's object is %s", got)
+	}
+	wantInvalid(t, DecodeFromAgent, `{"type":"result","configId":"c","systemId":"s","status":"unhealthy","executedAt":"now",`+
+		`"result":{"status":"unhealthy","latencyMs":1,"metadata":{"connected":true,"collectors":{"e\u0000":{}}}}}`,
+		"result.metadata.collectors.e\x00", "NUL")
 }
 
 func TestDuplicateMembersLastWins(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"reflect"
 	"strconv"
+	"strings"
 )
 
 // decode reads one value of the shape into v, which is zero. On an error the
@@ -62,8 +63,8 @@ func (s *shape) scalar(in *scanner, v reflect.Value, depth int) *InvalidError {
 			return err
 		}
 		value := string(found)
-		if escaped {
-			value = unescape(found)
+		if escaped { // PostgreSQL's text holds everything but NUL, and one record must not cost a batch
+			value = strings.ReplaceAll(unescape(found), "\x00", "\uFFFD")
 		}
 		if s.kind == kindOptional {
 			v.Set(reflect.ValueOf(Of(value)))
