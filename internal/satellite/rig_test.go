@@ -211,6 +211,7 @@ type core struct {
 	results  []protocol.Result // an original's view: one by one
 	records  []protocol.Record // as they arrived, repeats included
 	acked    int64
+	waiting  chan struct{} // closed by the next batch
 	closings []link.CloseError
 	serving  sync.WaitGroup
 }
@@ -219,6 +220,14 @@ func (c *core) set(change func(*core)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	change(c)
+}
+
+// next is closed when the next batch has arrived.
+func (c *core) next() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting = make(chan struct{})
+	return c.waiting
 }
 
 func (c *core) setDown(down bool) {
@@ -295,6 +304,10 @@ func (c *core) take(conn link.Conn, m protocol.FromAgent) {
 		c.results = append(c.results, *m)
 	case *protocol.Results:
 		c.records = append(c.records, m.Records...)
+		if c.waiting != nil {
+			close(c.waiting)
+			c.waiting = nil
+		}
 		c.acked = m.Records[len(m.Records)-1].Seq
 		if !c.holdAcks {
 			answers = append(answers, &protocol.Ack{UpTo: c.acked})
@@ -355,7 +368,7 @@ func (c *core) push(m protocol.FromCore) {
 	say(conn, m)
 }
 
-// runs is every result by key and slot, skips by key; repeats collapse, as they
+// account is every result by key and slot, skips by key; repeats collapse, as they
 // do on a core.
 func (c *core) account() (results map[check.Key]map[int64]protocol.Result, skips map[check.Key]map[int64]protocol.Skip) {
 	c.mu.Lock()
@@ -402,6 +415,17 @@ func audit(t *testing.T, c *core, key check.Key, interval time.Duration, after, 
 			t.Errorf("a skip from %d to %d counts %d slots; there are %d", skip.From, skip.To, skip.Count, count)
 		}
 	}
+	c.mu.Lock()
+	seqs := make(map[int64]int64)
+	for i := range c.records {
+		if k, slot, _ := span(&c.records[i]); k == key {
+			if seq, ok := seqs[slot]; ok && seq != c.records[i].Seq {
+				t.Errorf("slot %d is in records %d and %d", slot, seq, c.records[i].Seq)
+			}
+			seqs[slot] = c.records[i].Seq
+		}
+	}
+	c.mu.Unlock()
 	due := 0
 	for slot := schedule.Next(after); !slot.After(until); slot = schedule.Next(slot) {
 		due++

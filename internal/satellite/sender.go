@@ -100,10 +100,10 @@ func (s *sender) sendNext(after, room int64, inFlight int) (flight, error) {
 	if !s.batches {
 		maxRecords = min(plainBatch, plainRecords-inFlight)
 	}
-	if inFlight > 0 && room <= 0 || maxRecords <= 0 {
+	if room <= 0 && inFlight > 0 || maxRecords <= 0 {
 		return flight{}, nil
 	}
-	batch, err := s.spool.Take(after, min(max(room, 0), protocol.MaxBatchBytes-batchEnvelope), maxRecords)
+	batch, err := s.spool.Take(after, min(room, protocol.MaxBatchBytes-batchEnvelope), maxRecords, inFlight == 0)
 	if err != nil || len(batch) == 0 {
 		return flight{}, err
 	}

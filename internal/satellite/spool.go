@@ -308,11 +308,12 @@ func (s *spool) seal() {
 }
 
 // Take returns the records after seq, oldest first: as many as the bounds allow,
-// at least one if there is any. From now on they may have reached the core.
-func (s *spool) Take(after int64, maxBytes int64, maxRecords int) ([]entry, error) {
+// and, if atLeastOne, one that is larger. From now on they may have reached the
+// core.
+func (s *spool) Take(after int64, maxBytes int64, maxRecords int, atLeastOne bool) ([]entry, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	batch := &batch{maxBytes: maxBytes, maxRecords: maxRecords}
+	batch := &batch{maxBytes: maxBytes, maxRecords: maxRecords, atLeastOne: atLeastOne}
 	for _, seg := range s.segments {
 		if seg.last <= after || batch.full {
 			continue
@@ -338,12 +339,14 @@ type batch struct {
 	bytes      int64
 	maxBytes   int64
 	maxRecords int
+	atLeastOne bool
 	full       bool
 }
 
-// add takes in an entry if there is room, or if it would be the first.
+// add takes in an entry if there is room.
 func (b *batch) add(e entry) bool {
-	if b.full || len(b.entries) > 0 && (b.bytes+e.size > b.maxBytes || len(b.entries) >= b.maxRecords) {
+	fits := b.bytes+e.size <= b.maxBytes && len(b.entries) < b.maxRecords
+	if b.full || !fits && !(b.atLeastOne && len(b.entries) == 0) {
 		b.full = true
 		return false
 	}

@@ -28,6 +28,7 @@ func open(t testing.TB, dir string, limit int64) *spool {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.sync = func(*os.File) error { return nil } // a kill needs none
 	return s
 }
 
@@ -53,7 +54,7 @@ func take(t testing.TB, s *spool, after int64) []entry {
 	t.Helper()
 	var all []entry
 	for {
-		got, err := s.Take(after, 8<<10, 100)
+		got, err := s.Take(after, 8<<10, 100, true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -335,7 +336,7 @@ func TestOverflowAccountsForEverySlot(t *testing.T) {
 		next := int64(0)
 		receive := func(most int) {
 			for range most {
-				got, err := s.Take(next, 4<<10, 20)
+				got, err := s.Take(next, 4<<10, 20, true)
 				if err != nil {
 					rt.Fatal(err)
 				}
@@ -562,6 +563,7 @@ func BenchmarkSpoolAppend(b *testing.B) {
 
 func BenchmarkSpoolAppendSync(b *testing.B) {
 	s := open(b, b.TempDir(), DefaultSpoolBytes)
+	s.sync = (*os.File).Sync
 	defer s.Close()
 	record := result(front, 1, 600)
 	for b.Loop() {
@@ -578,7 +580,7 @@ func BenchmarkSpoolTake(b *testing.B) {
 	}
 	after, records := int64(0), 0
 	for b.Loop() {
-		got, err := s.Take(after, protocol.MaxBatchBytes, protocol.MaxBatchRecords)
+		got, err := s.Take(after, protocol.MaxBatchBytes, protocol.MaxBatchRecords, true)
 		if err != nil {
 			b.Fatal(err)
 		}
