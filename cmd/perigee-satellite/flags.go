@@ -1,0 +1,127 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/perigee-monitoring/perigee/internal/link"
+	"github.com/perigee-monitoring/perigee/internal/satellite"
+)
+
+const description = `Runs checks close to what they watch and ships the results to a Perigee core.
+
+It keeps checking while the core cannot be reached; results wait on disk, in the data directory.
+
+Exit codes: 0 stopped by a signal, 1 failure, 2 wrong command line, 3 refused by the core for good, 4 superseded by another process with the same identity. After 3 and 4 a restart does not help.`
+
+type flags struct {
+	Core      string `name:"core" env:"PERIGEE_CORE_URL,CHECKSTACK_CORE_URL" required:"" placeholder:"URL" help:"Core to connect to, such as https://core.example.org."`
+	ID        string `name:"id" env:"PERIGEE_SATELLITE_ID,CHECKSTACK_SATELLITE_CLIENT_ID" required:"" placeholder:"UUID" help:"The satellite's id, as the core gave it."`
+	Token     string `env:"PERIGEE_SATELLITE_TOKEN,CHECKSTACK_SATELLITE_TOKEN" placeholder:"TOKEN" help:"The satellite's token. On the command line others on this machine can read it; prefer the environment or --token-file."`
+	TokenFile string `env:"PERIGEE_SATELLITE_TOKEN_FILE" placeholder:"FILE" help:"File that holds the token."`
+
+	DataDir     string        `env:"PERIGEE_DATA_DIR,CHECKSTACK_DATA_DIR" placeholder:"DIR" help:"Where results wait for the core and the last known assignments are kept. One process each. Default: a directory of the satellite's own under the user's state directory."`
+	SpoolBytes  int64         `env:"PERIGEE_SPOOL_BYTES" default:"${spool_bytes}" placeholder:"N" help:"Most bytes of results to keep while the core is away; beyond, the oldest are dropped and counted (default ${default})."`
+	Concurrency int           `env:"PERIGEE_CONCURRENCY" default:"${concurrency}" placeholder:"N" help:"Most runs that go on at once (default ${default})."`
+	RunTimeout  time.Duration `env:"PERIGEE_RUN_TIMEOUT" default:"${run_timeout}" placeholder:"D" help:"End a run that takes longer than this and its interval (default ${default})."`
+
+	StatusListen string `env:"PERIGEE_STATUS_LISTEN" placeholder:"ADDR" help:"Serve a status page here, such as 127.0.0.1:8421 (default: nowhere)."`
+	LogFormat    string `env:"PERIGEE_LOG_FORMAT" enum:"text,json" default:"text" help:"Log as text or json (default ${default})."`
+	Debug        bool   `env:"PERIGEE_DEBUG" help:"Log what a developer wants to know. Any DEBUG in the environment does the same."`
+
+	Version kong.VersionFlag `help:"Print the version."`
+}
+
+// settings is what the flags come to.
+type settings struct {
+	config   satellite.Config
+	url      string // of the WebSocket
+	debug    bool
+	warnings []string
+}
+
+func (f *flags) settle() (settings, error) {
+	var s settings
+	var err error
+	if s.url, err = link.URL(f.Core); err != nil {
+		return s, fmt.Errorf("--core: %w", err)
+	}
+	token, err := f.token()
+	if err != nil {
+		return s, err
+	}
+	if plain(f.Core) {
+		s.warnings = append(s.warnings, "the core is reached over plain http: whoever is on the way can read the token and the results; use https")
+	}
+	if f.StatusListen != "" && !loopback(f.StatusListen) {
+		s.warnings = append(s.warnings, "the status page can be reached from other machines and asks nobody who they are")
+	}
+	dir := f.DataDir
+	if dir == "" {
+		dir = defaultDataDir(f.ID)
+	}
+	s.debug = f.Debug || os.Getenv("DEBUG") != ""
+	s.config = satellite.Config{
+		CoreURL: strings.TrimSuffix(f.Core, "/"), ID: f.ID, Token: token, DataDir: dir, Version: buildVersion(), Judge: judge(),
+		SpoolBytes: f.SpoolBytes, Concurrency: f.Concurrency, RunTimeout: f.RunTimeout, StatusListen: f.StatusListen,
+	}
+	return s, nil
+}
+
+func (f *flags) token() (string, error) {
+	switch {
+	case f.Token != "" && f.TokenFile != "":
+		return "", errors.New("--token and --token-file are both given; give one")
+	case f.Token != "":
+		return f.Token, nil
+	case f.TokenFile == "":
+		return "", errors.New("no token; give --token-file FILE or PERIGEE_SATELLITE_TOKEN")
+	}
+	b, err := os.ReadFile(f.TokenFile)
+	if err != nil {
+		return "", fmt.Errorf("reading the token: %w", err)
+	}
+	token := strings.TrimSpace(string(b))
+	if token == "" {
+		return "", fmt.Errorf("the token file %s is empty", f.TokenFile)
+	}
+	return token, nil
+}
+
+// defaultDataDir is a directory of the satellite's own: two satellites of one
+// user do not meet in it.
+func defaultDataDir(id string) string {
+	base := os.Getenv("XDG_STATE_HOME")
+	if home, err := os.UserHomeDir(); base == "" && err == nil {
+		base = filepath.Join(home, ".local", "state")
+	}
+	return filepath.Join(base, "perigee-satellite", url.PathEscape(id))
+}
+
+// plain: the core is on another machine, and the way there is not encrypted (spec M38).
+func plain(core string) bool {
+	u, err := url.Parse(core)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "ws") && !loopback(u.Host)
+}
+
+// loopback: the host, with or without a port, is this machine.
+func loopback(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.Trim(host, "[]")
+	if host == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback()
+}

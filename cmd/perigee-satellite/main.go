@@ -1,0 +1,171 @@
+// Command perigee-satellite is the agent: it runs checks close to what they watch
+// and ships the results to a core.
+//
+//	perigee-satellite --core https://core.example.org --id UUID --token-file FILE
+//
+// Every flag has an environment variable (see --help); the names that the original
+// agent reads (CHECKSTACK_*) work as well.
+//
+// Exit codes: 0 after a stop by SIGTERM or SIGINT, 1 when something failed, 2 when
+// the command line is wrong, 3 when the core refused the satellite for good (wrong
+// or replaced credentials, or the satellite was deleted), 4 when a newer process
+// with the same identity took its place. After 3 and 4 a restart does not help:
+//
+//	[Service]
+//	Restart=always
+//	RestartPreventExitStatus=2 3 4
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/perigee-monitoring/perigee/internal/assertion"
+	"github.com/perigee-monitoring/perigee/internal/link"
+	"github.com/perigee-monitoring/perigee/internal/probe"
+	"github.com/perigee-monitoring/perigee/internal/satellite"
+	"github.com/perigee-monitoring/perigee/protocol"
+)
+
+// version is set by the release build (-ldflags "-X main.version=…").
+var version = ""
+
+const (
+	exitOK         = 0
+	exitFailure    = 1
+	exitUsage      = 2
+	exitRefused    = 3
+	exitSuperseded = 4
+)
+
+// stopWithin is the longest that a stop may take; then the process ends as it is,
+// which loses nothing that was recorded.
+const stopWithin = 9500 * time.Millisecond
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, func() {
+		stop() // a second signal ends the process at once
+		time.AfterFunc(stopWithin, func() {
+			fmt.Fprintln(os.Stderr, "perigee-satellite: the stop took too long")
+			os.Exit(exitFailure)
+		})
+	})
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run is main without the process.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	var f flags
+	exited := -1
+	parser, err := kong.New(&f,
+		kong.Name("perigee-satellite"),
+		kong.Description(description),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { exited = code }),
+		kong.Vars{
+			"version":     buildVersion(),
+			"spool_bytes": strconv.Itoa(satellite.DefaultSpoolBytes),
+			"concurrency": strconv.Itoa(satellite.DefaultConcurrency),
+			"run_timeout": satellite.DefaultRunTimeout.String(),
+		},
+	)
+	if err != nil {
+		return complain(stderr, exitFailure, err)
+	}
+	_, err = parser.Parse(args)
+	switch {
+	case exited >= 0: // --help, --version
+		return exited
+	case err != nil:
+		return complain(stderr, exitUsage, err)
+	}
+	settings, err := f.settle()
+	if err != nil {
+		return complain(stderr, exitUsage, err)
+	}
+	log := logger(stderr, f.LogFormat, settings.debug)
+	for _, w := range settings.warnings {
+		log.Warn(w)
+	}
+	s, err := satellite.New(settings.config, probe.New(probe.Options{}), dialer(settings.url), log)
+	if err != nil {
+		return complain(stderr, exitFailure, err)
+	}
+	log.Info("satellite started", "version", settings.config.Version, "core", settings.config.CoreURL, "data_dir", settings.config.DataDir)
+	err = s.Run(ctx)
+	switch {
+	case err == nil:
+		log.Info("satellite stopped")
+		return exitOK
+	case errors.Is(err, satellite.ErrRefused):
+		return complain(stderr, exitRefused, fmt.Errorf("%w; check --id and the token (perigee satellite rotate-token makes a new one)", err))
+	case errors.Is(err, satellite.ErrSuperseded):
+		return complain(stderr, exitSuperseded, fmt.Errorf("%w; run one process for each satellite", err))
+	}
+	return complain(stderr, exitFailure, err)
+}
+
+func complain(w io.Writer, code int, err error) int {
+	fmt.Fprintf(w, "perigee-satellite: %v\n", err)
+	return code
+}
+
+// dialer connects to the core. The silence is that of the base protocol: a dead
+// path is noticed within it (spec M21).
+func dialer(url string) satellite.Dialer {
+	options := link.Options{Silence: protocol.OfflineThreshold, Proxy: http.ProxyFromEnvironment}
+	return func(ctx context.Context) (link.Conn, error) { return link.Dial(ctx, url, options) }
+}
+
+func logger(w io.Writer, format string, debug bool) *slog.Logger {
+	options := &slog.HandlerOptions{}
+	if debug {
+		options.Level = slog.LevelDebug
+	}
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// buildVersion is what the release build set, else what Go knows of the build.
+func buildVersion() string {
+	if version != "" {
+		return version
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	revision := ""
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+			revision = "+" + s.Value[:12]
+		}
+	}
+	if info.Main.Version == "" || info.Main.Version == "(devel)" {
+		return "dev" + revision
+	}
+	return info.Main.Version
+}
+
+// judge is what evaluates assertions for a core that leaves them to the satellite.
+func judge() satellite.Judge {
+	return satellite.Judge{Judge: assertion.Judge, Strip: assertion.StripEphemeral}
+}
