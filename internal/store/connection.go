@@ -76,7 +76,7 @@ func (tx *Tx) FlushBeats(ctx context.Context, beats []fleet.Beat) ([]string, err
 		return nil, nil
 	}
 	beats = slices.SortedFunc(slices.Values(beats), func(a, b fleet.Beat) int { return cmp.Compare(a.SatelliteID, b.SatelliteID) })
-	now, err := tx.beatClock(ctx)
+	now, err := tx.Now(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -108,11 +108,6 @@ func (tx *Tx) FlushBeats(ctx context.Context, beats []fleet.Beat) ([]string, err
 			RETURNING s.id, s.last_connection_event
 		)
 		SELECT id FROM written WHERE last_connection_event IS DISTINCT FROM 'connected' ORDER BY id`, args...)
-}
-
-// beatClock is the clock by which a flush counts ages back.
-func (tx *Tx) beatClock(ctx context.Context) (time.Time, error) {
-	return one(ctx, tx.conn, "", func(row scanner) (t time.Time, err error) { return t, row.Scan(moment{&t}) }, `SELECT {now}`)
 }
 
 func (tx *Tx) flushOneByOne(ctx context.Context, beats []fleet.Beat, cols []column) ([]string, error) {

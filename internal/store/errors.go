@@ -137,7 +137,7 @@ func liteKey(message string) string {
 // reached or that the connection broke.
 func away(err error) bool {
 	if slices.ContainsFunc([]error{
-		driver.ErrBadConn, sql.ErrConnDone, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, pgconn.ErrConnClosed,
+		driver.ErrBadConn, sql.ErrConnDone, sql.ErrTxDone, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, pgconn.ErrConnClosed,
 	}, func(target error) bool { return errors.Is(err, target) }) {
 		return true
 	}

@@ -78,14 +78,17 @@ func Open(ctx context.Context, url string, log *slog.Logger) (*DB, error) {
 	}
 }
 
-// Close ends all connections. Transactions that still run fail.
+// Close ends all connections. Transactions that still run fail. A second Close does
+// nothing.
 func (db *DB) Close() error {
 	err := db.write.Close()
 	if db.read != db.write {
 		err = errors.Join(err, db.read.Close())
 	}
 	if db.lock != nil {
-		err = errors.Join(err, db.lock.Close())
+		if e := db.lock.Close(); !errors.Is(e, os.ErrClosed) {
+			err = errors.Join(err, e)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("closing the database: %w", err)

@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"log/slog"
-	"path/filepath"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -30,16 +29,16 @@ func open(t testing.TB, url string) *store.DB {
 
 func openPostgres(t testing.TB) *store.DB { return open(t, pgtest.URL(t)) }
 
-func openSQLite(t testing.TB) *store.DB {
-	return open(t, "sqlite:"+filepath.Join(t.TempDir(), "data", "perigee.db"))
-}
+func openSQLite(t testing.TB) *store.DB { return open(t, sqliteURL(t)) }
 
-func TestPostgres(t *testing.T) {
-	t.Parallel()
-	storetest.Run(t, openPostgres)
-}
+var engines = map[string]func(t testing.TB) *store.DB{"postgres": openPostgres, "sqlite": openSQLite}
 
-func TestSQLite(t *testing.T) {
+func TestContract(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, openSQLite)
+	for name, open := range engines {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			storetest.Run(t, open)
+		})
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/catalog"
@@ -122,6 +123,31 @@ func testCatalogPages(_ *testing.T, s *suite) {
 	}
 	s.same(want, systems)
 	s.same(want, checks)
+}
+
+// Each names its system by how many there are; two of one name would be a conflict.
+func testDefinitionsLock(_ *testing.T, s *suite) {
+	var group errgroup.Group
+	for range 8 {
+		group.Go(func() error {
+			for range 5 {
+				if err := s.try(func(tx *store.Tx) error {
+					if err := tx.LockDefinitions(s.ctx()); err != nil {
+						return err
+					}
+					systems, err := tx.AllSystems(s.ctx())
+					if err != nil {
+						return err
+					}
+					return tx.PutSystem(s.ctx(), catalog.System{ID: newID(), Name: name(len(systems))})
+				}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	s.ok(group.Wait())
 }
 
 func testPlacements(_ *testing.T, s *suite) {

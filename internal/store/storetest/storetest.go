@@ -59,6 +59,7 @@ func Run(t *testing.T, open func(t testing.TB) *store.DB) {
 		{"AssignmentConflicts", testAssignmentConflicts},
 		{"AssignmentOfNothing", testAssignmentOfNothing},
 		{"CatalogPages", testCatalogPages},
+		{"M60_DefinitionsAreLocked", testDefinitionsLock},
 		{"Placements", testPlacements},
 		{"M66_Desired", testDesired},
 		{"Revisions", testRevisions},
