@@ -18,7 +18,7 @@ const (
 	maxPattern = 1000
 	maxPath    = 1000
 	// maxSource and maxDepth bound the JSON that a path is applied to.
-	maxSource = 4 << 20
+	maxSource = 2 << 20
 	maxDepth  = 200
 	// maxSelectors bounds how often a path can name one node: the product of the
 	// numbers of selectors of its segments.
