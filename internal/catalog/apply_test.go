@@ -65,7 +65,7 @@ func TestApplyIsIdempotentAndExportRoundTrips(t *testing.T) {
 		t.Errorf("first (-want +got):\n%s", diff)
 	}
 
-	before := w.store.snapshot()
+	before := w.look()
 	plan = must(w.Apply(t.Context(), actor, documents(t, shop), false))
 	if diff := cmp.Diff(allOf(catalog.Unchanged), actions(plan)); diff != "" {
 		t.Errorf("second (-want +got):\n%s", diff)
@@ -83,7 +83,7 @@ func TestApplyIsIdempotentAndExportRoundTrips(t *testing.T) {
 	if diff := cmp.Diff(allOf(catalog.Unchanged), actions(plan)); diff != "" {
 		t.Errorf("the export (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(before, w.store.snapshot(), cmp.AllowUnexported(data{})); diff != "" {
+	if diff := cmp.Diff(before, w.look(), cmp.AllowUnexported(data{})); diff != "" {
 		t.Errorf("rows, revisions or events changed (-before +after):\n%s", diff)
 	}
 	if diff := cmp.Diff(`{"check":"front","system":"shop","includeLocal":false,"enabled":true,"satellites":{"names":["eu-1","eu-2"],"selector":"region=eu, tier!=test"}}`, string(exported[0].Spec)); diff != "" {
@@ -145,12 +145,12 @@ func TestApplyShowsWhatDiffers(t *testing.T) {
 func TestApplyDryRunLeavesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	before := w.store.snapshot()
+	before := w.look()
 	plan := must(w.Apply(t.Context(), actor, documents(t, shop), true))
 	if diff := cmp.Diff(allOf(catalog.Created), actions(plan)); diff != "" {
 		t.Errorf("plan (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(before, w.store.snapshot(), cmp.AllowUnexported(data{})); diff != "" {
+	if diff := cmp.Diff(before, w.look(), cmp.AllowUnexported(data{})); diff != "" {
 		t.Errorf("a dry run left something (-before +after):\n%s", diff)
 	}
 	if n := w.bell.count(catalog.TopicConfig) + w.bell.count("events"); n > 0 {
@@ -163,7 +163,7 @@ func TestApplyReportsEveryProblemAtOnce(t *testing.T) {
 	w := newWorld(t)
 	w.satellite("eu-1")
 	w.assigned("old", named("eu-1"))
-	before := w.store.snapshot()
+	before := w.look()
 	docs := documents(t, `[
 		{"apiVersion": "v1", "kind": "System", "metadata": {"name": "shop", "lables": {}, "labels": {"port": 80}}, "spec": {"descripton": "x"}, "extra": 1},
 		{"apiVersion": "perigee/v1", "kind": "Sistem", "metadata": {"name": "x"}, "spec": {}},
@@ -205,7 +205,7 @@ func TestApplyReportsEveryProblemAtOnce(t *testing.T) {
 	if diff := cmp.Diff(want, fields(err)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(before, w.store.snapshot(), cmp.AllowUnexported(data{})); diff != "" {
+	if diff := cmp.Diff(before, w.look(), cmp.AllowUnexported(data{})); diff != "" {
 		t.Errorf("something was applied (-before +after):\n%s", diff)
 	}
 }
@@ -232,7 +232,7 @@ func TestApplySwapsPairs(t *testing.T) {
 	if a.SystemName != "t" || !slices.Equal(a.Placed, []string{"eu-1"}) {
 		t.Errorf("a is %+v", a)
 	}
-	if n := len(w.store.snapshot().grants); n != 2 {
+	if n := len(w.look().grants); n != 2 {
 		t.Errorf("%d grants for the old pairs, want 2", n)
 	}
 }
@@ -278,7 +278,7 @@ func TestL66_ApplyCreatesASatelliteAndDiscardsTheToken(t *testing.T) {
 	if diff := cmp.Diff([]string{"satellite.created"}, events); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
-	d := w.store.snapshot()
+	d := w.look()
 	for id, s := range d.satellites {
 		if hash := d.tokens[id]; s.Name != "eu-1" || !strings.HasPrefix(hash, "sha256:") || len(hash) != len("sha256:")+64 {
 			t.Errorf("%s has the token hash %q", s.Name, hash)
@@ -293,12 +293,12 @@ func TestL67_ApplyAdoptsTheSatelliteOfTheName(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	s := w.satellite("eu-1")
-	token := w.store.snapshot().tokens[s.ID]
+	token := w.look().tokens[s.ID]
 	plan := must(w.Apply(t.Context(), actor, []catalog.Document{doc("Satellite", "eu-1", `{"region":"us","offlineThreshold":60}`)}, false))
 	if plan.Changes[0].Action != catalog.Updated {
 		t.Errorf("%+v", plan.Changes)
 	}
-	d := w.store.snapshot()
+	d := w.look()
 	minute := time.Minute.Milliseconds()
 	want := s
 	want.Region, want.OfflineThresholdMs = "us", &minute
@@ -315,7 +315,7 @@ func TestL70_MissingLabelsBecomeEmptyTags(t *testing.T) {
 	w := newWorld(t)
 	s := w.satellite("eu-1", "tier=edge")
 	must(w.Apply(t.Context(), actor, []catalog.Document{doc("Satellite", "eu-1", `{"region":"eu"}`)}, false))
-	if diff := cmp.Diff(map[string]string{}, w.store.snapshot().satellites[s.ID].Tags); diff != "" {
+	if diff := cmp.Diff(map[string]string{}, w.look().satellites[s.ID].Tags); diff != "" {
 		t.Errorf("tags (-want +got):\n%s", diff)
 	}
 }

@@ -217,7 +217,7 @@ func TestM68_RemovedPairsBecomeGrants(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []catalog.Placement{{AssignmentID: a.ID, SatelliteID: eu.ID, CheckID: a.CheckID, SystemID: a.SystemID}}
-	if diff := cmp.Diff(want, w.store.snapshot().grants); diff != "" {
+	if diff := cmp.Diff(want, w.look().grants); diff != "" {
 		t.Errorf("grants (-want +got):\n%s", diff)
 	}
 }
@@ -230,7 +230,7 @@ func TestM70_DeletedSatelliteLeavesNoPlacement(t *testing.T) {
 	if err := w.fleet.Delete(t.Context(), actor, eu.ID); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(w.store.snapshot().placements); n > 0 {
+	if n := len(w.look().placements); n > 0 {
 		t.Errorf("%d placements are left", n)
 	}
 	// The definition still says eu-1, can be edited and exported, and holds for the
@@ -364,7 +364,7 @@ func TestDefinitionsAreRecorded(t *testing.T) {
 	if diff := cmp.Diff(want, events); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
-	all := w.store.snapshot().events
+	all := w.look().events
 	renaming := all[slices.IndexFunc(all, func(e entityEvent) bool { return e.Type == "system.updated" })]
 	if want := `{"id":"` + renaming.EntityID + `","name":"shop","previousName":"front-system"}`; string(renaming.Payload) != want {
 		t.Errorf("payload %s, want %s", renaming.Payload, want)

@@ -46,6 +46,7 @@ type data struct {
 	placements  map[catalog.Placement]bool
 	grants      []catalog.Placement
 	revisions   map[string]int64
+	desired     map[string]string // real stores only: each satellite's assignments as JSON
 	events      []entity.Event
 }
 
@@ -349,15 +350,17 @@ func (b *bell) count(topic string) int {
 	return b.rings[topic]
 }
 
-// world is a catalog and a fleet over one store in memory.
+// world is a catalog and a fleet over one store.
 type world struct {
 	testing.TB
 	*catalog.Catalog
 	fleet *fleet.Fleet
-	store *memory
+	store *memory // nil when look reads a real store
+	look  func() data
 	bell  *bell
 }
 
+// newWorld is over a store in memory.
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	w, recorder := newWorldOfDefinitions(t)
@@ -368,10 +371,15 @@ func newWorld(t testing.TB) *world {
 
 // newWorldOfDefinitions has no fleet, whose making takes a bcrypt comparison.
 func newWorldOfDefinitions(t testing.TB) (*world, *entity.Recorder) {
-	w := &world{TB: t, store: newMemory(), bell: &bell{}}
-	recorder := entity.NewRecorder(w.store, w.bell, append(catalog.Derivers(), fleet.Derivers()...)...)
-	w.Catalog = catalog.New(w.store, recorder, w.bell, validateSpec, slog.New(slog.DiscardHandler))
+	m := newMemory()
+	w := &world{TB: t, store: m, look: m.snapshot, bell: &bell{}}
+	recorder := newRecorder(m, w.bell)
+	w.Catalog = catalog.New(m, recorder, w.bell, validateSpec, slog.New(slog.DiscardHandler))
 	return w, recorder
+}
+
+func newRecorder(store entity.Store, bell entity.Bell) *entity.Recorder {
+	return entity.NewRecorder(store, bell, append(catalog.Derivers(), fleet.Derivers()...)...)
 }
 
 // validateSpec stands in for the schemas: a strategy must have a dot, an interval
@@ -443,10 +451,10 @@ func (w *world) assigned(name string, satellites catalog.Selector) catalog.Assig
 // bumped runs fn and returns the names of the satellites whose revision it raised.
 func (w *world) bumped(fn func()) []string {
 	w.Helper()
-	before := w.store.snapshot()
+	before := w.look()
 	rings := w.bell.count(catalog.TopicConfig)
 	fn()
-	after := w.store.snapshot()
+	after := w.look()
 	names := []string{}
 	for id, revision := range after.revisions {
 		if revision == before.revisions[id] {
@@ -466,10 +474,10 @@ func (w *world) bumped(fn func()) []string {
 
 // eventTypes are the types of the events that fn recorded.
 func (w *world) eventTypes(fn func()) []string {
-	from := len(w.store.snapshot().events)
+	from := len(w.look().events)
 	fn()
 	var types []string
-	for _, e := range w.store.snapshot().events[from:] {
+	for _, e := range w.look().events[from:] {
 		types = append(types, e.Type)
 	}
 	return types
