@@ -152,8 +152,12 @@ func TestKinds(t *testing.T) {
 		t.Errorf("an unknown collector has ephemeral fields %v", got)
 	}
 	want := []check.ResultField{
-		{Name: "packetsSent", Type: "number"}, {Name: "packetsReceived", Type: "number"}, {Name: "packetLoss", Type: "number"},
-		{Name: "minLatency", Type: "number"}, {Name: "avgLatency", Type: "number"}, {Name: "maxLatency", Type: "number"},
+		{Name: "packetsSent", Type: "number"},
+		{Name: "packetsReceived", Type: "number"},
+		{Name: "packetLoss", Type: "number"},
+		{Name: "minLatency", Type: "number"},
+		{Name: "avgLatency", Type: "number"},
+		{Name: "maxLatency", Type: "number"},
 	}
 	if diff := cmp.Diff(want, check.ResultFields(check.PingPing)); diff != "" {
 		t.Errorf("fields (-want +got):\n%s", diff)

@@ -185,7 +185,7 @@ func send(ctx context.Context, network string, try time.Duration, server string,
 		return nil, err
 	}
 	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	answer, _, err := client.ExchangeWithConnContext(ctx, question, conn)
 	return answer, err

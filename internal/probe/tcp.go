@@ -84,7 +84,7 @@ func readBanner(ctx context.Context, conn net.Conn, limit time.Duration) (*check
 	if err := conn.SetReadDeadline(start.Add(limit)); err != nil {
 		return nil, err
 	}
-	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	var banner []byte
 	buffer := make([]byte, maxBanner)
