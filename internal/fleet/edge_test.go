@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -156,5 +157,36 @@ func TestValidateNamesTheFieldThatIsWrong(t *testing.T) {
 	}
 	if err := Validate(Satellite{Name: "eu-1", Region: "eu"}); err != nil {
 		t.Errorf("a good satellite was refused: %v", err)
+	}
+}
+
+func TestL9_EventsAreNamedAsTheTriggersOfTheOriginal(t *testing.T) {
+	t.Parallel()
+	var got []string
+	for _, edge := range []Edge{Connected, Disconnected, HeartbeatLost} {
+		got = append(got, connectionEvents(entity.Change{Next: entity.State{"lastEvent": string(edge)}})...)
+	}
+	want := []string{"satellite.connected", "satellite.disconnected", "satellite.heartbeat_lost"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("ids (-want +got):\n%s", diff)
+	}
+}
+
+func TestL10_L11_TheStateIsTheCanonicalFiveFields(t *testing.T) {
+	t.Parallel()
+	for _, edge := range []Edge{Connected, Disconnected, HeartbeatLost} {
+		row := Connection{Name: "a", Region: "eu", LastEvent: edge, LastHeartbeatAt: ago(time.Minute)}
+		state := row.State(now)
+		var fields []string
+		for field := range state {
+			fields = append(fields, field)
+		}
+		slices.Sort(fields)
+		if diff := cmp.Diff([]string{"lastEvent", "lastSeenAt", "name", "region", "status"}, fields); diff != "" {
+			t.Errorf("fields (-want +got):\n%s", diff)
+		}
+		if s := state["status"]; s != "online" && s != "offline" {
+			t.Errorf("status %v is neither online nor offline", s)
+		}
 	}
 }

@@ -228,7 +228,41 @@ func (c *core) lose(t *testing.T, id string) {
 	eventually(t, "the loss", func() bool { return c.event(t, id) == fleet.HeartbeatLost })
 }
 
-func TestL20_L21_L22_WhoIsNotLost(t *testing.T) {
+func TestL16_L59_L60_ManyConnectionsInOneRead(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		c := start(t, url)
+		never, _ := c.create(t, "never")
+		here, _ := c.create(t, "here")
+		c.open(t, here.ID)
+		err := c.db.InTx(t.Context(), func(tx entity.Tx) error {
+			rows, err := tx.(fleet.Tx).LockConnections(t.Context(), []string{here.ID, never.ID, "01890000-0000-7000-8000-000000000000"})
+			if err != nil {
+				return err
+			}
+			now, err := tx.Now(t.Context())
+			if err != nil {
+				return err
+			}
+			if len(rows) != 2 {
+				t.Errorf("%d rows, want the two that exist", len(rows))
+			}
+			row := rows[never.ID]
+			if state := row.State(now); state != nil {
+				t.Errorf("the one that never connected has the state %v, want none", state)
+			}
+			none, err := tx.(fleet.Tx).LockConnections(t.Context(), nil)
+			if len(none) > 0 {
+				t.Errorf("nobody was asked for, %v came", none)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestL17_L20_L21_L22_WhoIsNotLost(t *testing.T) {
 	onBoth(t, func(t *testing.T, url string) {
 		c := start(t, url)
 		never, _ := c.create(t, "never")
@@ -236,9 +270,14 @@ func TestL20_L21_L22_WhoIsNotLost(t *testing.T) {
 		if err := c.Close(t.Context(), left.ID, c.open(t, left.ID)); err != nil {
 			t.Fatal(err)
 		}
+		recent, _ := c.create(t, "recent")
+		c.open(t, recent.ID)
 		silent, _ := c.create(t, "silent")
 		c.open(t, silent.ID)
 		c.lose(t, silent.ID) // by now the watch has looked at the others too
+		if diff := cmp.Diff([]string{"connected"}, c.edges(t, recent.ID)); diff != "" {
+			t.Errorf("edges of the one heard a moment ago (-want +got):\n%s", diff)
+		}
 		if got := c.event(t, never.ID); got != "" {
 			t.Errorf("the one that never connected is %s", got)
 		}
