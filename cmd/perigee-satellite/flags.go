@@ -71,7 +71,7 @@ func (f *flags) settle() (settings, error) {
 	}
 	s.debug = f.Debug || os.Getenv("DEBUG") != ""
 	s.config = satellite.Config{
-		CoreURL: strings.TrimSuffix(f.Core, "/"), ID: f.ID, Token: token, DataDir: dir, Version: buildVersion(), Judge: judge(),
+		CoreURL: strings.TrimSuffix(f.Core, "/"), ID: f.ID, Token: token, DataDir: dir, Version: buildVersion(),
 		SpoolBytes: f.SpoolBytes, Concurrency: f.Concurrency, RunTimeout: f.RunTimeout, StatusListen: f.StatusListen,
 	}
 	return s, nil

@@ -32,7 +32,6 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/perigee-monitoring/perigee/internal/assertion"
 	"github.com/perigee-monitoring/perigee/internal/link"
 	"github.com/perigee-monitoring/perigee/internal/probe"
 	"github.com/perigee-monitoring/perigee/internal/satellite"
@@ -163,9 +162,4 @@ func buildVersion() string {
 		return "dev" + revision
 	}
 	return info.Main.Version
-}
-
-// judge is what evaluates assertions for a core that leaves them to the satellite.
-func judge() satellite.Judge {
-	return satellite.Judge{Judge: assertion.Judge, Strip: assertion.StripEphemeral}
 }

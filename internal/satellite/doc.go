@@ -20,8 +20,8 @@
 // was missed while the process was not running; it becomes one skip per key.
 //
 // What it does not promise: after a power cut (as against a kill) up to a second
-// of records may be gone from the disk, and their slots read not-executed unless
-// the core already had them. Results of a satellite whose clock is set back by
+// of records may be gone from the disk. Their slots are then reported as not
+// executed, those that the core has received meanwhile included. Results of a satellite whose clock is set back by
 // more than rewindLimit repeat slots that were already accounted for.
 //
 // A run that fails because of the target is a result. A run that fails because of

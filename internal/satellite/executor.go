@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/internal/assertion"
 	"github.com/perigee-monitoring/perigee/protocol"
 )
 
@@ -25,18 +26,9 @@ type Prober interface {
 	Inventory() (strategies, collectors []string)
 }
 
-// Judge evaluates assertions. Its methods are package assertion's functions.
-type Judge struct {
-	// Judge evaluates each collector entry's assertions on what the entry found.
-	Judge func(assertions map[string][]check.Assertion, r *check.Result)
-	// Strip removes what must not be stored, once it was judged.
-	Strip func(collectorIDs map[string]string, r *check.Result)
-}
-
 // executor carries out one run from start to record.
 type executor struct {
 	prober  Prober
-	judge   Judge
 	timeout time.Duration // Config.RunTimeout
 	spool   *spool
 	log     *slog.Logger
@@ -89,16 +81,20 @@ func (x *executor) execute(ctx context.Context, w *work) (r check.Result, err er
 	defer cancel()
 	r = x.prober.Execute(ctx, w.assignment, w.environment)
 	if w.assert {
-		collectors := w.assignment.Collectors
-		assertions := make(map[string][]check.Assertion, len(collectors))
-		ids := make(map[string]string, len(collectors))
-		for _, c := range collectors {
-			assertions[c.ID], ids[c.ID] = c.Assertions, c.CollectorID
-		}
-		x.judge.Judge(assertions, &r)
-		x.judge.Strip(ids, &r)
+		judge(w.assignment, &r)
 	}
 	return r, nil
+}
+
+// judge evaluates the assignment's assertions and takes out what must not be kept.
+func judge(a *protocol.Assignment, r *check.Result) {
+	assertions := make(map[string][]check.Assertion, len(a.Collectors))
+	collectorIDs := make(map[string]string, len(a.Collectors))
+	for _, c := range a.Collectors {
+		assertions[c.ID], collectorIDs[c.ID] = c.Assertions, c.CollectorID
+	}
+	assertion.Judge(assertions, r)
+	assertion.StripEphemeral(collectorIDs, r)
 }
 
 // fault reports a failure of the satellite, which is no result.

@@ -43,10 +43,6 @@ func child() {
 	}}
 	s, err := New(Config{
 		CoreURL: core, ID: satelliteID, Token: "csat_secret", DataDir: dir,
-		Judge: Judge{
-			Judge: func(map[string][]check.Assertion, *check.Result) {},
-			Strip: func(map[string]string, *check.Result) {},
-		},
 	}, p, func(ctx context.Context) (link.Conn, error) {
 		return link.Dial(ctx, url, link.Options{})
 	}, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))

@@ -42,10 +42,6 @@ func newRig(t *testing.T, c *core) *rig {
 		t: t, core: c, prober: &prober{},
 		config: Config{
 			CoreURL: "http://core.test", ID: satelliteID, Token: "csat_secret", DataDir: t.TempDir(), Version: "1.2.3",
-			Judge: Judge{
-				Judge: func(map[string][]check.Assertion, *check.Result) {},
-				Strip: func(map[string]string, *check.Result) {},
-			},
 		},
 	}
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/perigee-monitoring/perigee/protocol"
 )
 
-// Config of a satellite. ID, Token, DataDir and Judge are required; other zero
-// fields take the default.
+// Config of a satellite. ID, Token and DataDir are required; other zero fields take
+// the default.
 type Config struct {
 	// CoreURL names the core for people (status page, logs); the Dialer connects.
 	CoreURL string
@@ -31,8 +31,6 @@ type Config struct {
 	DataDir string
 	// Version of this build, as the core shows it.
 	Version string
-	// Judge evaluates assertions for a core that leaves them to us.
-	Judge Judge
 	// SpoolBytes bounds the spool on disk. Default DefaultSpoolBytes, at least
 	// MinSpoolBytes.
 	SpoolBytes int64
@@ -116,8 +114,6 @@ func (c Config) complete() (Config, error) {
 		return c, fmt.Errorf("the satellite's token is longer than %d characters", protocol.MaxToken)
 	case c.DataDir == "":
 		return c, errors.New("the data directory is missing")
-	case c.Judge.Judge == nil || c.Judge.Strip == nil:
-		return c, errors.New("nothing to evaluate assertions with")
 	case c.SpoolBytes != 0 && c.SpoolBytes < MinSpoolBytes:
 		return c, fmt.Errorf("a spool of %d bytes is too small; the least is %d", c.SpoolBytes, MinSpoolBytes)
 	case c.Concurrency < 0 || c.RunTimeout < 0:
@@ -175,7 +171,7 @@ func (s *Satellite) open() error {
 func (s *Satellite) assemble(path string, d desired) {
 	wall := func() time.Time { return s.now() }
 	x := &executor{
-		prober: s.prober, judge: s.config.Judge, timeout: s.config.RunTimeout, spool: s.spool,
+		prober: s.prober, timeout: s.config.RunTimeout, spool: s.spool,
 		log: s.log, now: wall, complain: s.complain, recent: &s.recent,
 	}
 	s.scheduler = &scheduler{

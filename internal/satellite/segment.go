@@ -1,6 +1,7 @@
 package satellite
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"encoding/json"
@@ -62,15 +63,20 @@ func segmentHeader(magic string, covers int64) []byte {
 	return binary.LittleEndian.AppendUint64([]byte(magic), uint64(covers))
 }
 
-// appendFrame appends the record as a frame.
+// appendFrame appends the record as a frame. Evidence is written as it is: escaping
+// what HTML might trip over could make a large page six times as large.
 func appendFrame(dst []byte, r *protocol.Record) ([]byte, error) {
-	payload, err := json.Marshal(r)
-	if err != nil {
+	b := bytes.NewBuffer(append(dst, make([]byte, frameOverhead)...))
+	e := json.NewEncoder(b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(r); err != nil {
 		return dst, fmt.Errorf("encoding a record: %w", err)
 	}
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(payload)))
-	dst = binary.LittleEndian.AppendUint32(dst, crc32.Checksum(payload, castagnoli))
-	return append(dst, payload...), nil
+	frame := b.Bytes()[len(dst):]
+	payload := frame[frameOverhead : len(frame)-1] // Encode ends with a newline
+	binary.LittleEndian.PutUint32(frame, uint32(len(payload)))
+	binary.LittleEndian.PutUint32(frame[4:], crc32.Checksum(payload, castagnoli))
+	return b.Bytes()[:b.Len()-1], nil
 }
 
 // nextFrame returns the payload of the frame that b begins with and the frame's

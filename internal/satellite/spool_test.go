@@ -473,6 +473,28 @@ func TestDiskStaysFull(t *testing.T) {
 	}
 }
 
+// The largest evidence fits into a frame, whatever is in it, and does not hide what
+// comes after it.
+func TestLargestEvidenceIsReadBack(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir(), DefaultSpoolBytes)
+	large := result(front, 1, 0)
+	large.Result.Result.Metadata.Collectors = map[string]json.RawMessage{
+		"e1": json.RawMessage(`"` + strings.Repeat("<&>", protocol.MaxResult/3-1) + `"`),
+	}
+	s.Append(large)
+	s.Append(result(front, 2, 10))
+	s = crash(t, s)
+	defer s.Close()
+	got := take(t, s, 0)
+	if diff := cmp.Diff([]int64{1, 2}, seqs(got)); diff != "" {
+		t.Fatalf("records (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(large.Result, got[0].Result); diff != "" {
+		t.Error("the evidence changed on its way through the spool")
+	}
+}
+
 // Bytes that were changed on disk end a segment there; what is before them is good.
 func TestSpoolNoticesDamage(t *testing.T) {
 	t.Parallel()
