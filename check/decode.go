@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -52,8 +53,13 @@ func typeError(err error) error {
 	if mismatch.Field == "" {
 		return fmt.Errorf("the config must be an object, not %s", mismatch.Value)
 	}
-	return fmt.Errorf("%s must be %s, not %s", mismatch.Field, wanted(mismatch.Type), mismatch.Value)
+	field := index.ReplaceAllString(mismatch.Field, "[$1]")
+	return fmt.Errorf("%s must be %s, not %s", field, wanted(mismatch.Type), mismatch.Value)
 }
+
+// index is a position in a list as the newer of Go's two decoders names it; the
+// older leaves it out.
+var index = regexp.MustCompile(`\.(\d+)\b`)
 
 func wanted(t reflect.Type) string {
 	switch t.Kind() {

@@ -84,7 +84,9 @@ func TestDecodeNamesWhatIsWrong(t *testing.T) {
 			t.Fatalf("no %s %s", c.role, c.id)
 		}
 		_, err := kind.Decode(json.RawMessage(c.raw))
-		if err == nil || err.Error() != c.want {
+		// Which of Go's two JSON decoders is built in decides whether a type error in a
+		// list names the position.
+		if err == nil || err.Error() != c.want && strings.Replace(err.Error(), "headers[0]", "headers", 1) != c.want {
 			t.Errorf("%s %s: error %q, want %q", c.id, c.raw, err, c.want)
 		}
 	}
