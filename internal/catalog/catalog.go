@@ -103,6 +103,7 @@ type Tx interface {
 	fleet.Tx
 	AllSystems(ctx context.Context) ([]System, error)
 	AllChecks(ctx context.Context) ([]Check, error)
+	// AllAssignments may leave Placed empty: planning reads the placements it needs.
 	AllAssignments(ctx context.Context) ([]Assignment, error)
 	AllSatellites(ctx context.Context) ([]fleet.Satellite, error)
 	PutSystem(ctx context.Context, s System) error

@@ -45,12 +45,9 @@ func (db *DB) Assignments(ctx context.Context, p fleet.Page) ([]catalog.Assignme
 	return items, next, fillPlaced(ctx, db.reads(), items)
 }
 
+// AllAssignments leaves Placed empty.
 func (tx *Tx) AllAssignments(ctx context.Context) ([]catalog.Assignment, error) {
-	items, err := all(ctx, tx.conn, scanAssignment, assignmentRows+` ORDER BY a.name`)
-	if err != nil {
-		return nil, err
-	}
-	return items, fillPlaced(ctx, tx.conn, items)
+	return all(ctx, tx.conn, scanAssignment, assignmentRows+` ORDER BY a.name`)
 }
 
 // fillPlaced fills in the names of the satellites on which the assignments are.
