@@ -338,7 +338,7 @@ func FuzzApply(f *testing.F) {
 		if json.Unmarshal([]byte(text), &docs) != nil {
 			return
 		}
-		w, _ := newWorldOfDefinitions(t)
+		w := newWorld(t)
 		_, err := w.Apply(t.Context(), actor, docs, false)
 		if err != nil {
 			if f, ok := errors.AsType[*fault.Error](err); !ok || f.Kind != fault.Invalid || len(f.Fields) == 0 {

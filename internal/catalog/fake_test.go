@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/catalog"
 	"github.com/perigee-monitoring/perigee/internal/entity"
@@ -354,32 +356,34 @@ func (b *bell) count(topic string) int {
 type world struct {
 	testing.TB
 	*catalog.Catalog
-	fleet *fleet.Fleet
-	store *memory // nil when look reads a real store
-	look  func() data
-	bell  *bell
+	// fleet is made on first use, since that takes a bcrypt comparison.
+	fleet    func() *fleet.Fleet
+	recorder *entity.Recorder
+	store    *memory // nil when look reads a real store
+	look     func() data
+	bell     *bell
 }
 
 // newWorld is over a store in memory.
 func newWorld(t testing.TB) *world {
-	t.Helper()
-	w, recorder := newWorldOfDefinitions(t)
-	w.fleet = fleet.New(w.store, recorder, w.bell, slog.New(slog.DiscardHandler))
-	w.fleet.SetReplan(w.SatelliteChanged)
+	m := newMemory()
+	w := worldOf(t, m, m, m, validateSpec)
+	w.store, w.look = m, m.snapshot
 	return w
 }
 
-// newWorldOfDefinitions has no fleet, whose making takes a bcrypt comparison.
-func newWorldOfDefinitions(t testing.TB) (*world, *entity.Recorder) {
-	m := newMemory()
-	w := &world{TB: t, store: m, look: m.snapshot, bell: &bell{}}
-	recorder := newRecorder(m, w.bell)
-	w.Catalog = catalog.New(m, recorder, w.bell, validateSpec, slog.New(slog.DiscardHandler))
-	return w, recorder
-}
-
-func newRecorder(store entity.Store, bell entity.Bell) *entity.Recorder {
-	return entity.NewRecorder(store, bell, append(catalog.Derivers(), fleet.Derivers()...)...)
+// worldOf joins catalog and fleet as the server does.
+func worldOf(t testing.TB, transactions entity.Store, definitions catalog.Store, satellites fleet.Store, validate catalog.ValidateSpec) *world {
+	w := &world{TB: t, bell: &bell{}}
+	log := slog.New(slog.DiscardHandler)
+	w.recorder = entity.NewRecorder(transactions, w.bell, append(catalog.Derivers(), fleet.Derivers()...)...)
+	w.Catalog = catalog.New(definitions, w.recorder, w.bell, validate, log)
+	w.fleet = sync.OnceValue(func() *fleet.Fleet {
+		f := fleet.New(satellites, w.recorder, w.bell, log)
+		f.SetReplan(w.SatelliteChanged)
+		return f
+	})
+	return w
 }
 
 // validateSpec stands in for the schemas: a strategy must have a dot, an interval
@@ -409,7 +413,7 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// satellite creates a satellite with tags "key=value".
+// satellite creates a satellite with tags "key=value", as fleet does.
 func (w *world) satellite(name string, tags ...string) fleet.Satellite {
 	w.Helper()
 	m := map[string]string{}
@@ -417,10 +421,17 @@ func (w *world) satellite(name string, tags ...string) fleet.Satellite {
 		k, v, _ := strings.Cut(tag, "=")
 		m[k] = v
 	}
-	s, _, err := w.fleet.Create(w.Context(), actor, fleet.NewSatellite{Name: name, Region: cmp.Or(m["region"], "eu"), Tags: m})
+	s := fleet.Satellite{ID: uuid.NewString(), Name: name, Region: cmp.Or(m["region"], "eu"), Tags: m}
+	err := entity.Record(w.Context(), w.recorder, func(tx fleet.Tx) ([]entity.Change, error) {
+		if err := tx.InsertSatellite(w.Context(), s, "sha256:of-"+name); err != nil {
+			return nil, err
+		}
+		return w.SatelliteChanged(w.Context(), tx, nil, s)
+	})
 	if err != nil {
 		w.Fatalf("creating satellite %s: %v", name, err)
 	}
+	w.bell.Ring(catalog.TopicConfig)
 	return s
 }
 

@@ -137,15 +137,15 @@ func step(rt *rapid.T, w *world, names []string) {
 	// Refusals (a taken name, a missing definition) are changes too: of nothing.
 	switch rapid.IntRange(0, 12).Draw(rt, "change") {
 	case 0, 1:
-		w.fleet.Create(ctx, actor, fleet.NewSatellite{Name: name(names...), Region: region(), Tags: drawTags()})
+		w.fleet().Create(ctx, actor, fleet.NewSatellite{Name: name(names...), Region: region(), Tags: drawTags()})
 	case 2:
 		region := region()
-		w.fleet.Update(ctx, actor, satellite(), fleet.Patch{Region: &region, Tags: drawTags()})
+		w.fleet().Update(ctx, actor, satellite(), fleet.Patch{Region: &region, Tags: drawTags()})
 	case 3:
 		name := name(names...)
-		w.fleet.Update(ctx, actor, satellite(), fleet.Patch{Name: &name})
+		w.fleet().Update(ctx, actor, satellite(), fleet.Patch{Name: &name})
 	case 4:
-		w.fleet.Delete(ctx, actor, satellite())
+		w.fleet().Delete(ctx, actor, satellite())
 	case 5:
 		w.CreateSystem(ctx, actor, catalog.SystemInput{Name: name("s-0", "s-1")})
 	case 6:

@@ -43,13 +43,8 @@ func onBoth(t *testing.T, validate catalog.ValidateSpec, run func(t *testing.T, 
 }
 
 func newStoredWorld(t testing.TB, db *store.DB, validate catalog.ValidateSpec) *world {
-	w := &world{TB: t, bell: &bell{}}
-	log := slog.New(slog.DiscardHandler)
-	recorder := newRecorder(db, w.bell)
-	w.Catalog = catalog.New(db, recorder, w.bell, validate, log)
-	w.fleet = fleet.New(db, recorder, w.bell, log)
-	w.fleet.SetReplan(w.SatelliteChanged)
-	w.look = func() data { return readAll(t, db, recorder) }
+	w := worldOf(t, db, db, db, validate)
+	w.look = func() data { return readAll(t, db, w.recorder) }
 	return w
 }
 
@@ -118,7 +113,7 @@ func clearAll(w *world) {
 		must(w.DeleteCheck(w.Context(), actor, id))
 	}
 	for id := range d.satellites {
-		must(0, w.fleet.Delete(w.Context(), actor, id))
+		must(0, w.fleet().Delete(w.Context(), actor, id))
 	}
 }
 
@@ -182,7 +177,7 @@ func TestM70_DeletedSatelliteLeavesNoPlacementStored(t *testing.T) {
 	onBoth(t, validateSpec, func(t *testing.T, w *world, _ *store.DB) {
 		s := w.satellite("eu-1")
 		w.assigned("front", named("eu-1"))
-		must(0, w.fleet.Delete(t.Context(), actor, s.ID))
+		must(0, w.fleet().Delete(t.Context(), actor, s.ID))
 		if a := must(w.Assignment(t.Context(), "front")); len(a.Placed) > 0 {
 			t.Errorf("still placed on %v", a.Placed)
 		}
@@ -230,7 +225,7 @@ func TestPlanningAtOnce(t *testing.T) {
 		var group sync.WaitGroup
 		for i := range n {
 			group.Go(func() {
-				_, _, errs[i] = w.fleet.Create(t.Context(), actor, fleet.NewSatellite{Name: fmt.Sprintf("sat-%d", i), Region: []string{"eu", "us"}[i%2]})
+				_, _, errs[i] = w.fleet().Create(t.Context(), actor, fleet.NewSatellite{Name: fmt.Sprintf("sat-%d", i), Region: []string{"eu", "us"}[i%2]})
 			})
 			group.Go(func() {
 				name := fmt.Sprintf("c-%d", i)
