@@ -125,7 +125,7 @@ func (it *item) decode(validateSpec ValidateSpec) {
 		wrong[i].Path = documentPath(it.Kind, wrong[i].Path)
 	}
 	if kinds := []string{DocAssignment, DocCheck, DocSatellite, DocSystem}; !slices.Contains(kinds, it.Kind) {
-		wrong.add("kind", it.Kind, "%s; the kinds are %s", missing("kind", it.Kind, kinds), strings.Join(kinds, ", "))
+		wrong.add("kind", it.Kind, "must be one of %s", strings.Join(kinds, ", "))
 	}
 	if it.APIVersion != APIVersion {
 		wrong.add("apiVersion", it.APIVersion, "must be %s", APIVersion)

@@ -154,6 +154,9 @@ func (e *edit) plan(ctx context.Context, all altered) (*plan, error) {
 	if err := e.planAssignments(ctx, p, touched, len(all.satellites) > 0); err != nil {
 		return nil, err
 	}
+	if len(all.satellites) == 0 {
+		return p, nil
+	}
 	others := e.assignmentIDs(func(id string) bool { _, done := touched[id]; return !done })
 	for _, s := range all.satellites {
 		if s.before != nil && maps.Equal(s.before.Labels(), s.after.Labels()) {
