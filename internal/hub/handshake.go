@@ -37,8 +37,10 @@ func (s *session) authenticate(m *protocol.Authenticate) {
 	case s.hub.admission <- struct{}{}:
 		defer func() { <-s.hub.admission }()
 	case <-ctx.Done():
-		s.answered("too_many")
-		s.end(tooMany, "too many satellites are connecting at once")
+		if s.ctx.Err() == nil {
+			s.answered("too_many")
+			s.end(tooMany, "too many satellites are connecting at once")
+		}
 		return
 	}
 	changes := s.hub.changes.Load()
@@ -60,14 +62,18 @@ func (s *session) authenticate(m *protocol.Authenticate) {
 	if !s.open(&verified, m, &desired) {
 		return
 	}
-	s.answered("ok")
 	s.hub.gate.succeeded(m.ClientID)
 	if welcome.Perigee != nil {
 		welcome.Perigee.Epoch = s.epoch
 	}
 	s.conn.SetReadLimit(protocol.MaxFrame)
 	// Before anybody can find the session, so that no push overtakes it (A.4).
-	s.send(welcome)
+	if !s.send(welcome) {
+		s.answered("internal")
+		s.end(internal, "the core failed; come back")
+		return
+	}
+	s.answered("ok")
 	if !s.hub.register(s) {
 		s.end(superseded, "a newer session of this satellite took over")
 		return

@@ -407,3 +407,16 @@ func TestSatelliteDeletedDuringItsHandshakeIsRefused(t *testing.T) {
 		a.wantClosed(protocol.CloseRefused)
 	})
 }
+
+// M18 again: a set that cannot be written down is no reason to say nothing.
+func TestM18_AnswerThatCannotBeEncodedClosesTheSocket(t *testing.T) {
+	inBubble(t, func(w *world) {
+		broken := pair("front")
+		broken.Config = []byte(`{"timeout":`)
+		w.fleet.add("s1", broken)
+		a := w.connect()
+		a.send(authenticate("s1"))
+		a.wantClosed(protocol.CloseInternal)
+		w.fleet.wantEdges(t, "open s1 1", "close s1 1")
+	})
+}

@@ -48,7 +48,7 @@ func onBoth(t *testing.T, test func(t *testing.T, c *core)) {
 	}
 }
 
-func newCore(t *testing.T, url string) *core {
+func newCore(t *testing.T, url string, limits ...hub.Limits) *core {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	db, err := store.Open(t.Context(), url, log)
@@ -76,7 +76,11 @@ func newCore(t *testing.T, url string) *core {
 	changes, end := bell.Subscribe(fleet.TopicConfig)
 	t.Cleanup(func() { end(); cancel(); below.Wait() })
 
-	c.site = newSite(t, hub.Config{Fleet: c.fleet, Ingest: ingest, Changes: changes, Log: log})
+	config := hub.Config{Fleet: c.fleet, Ingest: ingest, Changes: changes, Log: log}
+	if len(limits) > 0 {
+		config.Limits = limits[0]
+	}
+	c.site = newSite(t, config)
 	return c
 }
 
@@ -321,11 +325,12 @@ func TestReal_M43_HeartbeatsRestoreALostSatellite(t *testing.T) {
 	})
 }
 
-// M15: two cores with one database.
+// M15: two cores with one database. Nothing rings from one to the other here, so
+// the older session is found by the slow poll, which the test makes less slow.
 func TestReal_M15_NewerSessionAtAnotherCoreWins(t *testing.T) {
 	t.Parallel()
 	url := pgtest.URL(t)
-	one, two := newCore(t, url), newCore(t, url)
+	one, two := newCore(t, url, hub.Limits{Poll: 100 * time.Millisecond}), newCore(t, url)
 	m := one.satellite("eu-1")
 	older, _ := one.enter(asOurs(m))
 	two.enter(asOurs(m))

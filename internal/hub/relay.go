@@ -96,7 +96,7 @@ func (h *Hub) push(ctx context.Context, s *session) error {
 	next := h.setOf(&desired, before)
 	s.set, s.resync = next, false
 	if !slices.Contains(s.sent, next.revision) {
-		s.sent = append(s.sent, next.revision)
+		s.sent = append(s.sent[max(0, len(s.sent)-maxUnreported):], next.revision)
 	}
 	s.mu.Unlock()
 	for _, m := range s.update(before, next, resync) {
@@ -104,6 +104,10 @@ func (h *Hub) push(ctx context.Context, s *session) error {
 	}
 	return nil
 }
+
+// maxUnreported bounds the revisions of which a satellite has not said that it
+// applied them; original agents never say.
+const maxUnreported = 255
 
 // update is the messages that take a satellite from one set to the next.
 func (s *session) update(before, next *set, whole bool) []protocol.FromCore {

@@ -143,8 +143,10 @@ func TestM2_ResentResultHasTheSameRunID(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.fleet.add("s1", pair("front"))
 		r := result("front")
-		w.original("s1").send(r)
-		w.original("s1").send(r)
+		for range 2 {
+			w.original("s1").send(r)
+			synctest.Wait()
+		}
 		w.ingest.wantRuns(t, "front", "front")
 		if a, b := w.ingest.items[0].Runs[0].RunID, w.ingest.items[1].Runs[0].RunID; a != b {
 			t.Errorf("run ids %s and %s", a, b)
@@ -375,6 +377,31 @@ func TestM1_ResultsOfOriginalAgentsOutliveTheirSession(t *testing.T) {
 		if got := w.metric("results_lost_total"); got != 1 {
 			t.Errorf("%v lost results are counted", got)
 		}
+	})
+}
+
+// What is on its way to a core that stops, or to a session that was superseded, is
+// not lost either.
+func TestM1_ResultsOnTheirWayWhenTheSessionEndsAreTakenIn(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.fleet.add("s1", pair("front"))
+		w.fleet.add("s2", pair("back"))
+		deaf := func(id string) *agent { // has not read yet what it is told
+			a := w.connectUnread()
+			a.send(authenticate(id))
+			synctest.Wait()
+			return a
+		}
+		older, other := deaf("s1"), deaf("s2")
+		w.original("s1")
+		synctest.Wait()
+		older.send(result("front"))
+		w.ingest.wantRuns(t, "front")
+
+		go w.stop()
+		synctest.Wait()
+		other.send(result("back"))
+		w.ingest.wantRuns(t, "front", "back")
 	})
 }
 

@@ -135,7 +135,19 @@ func (s *session) receive(frame []byte) {
 	case open:
 		s.handle(m, len(frame))
 	case ended:
+		if r, ok := m.(*protocol.Result); ok && s.lateResults() {
+			s.result(r, len(frame))
+		}
 	}
+}
+
+// lateResults reports whether results are still taken that an original agent sent
+// before it learned that its session has ended: it cannot send them again, and the
+// end was no fault of its own.
+func (s *session) lateResults() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.giveUp != nil && (s.ending.reason == superseded || s.ending.reason == draining)
 }
 
 // unreadable counts a message that cannot be read. It is not answered and the
@@ -199,15 +211,16 @@ func (s *session) heartbeat(m *protocol.Heartbeat) {
 	}
 }
 
-// send queues a message. It never blocks; a satellite that leaves too much unread
-// is closed as slow (spec M24).
-func (s *session) send(m protocol.FromCore) {
+// send queues a message; false when it cannot be encoded. It never blocks; a
+// satellite that leaves too much unread is closed as slow (spec M24).
+func (s *session) send(m protocol.FromCore) bool {
 	frame, err := protocol.Encode(m)
 	if err != nil {
 		s.logger().Error("a message cannot be encoded", "type", m.Type(), "error", err)
-		return
+		return false
 	}
 	s.write(frame)
+	return true
 }
 
 func (s *session) write(frame []byte) {

@@ -268,6 +268,39 @@ func contract(t *testing.T, connect pair) {
 		}
 	})
 
+	t.Run("what the peer sent before it learned of the close is read", func(t *testing.T) {
+		t.Parallel()
+		agent, core := connect(t, link.Options{}, link.Options{})
+		atCore := read(t, core)
+		if err := core.Close(protocol.CloseGoingAway, "stopping"); err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range []string{"on", "its", "way"} {
+			if err := agent.Write([]byte(text)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		atAgent := read(t, agent)
+		for _, want := range []string{"on", "its", "way"} {
+			if got := within(t, atCore.messages, "message"); got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		}
+		wantEnd(t, atAgent, link.CloseError{Code: protocol.CloseGoingAway, Reason: "stopping"})
+		wantEnd(t, atCore, link.CloseError{Code: protocol.CloseGoingAway, Reason: "stopping", Local: true})
+	})
+
+	t.Run("a peer that does not close in turn is not waited for", func(t *testing.T) {
+		t.Parallel()
+		agent, core := connect(t, link.Options{}, link.Options{})
+		_ = agent // never reads
+		atCore := read(t, core)
+		if err := core.Close(protocol.CloseGoingAway, "stopping"); err != nil {
+			t.Fatal(err)
+		}
+		wantEnd(t, atCore, link.CloseError{Code: protocol.CloseGoingAway, Reason: "stopping", Local: true})
+	})
+
 	t.Run("a connection dropped without a close frame is lost", func(t *testing.T) {
 		t.Parallel()
 		agent, core := connect(t, link.Options{}, link.Options{})

@@ -31,7 +31,9 @@ type Conn interface {
 	// goroutine) when the pong arrives: everything written before has then been received.
 	Ping(done func()) error
 	// Close sends a close frame with the code and reason and ends the connection. The
-	// first close wins. Lost as the code drops the connection without a frame.
+	// first close wins. What the peer sent before it learned of it is still read: Read
+	// goes on until the peer has closed as well, for a second at most. Lost as the code
+	// drops the connection at once and without a frame.
 	Close(code int, reason string) error
 	// SetReadLimit bounds the next messages; beyond it the connection ends with
 	// protocol.CloseTooBig. Any goroutine may call it.
@@ -68,8 +70,9 @@ const (
 	defaultSilence   = 60 * time.Second
 	defaultWrite     = 10 * time.Second
 	defaultHandshake = 10 * time.Second
-	// lingerFor is how long a closed connection is still read from, so that the close
-	// frame is not lost to a reset: closing a socket with unread data sends one.
+	// lingerFor is how long a closed connection is still read from. What is on its way
+	// arrives, and the close frame is not lost to a reset: closing a socket with unread
+	// data sends one.
 	lingerFor = time.Second
 )
 

@@ -39,11 +39,14 @@ type end struct {
 	limit   atomic.Int64
 	heard   atomic.Int64 // Unix nanoseconds
 
+	deaf    bool       // owned by the reading goroutine: what still comes is thrown away
 	writeMu sync.Mutex // one writer waits for room at a time
 
 	mu     sync.Mutex
-	closed *CloseError   // guarded by mu
-	gone   chan struct{} // closed with closed
+	closed *CloseError   // guarded by mu: how it ended, or is about to
+	over   bool          // guarded by mu: nothing is read any more
+	gone   chan struct{} // closed with over
+	linger *time.Timer   // guarded by mu
 	pinged uint64        // guarded by mu
 	pings  []ping        // guarded by mu
 }
@@ -128,7 +131,7 @@ func (e *end) RemoteAddr() string       { return "pipe" }
 
 func (e *end) Read() ([]byte, error) {
 	for {
-		if closed := e.state(); closed != nil {
+		if closed, over := e.state(); over {
 			return nil, closed
 		}
 		it, ok := e.in.take()
@@ -145,9 +148,16 @@ func (e *end) Read() ([]byte, error) {
 				done()
 			}
 		case itemClose:
-			e.finish(it.closed)
+			if e.mark(it.closed) {
+				e.out.put(item{kind: itemClose, closed: it.closed})
+			}
+			e.finish()
 		case itemMessage:
+			if e.deaf {
+				continue
+			}
 			if limit := e.limit.Load(); int64(len(it.frame)) > limit {
+				e.deaf = true
 				e.Close(protocol.CloseTooBig, fmt.Sprintf("%v: more than %d bytes", errTooBig, limit))
 				continue
 			}
@@ -169,6 +179,7 @@ func (e *end) await() {
 	case <-e.gone:
 	case <-silent:
 		e.Close(protocol.CloseSilent, fmt.Sprintf("nothing heard for %s", e.silence))
+		e.finish()
 	}
 }
 
@@ -179,7 +190,7 @@ func (e *end) Write(frame []byte) error {
 	defer timer.Stop()
 	it := item{kind: itemMessage, frame: bytes.Clone(frame)}
 	for {
-		if closed := e.state(); closed != nil {
+		if closed, _ := e.state(); closed != nil {
 			return fmt.Errorf("writing a message: %w", closed)
 		}
 		select {
@@ -196,9 +207,10 @@ func (e *end) Write(frame []byte) error {
 		case <-e.gone:
 		case <-timer.C:
 			err := fmt.Errorf("writing a message: %w", os.ErrDeadlineExceeded)
-			if e.finish(&CloseError{Code: Lost, Local: true, Err: err}) {
+			if e.mark(&CloseError{Code: Lost, Local: true, Err: err}) {
 				e.out.put(item{kind: itemClose, closed: &CloseError{Code: Lost, Err: io.ErrUnexpectedEOF}})
 			}
+			e.finish()
 			return err
 		}
 	}
@@ -219,7 +231,7 @@ func (e *end) Ping(done func()) error {
 }
 
 func (e *end) Close(code int, reason string) error {
-	if !e.finish(&CloseError{Code: code, Reason: reason, Local: true}) {
+	if !e.mark(&CloseError{Code: code, Reason: reason, Local: true}) {
 		return nil
 	}
 	told := &CloseError{Code: code, Reason: reason}
@@ -227,11 +239,20 @@ func (e *end) Close(code int, reason string) error {
 		told.Err = io.ErrUnexpectedEOF
 	}
 	e.out.put(item{kind: itemClose, closed: told})
+	if code == Lost {
+		e.finish()
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.over {
+		e.linger = time.AfterFunc(lingerFor, e.finish)
+	}
 	return nil
 }
 
-// finish notes how the connection ended; false when it had ended already.
-func (e *end) finish(closed *CloseError) bool {
+// mark notes how the connection ends; false when that is settled already.
+func (e *end) mark(closed *CloseError) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed != nil {
@@ -239,13 +260,26 @@ func (e *end) finish(closed *CloseError) bool {
 	}
 	e.closed = closed
 	e.pings = nil
-	close(e.gone)
-	close(e.in.shut)
 	return true
 }
 
-func (e *end) state() *CloseError {
+// finish ends reading for good.
+func (e *end) finish() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.closed
+	if e.over {
+		return
+	}
+	e.over = true
+	if e.linger != nil {
+		e.linger.Stop()
+	}
+	close(e.gone)
+	close(e.in.shut)
+}
+
+func (e *end) state() (closed *CloseError, over bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.closed, e.over
 }

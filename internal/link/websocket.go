@@ -30,6 +30,7 @@ type socket struct {
 	// Owned by the reading goroutine.
 	frame *[]byte     // what the last Read returned, to go back into the pool
 	final *CloseError // what every further Read returns
+	deaf  bool        // what still comes is thrown away
 
 	writeMu sync.Mutex // one message at a time
 
@@ -122,12 +123,13 @@ func (s *socket) Read() ([]byte, error) {
 		if err != nil {
 			return nil, s.finish(err)
 		}
-		if s.closing() {
+		if s.deaf {
 			continue // the next NextReader throws the message away
 		}
 		frame, err := s.collect(r)
 		switch {
 		case errors.Is(err, errTooBig):
+			s.deaf = true
 			s.Close(protocol.CloseTooBig, err.Error())
 		case err != nil:
 			return nil, s.finish(err)
@@ -310,12 +312,6 @@ func (s *socket) mark(end *CloseError) bool {
 	}
 	s.closed = end
 	return true
-}
-
-func (s *socket) closing() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.closed != nil
 }
 
 // closeFrame is the payload of a close frame, which holds at most 125 bytes.
