@@ -344,7 +344,7 @@ func TestReal_M15_NewerSessionAtAnotherCoreWins(t *testing.T) {
 // own epoch and answer.
 func TestReal_M27_StormOfReconnectsBehindOneAddress(t *testing.T) {
 	onBoth(t, func(t *testing.T, c *core) {
-		const satellites = 200
+		const satellites = 60
 		all := make([]*protocol.Authenticate, satellites)
 		for i := range all {
 			all[i] = asOurs(c.satellite(fmt.Sprintf("s-%d", i)))
