@@ -199,6 +199,14 @@ type core struct {
 	early       protocol.FromCore // sent before authenticated
 	wrap        func(agent, core link.Conn) (link.Conn, link.Conn)
 
+	sightings
+	acked   int64
+	waiting chan struct{} // closed by the next batch
+	serving sync.WaitGroup
+}
+
+// sightings is what a core has seen of its satellite.
+type sightings struct {
 	dials    []time.Time
 	conns    []link.Conn
 	hellos   []protocol.Authenticate
@@ -206,10 +214,14 @@ type core struct {
 	beats    []protocol.Heartbeat
 	results  []protocol.Result // an original's view: one by one
 	records  []protocol.Record // as they arrived, repeats included
-	acked    int64
-	waiting  chan struct{} // closed by the next batch
 	closings []link.CloseError
-	serving  sync.WaitGroup
+}
+
+// seen is what was seen so far.
+func (c *core) seen() sightings {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sightings
 }
 
 func (c *core) set(change func(*core)) {

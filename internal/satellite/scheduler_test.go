@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -267,9 +268,9 @@ func TestM63_C8_ChangesTakeEffectInPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &core{revision: 1, assignments: []protocol.Assignment{assignment("front", "shop", 10*time.Second)}}
 		r := newRig(t, c)
-		var targets []string
+		var target atomic.Value
 		r.prober.execute = func(_ context.Context, a *protocol.Assignment, _ *check.Environment) check.Result {
-			targets = append(targets, string(a.Config))
+			target.Store(string(a.Config))
 			return healthy(0)
 		}
 		begin := time.Now()
@@ -279,7 +280,7 @@ func TestM63_C8_ChangesTakeEffectInPlace(t *testing.T) {
 		changed.Config = []byte(`{"url":"http://new.test"}`)
 		c.push(&protocol.Delta{Base: 1, Revision: 2, Upserts: []protocol.Assignment{changed}})
 		sleep(10 * time.Second)
-		if got := targets[len(targets)-1]; got != string(changed.Config) {
+		if got := target.Load(); got != string(changed.Config) {
 			t.Errorf("ten seconds after the change the target is %s", got)
 		}
 		seam := time.Now()
@@ -526,7 +527,7 @@ func TestM28_StopDrains(t *testing.T) {
 		if ran, _ := audit(t, c, front, 20*time.Second, begin, asked); len(ran) != 1 {
 			t.Errorf("%d results", len(ran))
 		}
-		if got := c.closings; len(got) != 1 || got[0].Code != protocol.CloseNormal || got[0].Reason != "Client shutdown" {
+		if got := c.seen().closings; len(got) != 1 || got[0].Code != protocol.CloseNormal || got[0].Reason != "Client shutdown" {
 			t.Errorf("goodbye: %+v", got)
 		}
 	})

@@ -30,7 +30,7 @@ func TestM18_TheHandshakeHasADeadline(t *testing.T) {
 		if !r.satellite.Status().Link.Connected {
 			t.Error("not connected")
 		}
-		if got := c.closings[0].Code; got != protocol.CloseAuthTimeout {
+		if got := c.seen().closings[0].Code; got != protocol.CloseAuthTimeout {
 			t.Errorf("the first connection ended with code %d", got)
 		}
 		r.end()
@@ -50,8 +50,8 @@ func TestM21_C3_HalfOpenLinkIsNoticed(t *testing.T) {
 		sleep(10 * time.Second)
 		c.set(func(c *core) { c.silent = false }) // for connections to come
 		sleep(50 * time.Second)
-		if got := r.satellite.Status().Link; !got.Connected || len(c.dials) != 2 {
-			t.Errorf("%d connections, %+v", len(c.dials), got)
+		if got := r.satellite.Status().Link; !got.Connected || len(c.seen().dials) != 2 {
+			t.Errorf("%d connections, %+v", len(c.seen().dials), got)
 		}
 		sleep(time.Minute)
 		r.end()
@@ -92,8 +92,8 @@ func TestM20_C7_RefusalIsFinal(t *testing.T) {
 					t.Errorf("ended with %v", err)
 				}
 				sleep(time.Hour)
-				if len(c.dials) != 1 {
-					t.Errorf("knocked %d times", len(c.dials))
+				if len(c.seen().dials) != 1 {
+					t.Errorf("knocked %d times", len(c.seen().dials))
 				}
 				r.stop()
 			})
@@ -113,11 +113,11 @@ func TestM20_C7_ShutdownIsObeyed(t *testing.T) {
 		sleep(time.Minute)
 		c.push(&protocol.Shutdown{Reason: "maintenance"})
 		sleep(200 * time.Second)
-		if got := c.closings; len(got) != 1 || got[0].Code != protocol.CloseNormal || got[0].Reason != "Client shutdown" {
+		if got := c.seen().closings; len(got) != 1 || got[0].Code != protocol.CloseNormal || got[0].Reason != "Client shutdown" {
 			t.Errorf("goodbye: %+v", got)
 		}
-		if len(c.dials) != 1 {
-			t.Errorf("knocked %d times within three minutes of being asked to leave", len(c.dials))
+		if len(c.seen().dials) != 1 {
+			t.Errorf("knocked %d times within three minutes of being asked to leave", len(c.seen().dials))
 		}
 		sleep(10 * time.Minute)
 		end := time.Now()
@@ -143,7 +143,7 @@ func TestBackoff(t *testing.T) {
 		r := newRig(t, c)
 		r.start()
 		sleep(10 * time.Minute)
-		if n := len(c.dials); n < 18 || n > 30 {
+		if n := len(c.seen().dials); n < 18 || n > 30 {
 			t.Errorf("%d attempts in ten minutes", n)
 		}
 		c.set(func(c *core) { c.down, c.closeWith = false, protocol.CloseUnavailable })
@@ -153,11 +153,11 @@ func TestBackoff(t *testing.T) {
 		}
 		c.set(func(c *core) { c.closeWith = 0 })
 		sleep(time.Minute)
-		before := len(c.dials)
+		before := len(c.seen().dials)
 		c.setDown(true)
 		c.setDown(false)
 		sleep(1300 * time.Millisecond)
-		if got := len(c.dials); got != before+1 {
+		if got := len(c.seen().dials); got != before+1 {
 			t.Errorf("%d attempts within 1.3 s of losing an accepted session, want 1", got-before)
 		}
 		r.end()
@@ -200,11 +200,11 @@ func TestOriginalCore(t *testing.T) {
 		if waiting != 0 {
 			t.Errorf("%d records wait, though pongs came", waiting)
 		}
-		if len(c.records) != 0 || len(heardOf[*protocol.Applied](c)) != 0 {
+		if len(c.seen().records) != 0 || len(heardOf[*protocol.Applied](c)) != 0 {
 			t.Error("an original core was sent an extension message")
 		}
 		byCheck := map[string]int{}
-		for _, got := range c.results {
+		for _, got := range c.seen().results {
 			byCheck[got.ConfigID]++
 			if got.Slot != 0 || got.Revision != 0 || *got.LatencyMs != 1235 {
 				t.Errorf("result %+v", got)
@@ -224,7 +224,7 @@ func TestOriginalCore(t *testing.T) {
 		if len(said) != 2 || said[0].StrategyID != odd.StrategyID || !strings.Contains(said[0].Message, "not found in satellite") {
 			t.Errorf("strategy errors: %v", said)
 		}
-		for _, b := range c.beats {
+		for _, b := range c.seen().beats {
 			if b.Perigee != nil || b.Version != "1.2.3" || b.UptimeSeconds != float64(int(b.UptimeSeconds)) {
 				t.Errorf("heartbeat %+v", b)
 			}
@@ -251,11 +251,11 @@ func TestM1_C2_NothingIsLostInADeadPath(t *testing.T) {
 			r.end()
 			slots := map[string]bool{}
 			var order []string
-			for _, got := range c.results {
+			for _, got := range c.seen().results {
 				order = append(order, got.ExecutedAt)
 				slots[got.ExecutedAt] = true
 			}
-			for _, got := range c.records {
+			for _, got := range c.seen().records {
 				slots[got.Result.ExecutedAt] = true
 			}
 			if want := 11 * 60 / 5; len(slots) != want {
@@ -278,14 +278,14 @@ func TestM53_HeartbeatsAndClock(t *testing.T) {
 		r.setClock(-90 * time.Second)
 		r.start()
 		sleep(time.Second)
-		if len(c.beats) != 1 {
-			t.Fatalf("%d heartbeats in the first second", len(c.beats))
+		if len(c.seen().beats) != 1 {
+			t.Fatalf("%d heartbeats in the first second", len(c.seen().beats))
 		}
 		sleep(time.Minute)
-		if len(c.beats) != 5 {
-			t.Errorf("%d heartbeats in a minute", len(c.beats))
+		if len(c.seen().beats) != 5 {
+			t.Errorf("%d heartbeats in a minute", len(c.seen().beats))
 		}
-		pulse := c.beats[len(c.beats)-1].Perigee
+		pulse := c.seen().beats[len(c.seen().beats)-1].Perigee
 		if pulse == nil || pulse.OffsetMs == nil || *pulse.OffsetMs != 90_000 || *pulse.UncertaintyMs != 0 {
 			t.Errorf("pulse %+v", pulse)
 		}
@@ -319,7 +319,7 @@ func TestHello(t *testing.T) {
 		c.setDown(false)
 		sleep(2 * time.Second)
 		r.end()
-		first, second := c.hellos[0], c.hellos[1]
+		first, second := c.seen().hellos[0], c.seen().hellos[1]
 		if first.ClientID != satelliteID || first.Token != "csat_secret" {
 			t.Errorf("credentials %+v", first)
 		}
@@ -385,13 +385,13 @@ func TestA3_A4_OddMessages(t *testing.T) {
 			`{"type":"config_updated","assignments":"` + strings.Repeat("x", 100_000) + `"}`,
 			`{"type":"perigee_ack","upTo":99999999}`, `{"type":"run_secrets","requestId":"1","error":"late"}`,
 		} {
-			c.conns[0].Write([]byte(odd))
+			c.seen().conns[0].Write([]byte(odd))
 		}
 		sleep(time.Minute)
 		status := r.satellite.Status()
 		r.end()
-		if !status.Link.Connected || len(c.dials) != 1 || status.Link.IgnoredMessages != 6 {
-			t.Errorf("link %+v after %d connections", status.Link, len(c.dials))
+		if !status.Link.Connected || len(c.seen().dials) != 1 || status.Link.IgnoredMessages != 6 {
+			t.Errorf("link %+v after %d connections", status.Link, len(c.seen().dials))
 		}
 		results, _ := c.account()
 		if len(results) != 1 || len(results[check.Key{CheckID: "new", SystemID: "shop"}]) < 6 {
@@ -450,8 +450,8 @@ func TestAssertionsAreJudgedForOurCore(t *testing.T) {
 			sleep(time.Minute)
 			r.end()
 			var got []protocol.Result
-			got = append(got, c.results...)
-			for _, record := range c.records {
+			got = append(got, c.seen().results...)
+			for _, record := range c.seen().records {
 				if record.Result != nil {
 					got = append(got, *record.Result)
 				}
@@ -479,7 +479,7 @@ func TestRefusedRecordsAreCounted(t *testing.T) {
 		r := newRig(t, c)
 		r.start()
 		sleep(time.Minute)
-		c.push(&protocol.Ack{UpTo: c.acked, Refused: []protocol.Refused{{Seq: 1, Reason: "not assigned"}}})
+		c.push(&protocol.Ack{UpTo: r.satellite.spool.Status().Records, Refused: []protocol.Refused{{Seq: 1, Reason: "not assigned"}}})
 		sleep(time.Second)
 		status := r.satellite.Status()
 		r.end()
