@@ -129,8 +129,10 @@ func TestOnlyTheExactPathIsServed(t *testing.T) {
 	for _, path := range []string{"/api/ws/satellite/", "/api/ws/satellite/x", "/api/ws", "/api/ws/satellite"} {
 		got[path] = get(t, s.url+path, nil).StatusCode
 	}
-	want := map[string]int{"/api/ws/satellite/": 404, "/api/ws/satellite/x": 404, "/api/ws": 404,
-		"/api/ws/satellite": 400} // no upgrade
+	want := map[string]int{
+		"/api/ws/satellite/": 404, "/api/ws/satellite/x": 404, "/api/ws": 404,
+		"/api/ws/satellite": 400,
+	} // no upgrade
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("status (-want +got):\n%s", diff)
 	}
@@ -163,8 +165,10 @@ func TestM17_UnauthenticatedSocketsAreBounded(t *testing.T) {
 	records := newFakeFleet()
 	records.add("s1")
 	records.add("s2")
-	s := newSite(t, hub.Config{Fleet: records, Ingest: &fakeIngest{}, TrustForwarded: true,
-		Limits: hub.Limits{Unauthenticated: 3, UnauthenticatedPerAddress: 2}})
+	s := newSite(t, hub.Config{
+		Fleet: records, Ingest: &fakeIngest{}, TrustForwarded: true,
+		Limits: hub.Limits{Unauthenticated: 3, UnauthenticatedPerAddress: 2},
+	})
 	for _, id := range []string{"s1", "s2"} { // more than the address may park
 		c := s.dial()
 		c.send(authenticate(id))

@@ -58,8 +58,10 @@ func NewMetrics() *Metrics {
 }
 
 func (m *Metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.connections, m.sessions, m.refusedSockets, m.handshakes, m.closes, m.rivals,
-		m.messages, m.refused, m.lost, m.retries, m.pushes, m.pushFailures, m.received, m.sent}
+	return []prometheus.Collector{
+		m.connections, m.sessions, m.refusedSockets, m.handshakes, m.closes, m.rivals,
+		m.messages, m.refused, m.lost, m.retries, m.pushes, m.pushFailures, m.received, m.sent,
+	}
 }
 
 // Describe is prometheus.Collector's.

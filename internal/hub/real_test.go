@@ -110,8 +110,10 @@ func (c *core) assign(checkName, satellite string) protocol.Pair {
 		c.t.Fatal(err)
 	}
 	no := false
-	if _, err := c.catalog.CreateAssignment(ctx, entity.System, catalog.AssignmentInput{Name: checkName + "-web", Check: checkName,
-		System: "web", IncludeLocal: &no, Satellites: catalog.Selector{Names: []string{satellite}}}); err != nil {
+	if _, err := c.catalog.CreateAssignment(ctx, entity.System, catalog.AssignmentInput{
+		Name: checkName + "-web", Check: checkName,
+		System: "web", IncludeLocal: &no, Satellites: catalog.Selector{Names: []string{satellite}},
+	}); err != nil {
 		c.t.Fatal(err)
 	}
 	return protocol.Pair{ConfigID: made.ID, SystemID: system.ID}
@@ -162,9 +164,11 @@ func asOurs(m *protocol.Authenticate) *protocol.Authenticate {
 
 func resultOf(p protocol.Pair) *protocol.Result {
 	latency := 41.6
-	return &protocol.Result{ConfigID: p.ConfigID, SystemID: p.SystemID, Status: check.Healthy, LatencyMs: &latency,
+	return &protocol.Result{
+		ConfigID: p.ConfigID, SystemID: p.SystemID, Status: check.Healthy, LatencyMs: &latency,
 		ExecutedAt: time.Now().UTC().Format("2006-01-02T15:04:05.000Z"),
-		Result:     &check.Result{Status: check.Healthy, LatencyMs: latency, Metadata: check.Metadata{Connected: true}}}
+		Result:     &check.Result{Status: check.Healthy, LatencyMs: latency, Metadata: check.Metadata{Connected: true}},
+	}
 }
 
 func TestReal_L45_L48_M14_EdgesOfSessions(t *testing.T) {

@@ -57,9 +57,11 @@ func TestOursGetsOnlyTheDifference(t *testing.T) {
 		a := w.ours("s1")
 		w.fleet.assign("s1", every("front", 60), pair("back"), pair("side"))
 		w.ring()
-		want := &protocol.Delta{Base: 1, Revision: 2,
+		want := &protocol.Delta{
+			Base: 1, Revision: 2,
 			Upserts:  []protocol.Assignment{every("front", 60), pair("side")},
-			Removals: []protocol.Pair{{ConfigID: "gone", SystemID: "web"}}}
+			Removals: []protocol.Pair{{ConfigID: "gone", SystemID: "web"}},
+		}
 		if diff := cmp.Diff(want, next[*protocol.Delta](a)); diff != "" {
 			t.Errorf("delta (-want +got):\n%s", diff)
 		}

@@ -29,8 +29,10 @@ func (s *session) answer(m protocol.FromAgent) {
 		// No handler for any kind: refused for good, nothing to send again (A.8).
 		s.send(&protocol.TelemetryAck{BatchID: m.BatchID})
 	case *protocol.CapabilitySecretRequest:
-		s.send(&protocol.CapabilitySecretResponse{RequestID: m.RequestID,
-			Error: fmt.Sprintf(`No secret resolver for capability "%s" on this core instance.`, m.Kind)})
+		s.send(&protocol.CapabilitySecretResponse{
+			RequestID: m.RequestID,
+			Error:     fmt.Sprintf(`No secret resolver for capability "%s" on this core instance.`, m.Kind),
+		})
 	}
 }
 

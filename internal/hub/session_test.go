@@ -214,18 +214,30 @@ func TestRequestsForWhatIsNotOfferedAreAnswered(t *testing.T) {
 		w.fleet.add("s1")
 		a := w.original("s1")
 		for _, c := range []struct{ ask, answer string }{
-			{`{"type":"request_run_secrets","requestId":"r","configId":"c","collectorId":"e","runId":"x"}`,
-				`{"type":"run_secrets","requestId":"r","error":"Secret delivery is not available on this core instance."}`},
-			{`{"type":"request_config_secrets","requestId":"r","configId":"c","runId":"x"}`,
-				`{"type":"config_secrets","requestId":"r","error":"Config-secret delivery is not available on this core instance."}`},
-			{`{"type":"telemetry_batch","batchId":"0","kind":"telemetry","payload":{}}`,
-				`{"type":"telemetry_ack","batchId":"0","accepted":0,"rejected":0,"retryable":false}`},
-			{`{"type":"capability_secret_request","requestId":"r","kind":"syslog","payload":null}`,
-				`{"type":"capability_secret_response","requestId":"r","error":"No secret resolver for capability \"syslog\" on this core instance."}`},
-			{`{"type":"request_script_package_manifest","lockfileHash":"h"}`,
-				`{"type":"script_package_manifest","lockfileHash":"h","entries":[]}`},
-			{`{"type":"request_script_package_blob","integrity":"i"}`,
-				`{"type":"script_package_blob","integrity":"i","data":null}`},
+			{
+				`{"type":"request_run_secrets","requestId":"r","configId":"c","collectorId":"e","runId":"x"}`,
+				`{"type":"run_secrets","requestId":"r","error":"Secret delivery is not available on this core instance."}`,
+			},
+			{
+				`{"type":"request_config_secrets","requestId":"r","configId":"c","runId":"x"}`,
+				`{"type":"config_secrets","requestId":"r","error":"Config-secret delivery is not available on this core instance."}`,
+			},
+			{
+				`{"type":"telemetry_batch","batchId":"0","kind":"telemetry","payload":{}}`,
+				`{"type":"telemetry_ack","batchId":"0","accepted":0,"rejected":0,"retryable":false}`,
+			},
+			{
+				`{"type":"capability_secret_request","requestId":"r","kind":"syslog","payload":null}`,
+				`{"type":"capability_secret_response","requestId":"r","error":"No secret resolver for capability \"syslog\" on this core instance."}`,
+			},
+			{
+				`{"type":"request_script_package_manifest","lockfileHash":"h"}`,
+				`{"type":"script_package_manifest","lockfileHash":"h","entries":[]}`,
+			},
+			{
+				`{"type":"request_script_package_blob","integrity":"i"}`,
+				`{"type":"script_package_blob","integrity":"i","data":null}`,
+			},
 		} {
 			a.sendText(c.ask)
 			if got := a.nextText(); got != c.answer {

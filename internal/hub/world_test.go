@@ -52,8 +52,10 @@ func newWorld(t *testing.T, options ...func(*hub.Config)) *world {
 	}
 	metrics := hub.NewMetrics()
 	w.metrics.MustRegister(metrics)
-	config := hub.Config{Fleet: w.fleet, Ingest: w.ingest, Changes: w.changes, Metrics: metrics,
-		Log: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	config := hub.Config{
+		Fleet: w.fleet, Ingest: w.ingest, Changes: w.changes, Metrics: metrics,
+		Log: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
 	for _, option := range options {
 		option(&config)
 	}
@@ -548,8 +550,10 @@ func (f *fakeIngest) wantRuns(t *testing.T, want ...string) {
 
 // pair is an assignment of the check to system "web".
 func pair(check string) protocol.Assignment {
-	return protocol.Assignment{ConfigID: check, SystemID: "web", StrategyID: "healthcheck-http.http",
-		Config: []byte(`{"timeout":5000}`), IntervalSeconds: 10}
+	return protocol.Assignment{
+		ConfigID: check, SystemID: "web", StrategyID: "healthcheck-http.http",
+		Config: []byte(`{"timeout":5000}`), IntervalSeconds: 10,
+	}
 }
 
 // every is the pair with another interval: the same pair, changed in place.
