@@ -404,11 +404,13 @@ func (h dueHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
 	h[i].index, h[j].index = i, j
 }
+
 func (h *dueHeap) Push(x any) {
 	t := x.(*timetable)
 	t.index = len(*h)
 	*h = append(*h, t)
 }
+
 func (h *dueHeap) Pop() any {
 	old := *h
 	n := len(old) - 1

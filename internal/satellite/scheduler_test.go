@@ -39,8 +39,10 @@ func TestRunsWhatIsDue(t *testing.T) {
 			want := protocol.Result{
 				ConfigID: "front", SystemID: "shop", Status: check.Healthy, LatencyMs: &latency, Slot: slot, Revision: 7,
 				ExecutedAt: time.UnixMilli(slot).Add(r.prober.takes).UTC().Format("2006-01-02T15:04:05.000Z"),
-				Result: &check.Result{Status: check.Healthy, LatencyMs: latency, Message: "Completed",
-					Metadata: check.Metadata{Connected: true}},
+				Result: &check.Result{
+					Status: check.Healthy, LatencyMs: latency, Message: "Completed",
+					Metadata: check.Metadata{Connected: true},
+				},
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("result (-want +got):\n%s", diff)

@@ -18,7 +18,6 @@ import (
 // waits.
 type longLink struct {
 	link.Conn
-	far   link.Conn
 	delay time.Duration
 	lost  func() bool
 

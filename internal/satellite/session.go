@@ -44,9 +44,9 @@ type session struct {
 
 // Ways in which a session ends from this side.
 var (
-	errClientShutdown = errors.New("Client shutdown") // the original's words, on the wire
-	errAuthTimeout    = errors.New("the core did not answer the authentication in time")
-	errBehind         = errors.New("assignments came faster than they could be taken in")
+	errStopping    = errors.New("the satellite is stopping")
+	errAuthTimeout = errors.New("the core did not answer the authentication in time")
+	errBehind      = errors.New("assignments came faster than they could be taken in")
 )
 
 // refusedError is an auth_failed.
@@ -97,7 +97,7 @@ func (s *session) run(ctx context.Context) (authenticated bool, err error) {
 	})
 	err = g.Wait()
 	if ctx.Err() != nil {
-		return authenticated, errClientShutdown
+		return authenticated, errStopping
 	}
 	if closed, ok := errors.AsType[*link.CloseError](s.ended); ok && !closed.Local {
 		return authenticated, closed // says more than a write that failed for it
@@ -105,16 +105,19 @@ func (s *session) run(ctx context.Context) (authenticated bool, err error) {
 	return authenticated, err
 }
 
+// goodbye is what the original agent says when it leaves (A.10).
+const goodbye = "Client shutdown"
+
 // closing is the close frame for the way in which a session ends.
 func closing(ctx context.Context, cause error) (code int, reason string) {
 	if ctx.Err() != nil {
-		return protocol.CloseNormal, errClientShutdown.Error()
+		return protocol.CloseNormal, goodbye
 	}
 	if _, ok := errors.AsType[*refusedError](cause); ok {
 		return protocol.CloseAuthFailed, "Auth failed"
 	}
 	if _, ok := errors.AsType[*shutdownError](cause); ok {
-		return protocol.CloseNormal, errClientShutdown.Error()
+		return protocol.CloseNormal, goodbye
 	}
 	switch {
 	case errors.Is(cause, errAuthTimeout):

@@ -348,9 +348,11 @@ func TestADeltaThatDoesNotFitAsksForEverything(t *testing.T) {
 		sleep(time.Second)
 		c.push(&protocol.Delta{Base: 7, Revision: 8})
 		sleep(time.Second)
-		c.push(&protocol.Delta{Base: 4, Revision: 5,
+		c.push(&protocol.Delta{
+			Base: 4, Revision: 5,
 			Removals: []protocol.Pair{{ConfigID: "a", SystemID: "shop"}},
-			Upserts:  []protocol.Assignment{assignment("c", "shop", time.Minute)}})
+			Upserts:  []protocol.Assignment{assignment("c", "shop", time.Minute)},
+		})
 		sleep(time.Second)
 		r.end()
 		var got []string
@@ -429,8 +431,10 @@ func TestAssertionsAreJudgedForOurCore(t *testing.T) {
 	for _, original := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			a := assignment("front", "shop", 10*time.Second)
-			a.Collectors = []protocol.Collector{{ID: "e1", CollectorID: "healthcheck-http.request", Config: []byte(`{}`),
-				Assertions: []check.Assertion{{Field: "statusCode", Operator: "equals", Value: 200.0}}}}
+			a.Collectors = []protocol.Collector{{
+				ID: "e1", CollectorID: "healthcheck-http.request", Config: []byte(`{}`),
+				Assertions: []check.Assertion{{Field: "statusCode", Operator: "equals", Value: 200.0}},
+			}}
 			c := &core{original: original, assignments: []protocol.Assignment{a}}
 			r := newRig(t, c)
 			r.prober.execute = func(context.Context, *protocol.Assignment, *check.Environment) check.Result {

@@ -2,7 +2,6 @@ package satellite
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -73,13 +72,6 @@ type spool struct {
 type entry struct {
 	protocol.Record
 	size int64
-}
-
-// cursor is where the last Take ended.
-type cursor struct {
-	segment *segment
-	offset  int64
-	seq     int64
 }
 
 const (
@@ -307,93 +299,6 @@ func (s *spool) seal() {
 	}
 }
 
-// Take returns the records after seq, oldest first: as many as the bounds allow,
-// and, if atLeastOne, one that is larger. From now on they may have reached the
-// core.
-func (s *spool) Take(after int64, maxBytes int64, maxRecords int, atLeastOne bool) ([]entry, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	batch := &batch{maxBytes: maxBytes, maxRecords: maxRecords, atLeastOne: atLeastOne}
-	for _, seg := range s.segments {
-		if seg.last <= after || batch.full {
-			continue
-		}
-		if err := s.read(seg, after, batch); err != nil {
-			return nil, fmt.Errorf("reading spool: %w", err)
-		}
-	}
-	for _, e := range s.tail {
-		if e.Seq > after {
-			batch.add(e)
-		}
-	}
-	if n := len(batch.entries); n > 0 && batch.entries[n-1].Seq > s.at.sent {
-		s.at.sent = batch.entries[n-1].Seq
-		s.savePosition()
-	}
-	return batch.entries, nil
-}
-
-type batch struct {
-	entries    []entry
-	bytes      int64
-	maxBytes   int64
-	maxRecords int
-	atLeastOne bool
-	full       bool
-}
-
-// add takes in an entry if there is room.
-func (b *batch) add(e entry) bool {
-	fits := b.bytes+e.size <= b.maxBytes && len(b.entries) < b.maxRecords
-	if b.full || !fits && !(b.atLeastOne && len(b.entries) == 0) {
-		b.full = true
-		return false
-	}
-	b.entries = append(b.entries, e)
-	b.bytes += e.size
-	return true
-}
-
-// read adds the segment's records after seq to the batch.
-func (s *spool) read(seg *segment, after int64, into *batch) error {
-	offset := int64(headerSize)
-	if s.cursor.segment == seg && s.cursor.seq <= after {
-		offset = s.cursor.offset
-	}
-	f, err := os.Open(seg.path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	window := make([]byte, 0)
-	for offset < seg.size {
-		payload, n, err := nextFrame(window)
-		if err != nil { // the window is used up, or too small for the frame
-			size := min(seg.size-offset, max(into.maxBytes, int64(2*len(window)), minSegment))
-			if int64(len(window)) == seg.size-offset {
-				return fmt.Errorf("%s at %d: %w", filepath.Base(seg.path), offset, errTorn)
-			}
-			window = make([]byte, size)
-			if _, err := f.ReadAt(window, offset); err != nil {
-				return err
-			}
-			continue
-		}
-		e := entry{size: int64(n)}
-		if err := json.Unmarshal(payload, &e.Record); err != nil {
-			return err
-		}
-		if e.Seq > after && !into.add(e) {
-			return nil
-		}
-		window = window[n:]
-		offset += int64(n)
-		s.cursor = cursor{segment: seg, offset: offset, seq: e.Seq}
-	}
-	return nil
-}
-
 // Ack says that everything up to seq is the core's. Segments of which that is
 // true are deleted.
 func (s *spool) Ack(seq int64) {
@@ -458,56 +363,6 @@ func (s *spool) fail(err error) {
 		s.log.Error("the spool cannot use its disk; trying again", "error", err)
 	}
 	s.failure = err
-}
-
-// checkpoint holds, for each key, the last slot that records up to Through account
-// for. It is what remains of segments that were deleted.
-type checkpoint struct {
-	Through int64      `json:"through"`
-	Slots   []lastSlot `json:"slots"`
-}
-
-type lastSlot struct {
-	CheckID       string `json:"checkId"`
-	SystemID      string `json:"systemId"`
-	EnvironmentID string `json:"environmentId,omitempty"`
-	Slot          int64  `json:"slot"`
-}
-
-func (s *spool) saveCheckpoint() error {
-	if s.active != nil { // the checkpoint must not know more than the disk
-		if err := s.sync(s.active); err != nil {
-			return err
-		}
-		s.unsynced = 0
-	}
-	c := checkpoint{Through: s.next - 1}
-	for key, slot := range s.slots {
-		c.Slots = append(c.Slots, lastSlot{key.CheckID, key.SystemID, key.EnvironmentID, slot})
-	}
-	b, err := json.Marshal(c)
-	if err != nil {
-		return err
-	}
-	return writeDurably(filepath.Join(s.dir, "checkpoint.json"), b, s.sync)
-}
-
-func (s *spool) loadCheckpoint() (through int64, err error) {
-	b, err := os.ReadFile(filepath.Join(s.dir, "checkpoint.json"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	var c checkpoint
-	if err := json.Unmarshal(b, &c); err != nil {
-		return 0, fmt.Errorf("reading checkpoint.json: %w", err)
-	}
-	for _, l := range c.Slots {
-		s.slots[check.Key{CheckID: l.CheckID, SystemID: l.SystemID, EnvironmentID: l.EnvironmentID}] = l.Slot
-	}
-	return c.Through, nil
 }
 
 // Accounted is the last slot of the key, in Unix milliseconds, that a record
