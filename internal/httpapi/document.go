@@ -1,0 +1,36 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/perigee-monitoring/perigee/internal/catalog"
+)
+
+// Documents are definitions as files hold them.
+type Documents struct {
+	Documents []catalog.Document `json:"documents"`
+}
+
+// ApplyRequest asks that the definitions be as the documents say.
+type ApplyRequest struct {
+	Documents []catalog.Document `json:"documents" doc:"In any order. Places of errors are documents[2].spec.…"`
+	DryRun    bool               `json:"dryRun,omitempty" doc:"Say what would happen and change nothing."`
+}
+
+func (a *API) addDocuments() {
+	route(a, http.MethodPost, "/apply", "apply-documents", "Make the definitions be as documents say, in one transaction", func(ctx context.Context, in *struct{ Body ApplyRequest }) (*answer[catalog.Plan], error) {
+		return answered(a.Catalog.Apply(ctx, actor(ctx), in.Body.Documents, in.Body.DryRun))
+	}, func(op *huma.Operation) {
+		op.MaxBodyBytes = maxDocuments
+		op.BodyReadTimeout = 30 * time.Second
+		op.SkipValidateBody = true // the catalog reports everything that is wrong together
+	})
+	route(a, http.MethodGet, "/export", "export-documents", "All definitions as documents", func(ctx context.Context, _ *struct{}) (*answer[Documents], error) {
+		documents, err := a.Catalog.Export(ctx)
+		return answered(Documents{Documents: append([]catalog.Document{}, documents...)}, err)
+	})
+}

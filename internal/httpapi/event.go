@@ -1,0 +1,193 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/perigee-monitoring/perigee/internal/entity"
+	"github.com/perigee-monitoring/perigee/internal/fault"
+)
+
+const (
+	streamID = "stream-events"
+	// maxStreams bounds the streams open at once; beyond it people are turned away.
+	maxStreams = 1000
+	// streamBatch is how many events are read from the table at once.
+	streamBatch = 500
+	// streamComment is how often a quiet stream says that it lives, and streamPoll how
+	// often the table is looked at without a bell.
+	streamComment = 15 * time.Second
+	streamPoll    = 5 * time.Second
+	// streamWrite bounds one write: who does not read for that long is cut off and
+	// comes back with Last-Event-ID.
+	streamWrite = 20 * time.Second
+)
+
+type eventQuery struct {
+	After int64 `query:"after" minimum:"0" doc:"Only events after this number."`
+	Limit int   `query:"limit" minimum:"1" maximum:"1000" default:"100"`
+}
+
+// EventList is events in the order in which they happened. Next is the number to
+// ask after.
+type EventList struct {
+	Items []entity.Event `json:"items"`
+	Next  int64          `json:"next"`
+}
+
+type streamQuery struct {
+	After       string `query:"after" pattern:"^[0-9]{1,18}$" doc:"Begin after this number; without it, with what happens from now on."`
+	LastEventID string `header:"Last-Event-ID" doc:"What browsers send when they come back."`
+}
+
+func (a *API) addEvents() {
+	route(a, http.MethodGet, "/events", "list-events", "What happened, oldest first", func(ctx context.Context, in *eventQuery) (*answer[EventList], error) {
+		events, err := a.Records.Events(ctx, in.After, in.Limit)
+		if err != nil {
+			return nil, err
+		}
+		list := EventList{Items: append([]entity.Event{}, events...), Next: in.After}
+		if n := len(events); n > 0 {
+			list.Next = events[n-1].Seq
+		}
+		return answered(list, nil)
+	})
+	huma.Register(a.routes, huma.Operation{
+		Method: http.MethodGet, Path: "/events/stream", OperationID: streamID, Tags: []string{"events"},
+		Summary:     "What happens, as server-sent events",
+		Description: "Each message has the event's number as its id, the event's type as its name, and the event as JSON. Come back with Last-Event-ID and nothing is missed.",
+		Responses: map[string]*huma.Response{"200": {
+			Description: "A stream that does not end.",
+			Content:     map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString}}},
+		}},
+	}, a.openStream)
+}
+
+// openStream finds out where the stream begins and hands over to it.
+func (a *API) openStream(ctx context.Context, in *streamQuery) (*huma.StreamResponse, error) {
+	after, err := a.streamStart(ctx, in)
+	if err != nil {
+		return nil, a.fail(ctx, streamID, err)
+	}
+	select {
+	case a.streams <- struct{}{}:
+	default:
+		p := a.fail(ctx, streamID, fault.New(fault.Unavailable, "too many event streams are open"))
+		return nil, huma.ErrorWithHeaders(p, http.Header{"Retry-After": {retryAfter}})
+	}
+	return &huma.StreamResponse{Body: func(hctx huma.Context) {
+		defer func() { <-a.streams }()
+		a.metrics.streams.Inc()
+		defer a.metrics.streams.Dec()
+		a.stream(hctx, after)
+	}}, nil
+}
+
+func (a *API) streamStart(ctx context.Context, in *streamQuery) (int64, error) {
+	for _, text := range []string{in.LastEventID, in.After} {
+		if text == "" {
+			continue
+		}
+		after, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || after < 0 {
+			return 0, &fault.Error{Kind: fault.Invalid, Message: "the stream cannot begin there",
+				Fields: []fault.Field{{Path: "header.Last-Event-ID", Message: "must be the id of an event", Value: text}}}
+		}
+		return after, nil
+	}
+	return a.Records.LastEvent(ctx)
+}
+
+// stream writes events until the client goes, or the API is drained.
+func (a *API) stream(hctx huma.Context, after int64) {
+	w, ok := hctx.BodyWriter().(http.ResponseWriter)
+	if !ok {
+		writeIn(hctx, newProblem(http.StatusInternalServerError, fault.Internal.String(), "this connection cannot stream"))
+		return
+	}
+	ctx := hctx.Context()
+	rings, end := a.Bells.Subscribe(entity.TopicEvents)
+	defer end()
+	hctx.SetHeader("Content-Type", "text/event-stream")
+	hctx.SetHeader("X-Accel-Buffering", "no") // proxies, do not wait for more
+	hctx.SetStatus(http.StatusOK)
+	out := &eventWriter{w: w, control: http.NewResponseController(w)}
+	if out.comment("welcome") != nil {
+		return
+	}
+	comment := time.NewTicker(streamComment)
+	defer comment.Stop()
+	poll := time.NewTicker(streamPoll)
+	defer poll.Stop()
+	for {
+		events, err := a.Records.Events(ctx, after, streamBatch)
+		if err != nil && ctx.Err() == nil {
+			a.Log.Warn("reading events for a stream failed", "request_id", requestID(ctx), "error", err)
+		}
+		if out.events(events) != nil {
+			return
+		}
+		if n := len(events); n > 0 {
+			after = events[n-1].Seq
+			if n == streamBatch {
+				continue // there is more
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.drained:
+			return
+		case <-rings:
+		case <-poll.C:
+		case <-comment.C:
+			if out.comment("still here") != nil {
+				return
+			}
+		}
+	}
+}
+
+// eventWriter writes server-sent events, each write under a deadline.
+type eventWriter struct {
+	w       io.Writer
+	control *http.ResponseController
+	buffer  bytes.Buffer
+}
+
+func (o *eventWriter) comment(text string) error {
+	fmt.Fprintf(&o.buffer, ": %s\n\n", text)
+	return o.flush()
+}
+
+func (o *eventWriter) events(events []entity.Event) error {
+	for i := range events {
+		data, err := json.Marshal(&events[i]) // one line: JSON escapes line breaks
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&o.buffer, "id: %d\nevent: %s\ndata: %s\n\n", events[i].Seq, events[i].Type, data)
+	}
+	return o.flush()
+}
+
+func (o *eventWriter) flush() error {
+	if o.buffer.Len() == 0 {
+		return nil
+	}
+	if err := o.control.SetWriteDeadline(time.Now().Add(streamWrite)); err != nil {
+		return err
+	}
+	if _, err := o.buffer.WriteTo(o.w); err != nil {
+		return err
+	}
+	return o.control.Flush()
+}

@@ -1,0 +1,185 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/google/uuid"
+
+	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/internal/auth"
+	"github.com/perigee-monitoring/perigee/internal/entity"
+	"github.com/perigee-monitoring/perigee/internal/fault"
+	"github.com/perigee-monitoring/perigee/internal/fleet"
+)
+
+// Limits of requests.
+const (
+	maxBody      = 1 << 20
+	maxDocuments = 16 << 20 // body of an apply
+	// requestTimeout ends what a request started; event streams have none.
+	requestTimeout = 30 * time.Second
+)
+
+// newRoutes makes the empty REST API with its OpenAPI 3.1 document.
+func newRoutes(mux *http.ServeMux, version string) huma.API {
+	config := huma.DefaultConfig("Perigee", version)
+	config.Info.Description = "Satellites, systems, checks, assignments, and what was found. " +
+		"Ids in paths and filters may be the unique names instead. " +
+		"Lists come in pages: pass nextCursor as cursor until it is null."
+	config.CreateHooks = nil // no $schema in answers
+	config.SchemasPath = ""
+	config.DocsPath = "" // its pages load scripts from elsewhere
+	config.RejectUnknownQueryParameters = true
+	config.Transformers = []huma.Transformer{likeOurs}
+	registry := huma.NewMapRegistry("#/components/schemas/", schemaName)
+	registry.RegisterTypeAlias(reflect.TypeFor[check.Duration](), reflect.TypeFor[durationSchema]())
+	config.Components = &huma.Components{
+		Schemas: registry,
+		SecuritySchemes: map[string]*huma.SecurityScheme{
+			"token": {Type: "http", Scheme: "bearer", Description: "An API token."},
+		},
+	}
+	config.Security = []map[string][]string{{"token": {}}}
+	return humago.NewWithPrefix(mux, Base, config)
+}
+
+func schemaName(t reflect.Type, hint string) string {
+	if t == reflect.TypeFor[*Problem]() || t == reflect.TypeFor[Problem]() {
+		return "Problem"
+	}
+	return huma.DefaultSchemaNamer(t, hint)
+}
+
+// durationSchema is the schema of check.Duration, which cannot say it itself
+// because it knows the standard library only.
+type durationSchema struct{}
+
+func (durationSchema) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{
+		Description: "A length of time: text such as 10s, 5m or 1h30m, or a number of seconds.",
+		Examples:    []any{"10s"},
+		OneOf: []*huma.Schema{
+			{Type: huma.TypeString, Pattern: `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`},
+			{Type: huma.TypeNumber},
+		},
+	}
+}
+
+// route adds an operation to the REST API.
+func route[I, O any](a *API, method, path, id, summary string, handle func(context.Context, *I) (*O, error), more ...func(*huma.Operation)) {
+	tag, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	op := huma.Operation{Method: method, Path: path, OperationID: id, Summary: summary, Tags: []string{tag}, MaxBodyBytes: maxBody, DefaultStatus: http.StatusOK}
+	for _, change := range more {
+		change(&op)
+	}
+	huma.Register(a.routes, op, func(ctx context.Context, in *I) (*O, error) {
+		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+		defer cancel()
+		out, err := handle(ctx, in)
+		if err == nil {
+			return out, nil
+		}
+		p := a.fail(ctx, id, err)
+		if p.Status == http.StatusServiceUnavailable {
+			return nil, huma.ErrorWithHeaders(p, http.Header{"Retry-After": {retryAfter}})
+		}
+		return nil, p
+	})
+}
+
+// status is the status of an operation that succeeds.
+func status(code int) func(*huma.Operation) {
+	return func(op *huma.Operation) { op.DefaultStatus = code }
+}
+
+// Ref names the thing that a path is about.
+type Ref struct {
+	ID string `path:"id" maxLength:"512" doc:"The id, or the unique name."`
+}
+
+// Paging asks for a page of a list.
+type Paging struct {
+	Cursor string `query:"cursor" maxLength:"1024" doc:"nextCursor of the page before."`
+	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"The most items to return."`
+}
+
+func (p Paging) page() fleet.Page { return fleet.Page{Cursor: p.Cursor, Limit: p.Limit} }
+
+// List is a page of a list. NextCursor is null on the last one.
+type List[T any] struct {
+	Items      []T     `json:"items"`
+	NextCursor *string `json:"nextCursor"`
+}
+
+// answer is an answer with nothing but a body.
+type answer[T any] struct{ Body T }
+
+// created is the answer to a POST that made something.
+type created[T any] struct {
+	Location string `header:"Location"`
+	Body     T
+}
+
+// made answers a POST with what it made and where that is.
+func made[T any](path string, body T, err error) (*created[T], error) {
+	if err != nil {
+		return nil, err
+	}
+	return &created[T]{Location: Base + path, Body: body}, nil
+}
+
+func listed[T any](items []T, next string, err error) (*answer[List[T]], error) {
+	if err != nil {
+		return nil, err
+	}
+	out := &answer[List[T]]{}
+	out.Body.Items = append([]T{}, items...) // never null
+	if next != "" {
+		out.Body.NextCursor = &next
+	}
+	return out, nil
+}
+
+func answered[T any](body T, err error) (*answer[T], error) {
+	if err != nil {
+		return nil, err
+	}
+	return &answer[T]{Body: body}, nil
+}
+
+func actor(ctx context.Context) entity.Actor { return auth.From(ctx).Actor() }
+
+// isID tells ids from names.
+func isID(ref string) bool { return len(ref) == 36 && uuid.Validate(ref) == nil }
+
+// filterID turns a filter's value, an id or a name, into an id. Ids are not looked
+// up: what they name may be deleted, and its results are still there.
+func filterID[T any](ctx context.Context, param, ref string, find func(context.Context, string) (T, error), id func(T) string) (string, error) {
+	if ref == "" || isID(ref) {
+		return strings.ToLower(ref), nil
+	}
+	found, err := find(ctx, ref)
+	if fault.Is(err, fault.NotFound) {
+		f, _ := errors.AsType[*fault.Error](err)
+		return "", &fault.Error{Kind: fault.Invalid, Message: "a filter names something that does not exist",
+			Fields: []fault.Field{{Path: "query." + param, Message: f.Message, Value: ref}}}
+	}
+	if err != nil {
+		return "", err
+	}
+	return id(found), nil
+}
+
+// isNull reports whether the object has the member and it is null.
+func isNull(object []byte, member string) bool {
+	var members map[string]json.RawMessage
+	return json.Unmarshal(object, &members) == nil && string(members[member]) == "null"
+}

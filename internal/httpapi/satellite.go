@@ -1,0 +1,138 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/perigee-monitoring/perigee/internal/entity"
+	"github.com/perigee-monitoring/perigee/internal/fault"
+	"github.com/perigee-monitoring/perigee/internal/fleet"
+)
+
+// NewSatellite is the body of POST /satellites.
+type NewSatellite struct {
+	Name               string            `json:"name" doc:"Unique."`
+	Region             string            `json:"region"`
+	Tags               map[string]string `json:"tags,omitempty" doc:"What selectors see, besides name and region."`
+	OfflineThresholdMs *int64            `json:"offlineThresholdMs,omitempty" nullable:"true" doc:"How long it may be silent before it counts as offline; null is the default, 45 s."`
+}
+
+// SatellitePatch is the body of PATCH /satellites/{id}. Absent fields stay; tags
+// are replaced as a whole; a null threshold is the default.
+type SatellitePatch struct {
+	Name               *string           `json:"name,omitempty"`
+	Region             *string           `json:"region,omitempty"`
+	Tags               map[string]string `json:"tags,omitempty"`
+	OfflineThresholdMs *int64            `json:"offlineThresholdMs,omitempty" nullable:"true"`
+}
+
+// SatelliteToken is a satellite and its token, which is shown this once.
+type SatelliteToken struct {
+	Satellite fleet.Satellite `json:"satellite"`
+	Token     string          `json:"token"`
+}
+
+type satelliteQuery struct {
+	Paging
+	Name   string       `query:"name" doc:"Only the satellite of this name."`
+	Region string       `query:"region" doc:"Only satellites of this region."`
+	Status fleet.Status `query:"status" enum:"online,offline" doc:"Only satellites of this status."`
+	Tag    []string     `query:"tag,explode" maxItems:"16" doc:"Only satellites with this tag, written key=value; may be repeated."`
+}
+
+type transitionQuery struct {
+	Ref
+	Paging
+	Kind string `query:"kind" enum:"satellite-connection,satellite" default:"satellite-connection" doc:"History of the connection, or of the record (created, renamed, token rotated)."`
+}
+
+func (a *API) addSatellites() {
+	route(a, http.MethodGet, "/satellites", "list-satellites", "List satellites by name", a.listSatellites)
+	route(a, http.MethodPost, "/satellites", "create-satellite", "Create a satellite; its token is shown this once", a.createSatellite, status(http.StatusCreated))
+	route(a, http.MethodGet, "/satellites/{id}", "get-satellite", "Get a satellite", func(ctx context.Context, in *Ref) (*answer[fleet.Satellite], error) {
+		return answered(a.satellite(ctx, in.ID))
+	})
+	route(a, http.MethodPatch, "/satellites/{id}", "update-satellite", "Rename, move or tag a satellite", a.updateSatellite)
+	route(a, http.MethodDelete, "/satellites/{id}", "delete-satellite", "Delete a satellite and end its session", a.deleteSatellite, status(http.StatusNoContent))
+	route(a, http.MethodPost, "/satellites/{id}/rotate-token", "rotate-satellite-token", "Replace a satellite's token and end its session", a.rotateSatellite)
+	route(a, http.MethodGet, "/satellites/{id}/transitions", "list-satellite-transitions", "What happened to a satellite, newest first", a.listTransitions)
+}
+
+// satellite reads a satellite by id or name.
+func (a *API) satellite(ctx context.Context, ref string) (fleet.Satellite, error) {
+	if isID(ref) {
+		return a.Records.Satellite(ctx, strings.ToLower(ref))
+	}
+	return a.Records.SatelliteByName(ctx, ref)
+}
+
+func (a *API) listSatellites(ctx context.Context, in *satelliteQuery) (*answer[List[fleet.Satellite]], error) {
+	filter := fleet.Filter{Name: in.Name, Region: in.Region, Status: in.Status}
+	for _, tag := range in.Tag {
+		key, value, ok := strings.Cut(tag, "=")
+		if !ok || key == "" {
+			return nil, &fault.Error{Kind: fault.Invalid, Message: "a filter is not valid",
+				Fields: []fault.Field{{Path: "query.tag", Message: "write it as key=value", Value: tag}}}
+		}
+		if filter.Tag == nil {
+			filter.Tag = map[string]string{}
+		}
+		filter.Tag[key] = value
+	}
+	return listed(a.Records.Satellites(ctx, filter, in.page()))
+}
+
+func (a *API) createSatellite(ctx context.Context, in *struct{ Body NewSatellite }) (*created[SatelliteToken], error) {
+	s, token, err := a.Fleet.Create(ctx, actor(ctx), fleet.NewSatellite{
+		Name: in.Body.Name, Region: in.Body.Region, Tags: in.Body.Tags, OfflineThresholdMs: in.Body.OfflineThresholdMs,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &created[SatelliteToken]{Location: Base + "/satellites/" + s.ID, Body: SatelliteToken{s, token}}, nil
+}
+
+// patchInput has the raw body because null and absent mean different things.
+type patchInput struct {
+	Ref
+	Body    SatellitePatch
+	RawBody []byte
+}
+
+func (a *API) updateSatellite(ctx context.Context, in *patchInput) (*answer[fleet.Satellite], error) {
+	s, err := a.satellite(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return answered(a.Fleet.Update(ctx, actor(ctx), s.ID, fleet.Patch{
+		Name: in.Body.Name, Region: in.Body.Region, Tags: in.Body.Tags,
+		OfflineThresholdMs: in.Body.OfflineThresholdMs,
+		ClearThreshold:     isNull(in.RawBody, "offlineThresholdMs"),
+	}))
+}
+
+func (a *API) deleteSatellite(ctx context.Context, in *Ref) (*struct{}, error) {
+	s, err := a.satellite(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return nil, a.Fleet.Delete(ctx, actor(ctx), s.ID)
+}
+
+func (a *API) rotateSatellite(ctx context.Context, in *Ref) (*answer[SatelliteToken], error) {
+	s, err := a.satellite(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	s, token, err := a.Fleet.Rotate(ctx, actor(ctx), s.ID)
+	return answered(SatelliteToken{s, token}, err)
+}
+
+func (a *API) listTransitions(ctx context.Context, in *transitionQuery) (*answer[List[entity.Transition]], error) {
+	s, err := a.satellite(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return listed(a.Records.Transitions(ctx, in.Kind, s.ID, in.page()))
+}

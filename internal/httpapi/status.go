@@ -1,0 +1,121 @@
+package httpapi
+
+import (
+	"context"
+	"time"
+
+	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/internal/catalog"
+	"github.com/perigee-monitoring/perigee/internal/fleet"
+	"github.com/perigee-monitoring/perigee/internal/health"
+)
+
+// SystemStatus is the verdict on a system with everything that it rests on.
+type SystemStatus struct {
+	SystemID string       `json:"systemId"`
+	System   string       `json:"system"`
+	Status   check.Status `json:"status"`
+	// Since is when the status was first this one; null when nothing was judged yet.
+	Since         *time.Time    `json:"since"`
+	Reason        string        `json:"reason"`
+	HealthyChecks int           `json:"healthyChecks"`
+	TotalChecks   int           `json:"totalChecks"`
+	Checks        []CheckStatus `json:"checks"`
+}
+
+// CheckStatus is the verdict on one check of the system.
+type CheckStatus struct {
+	CheckID   string           `json:"checkId"`
+	Check     string           `json:"check"`
+	Status    check.Status     `json:"status"`
+	Reason    string           `json:"reason"`
+	Locations []LocationStatus `json:"locations"`
+}
+
+// LocationStatus is what one satellite says of the check. Without a result yet
+// its status is unknown and its times are null.
+type LocationStatus struct {
+	SatelliteID string `json:"satelliteId"`
+	Satellite   string `json:"satellite"`
+	Region      string `json:"region"`
+	Environment string `json:"environmentId,omitempty"`
+	Online      bool   `json:"online"`
+	// Fresh: it counts for the verdict.
+	Fresh      bool         `json:"fresh"`
+	Status     check.Status `json:"status"`
+	Since      *time.Time   `json:"since"`
+	ExecutedAt *time.Time   `json:"executedAt"`
+	ReceivedAt *time.Time   `json:"receivedAt"`
+	LatencyMs  *int64       `json:"latencyMs"`
+	Message    string       `json:"message"`
+	RunID      string       `json:"runId"`
+}
+
+// allSystems reads every page.
+func (a *API) allSystems(ctx context.Context) (all []catalog.System, err error) {
+	page := fleet.Page{Limit: 1000}
+	for {
+		systems, next, err := a.Catalog.Systems(ctx, page)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, systems...)
+		if next == "" {
+			return all, nil
+		}
+		page.Cursor = next
+	}
+}
+
+// statuses judges the systems as of now, in their order: what was stored may have
+// grown stale a moment ago.
+func (a *API) statuses(ctx context.Context, systems []catalog.System) ([]SystemStatus, error) {
+	ids := make([]string, len(systems))
+	for i, s := range systems {
+		ids[i] = s.ID
+	}
+	now, err := a.Records.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stored, err := a.Records.SystemHealths(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	seats, err := a.Records.Seats(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	bySystem := map[string][]health.Seat{}
+	for _, s := range seats {
+		bySystem[s.SystemID] = append(bySystem[s.SystemID], s)
+	}
+	all := make([]SystemStatus, len(systems))
+	for i, s := range systems {
+		judged, verdicts := health.JudgeSystem(s.ID, bySystem[s.ID], now)
+		view := SystemStatus{SystemID: s.ID, System: s.Name, Status: judged.Status, Reason: judged.Reason,
+			HealthyChecks: judged.HealthyChecks, TotalChecks: judged.TotalChecks, Checks: []CheckStatus{}}
+		if old := stored[s.ID]; !old.Since.IsZero() && old.Status == judged.Status {
+			view.Since = &old.Since
+		}
+		for _, v := range verdicts {
+			view.Checks = append(view.Checks, checkStatus(v, now))
+		}
+		all[i] = view
+	}
+	return all, nil
+}
+
+func checkStatus(v health.CheckVerdict, now time.Time) CheckStatus {
+	view := CheckStatus{CheckID: v.CheckID, Check: v.Check, Status: v.Status, Reason: v.Reason, Locations: []LocationStatus{}}
+	for _, seat := range v.Seats {
+		l := LocationStatus{SatelliteID: seat.SatelliteID, Satellite: seat.SatelliteName, Region: seat.Region, Environment: seat.EnvironmentID,
+			Online: seat.Online, Fresh: seat.Fresh(now), Status: check.Unknown}
+		if at := seat.Location; at != nil {
+			l.Status, l.Since, l.ExecutedAt, l.ReceivedAt = at.Status, &at.Since, &at.ExecutedAt, &at.ReceivedAt
+			l.LatencyMs, l.Message, l.RunID = at.LatencyMs, at.Message, at.RunID
+		}
+		view.Locations = append(view.Locations, l)
+	}
+	return view
+}

@@ -1,0 +1,34 @@
+package server
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/perigee-monitoring/perigee/internal/auth"
+	"github.com/perigee-monitoring/perigee/internal/httpapi"
+)
+
+const (
+	// A peer has this long for the header of a request. Bodies and answers have
+	// deadlines of their own in httpapi, because event streams have no end.
+	readHeaderTimeout = 10 * time.Second
+	idleTimeout       = 120 * time.Second
+	maxHeaderBytes    = 64 << 10
+)
+
+// wireHTTP makes the API and the server that runs it.
+func (s *Server) wireHTTP(metrics *prometheus.Registry) {
+	s.api = httpapi.New(httpapi.Options{
+		Fleet: s.fleet, Catalog: s.Catalog, Records: s.db, Auth: auth.New(s.db), Bells: s.bell, Satellites: s.hub,
+		Ready:   []httpapi.Readiness{{Name: "database", Check: s.db.Ping}},
+		Metrics: metrics, Version: s.config.Version, Log: s.log,
+	})
+	s.http = &http.Server{
+		Handler: s.api, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: maxHeaderBytes, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	s.http.RegisterOnShutdown(s.api.Drain)
+}

@@ -1,0 +1,218 @@
+// Package server is the composition root of the core: every part is made here,
+// given what it needs, and joined.
+//
+// Parts stop in two storeys. What talks to the outside (HTTP, the hub's sessions,
+// the built-in satellite) stops first; what makes facts durable (ingest, edges,
+// liveness) runs until those are done, so that a stop loses nothing that was
+// taken in. The database is closed last.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/perigee-monitoring/perigee/internal/auth"
+	"github.com/perigee-monitoring/perigee/internal/bus"
+	"github.com/perigee-monitoring/perigee/internal/catalog"
+	"github.com/perigee-monitoring/perigee/internal/checkschema"
+	"github.com/perigee-monitoring/perigee/internal/entity"
+	"github.com/perigee-monitoring/perigee/internal/fleet"
+	"github.com/perigee-monitoring/perigee/internal/health"
+	"github.com/perigee-monitoring/perigee/internal/httpapi"
+	"github.com/perigee-monitoring/perigee/internal/hub"
+	"github.com/perigee-monitoring/perigee/internal/store"
+)
+
+// Config is what an operator decides.
+type Config struct {
+	// Listen is the address of API, page and satellites ("127.0.0.1:8420"; port 0
+	// takes a free one).
+	Listen string
+	// Database is postgres://… or a SQLite file; "" is perigee.db in DataDir.
+	Database string
+	// DataDir holds the SQLite file and the built-in satellite's spool.
+	DataDir string
+	// AdminToken seeds the first API token; "" makes one at the first start.
+	AdminToken string
+	// Local runs the built-in satellite, which carries out assignments that include
+	// the core itself.
+	Local bool
+	// TrustForwarded believes X-Forwarded-For, for a core behind a proxy.
+	TrustForwarded bool
+	Version        string
+	Log            *slog.Logger
+}
+
+// Server is a core that listens and does not yet work.
+type Server struct {
+	// Catalog is where definitions are kept, for whoever embeds the core.
+	Catalog *catalog.Catalog
+	// FirstToken is the API token that this start made, "" if there was one already.
+	// It is known nowhere else.
+	FirstToken string
+
+	config   Config
+	log      *slog.Logger
+	db       *store.DB
+	listener net.Listener
+	api      *httpapi.API
+	http     *http.Server
+	bell     *bus.Local
+	fleet    *fleet.Fleet
+	ingest   *health.Ingest
+	watch    *health.Watch
+	hub      *hub.Hub
+	cleanup  []func()
+}
+
+// New opens the database, brings it up to date, and binds the address. Close
+// undoes it when Run is not called.
+func New(ctx context.Context, c Config) (*Server, error) {
+	s := &Server{config: c, log: c.Log, bell: &bus.Local{}}
+	if err := s.open(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Server) open(ctx context.Context) error {
+	c := &s.config
+	if c.DataDir == "" {
+		return errors.New("the data directory is missing")
+	}
+	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+		return fmt.Errorf("making the data directory: %w", err)
+	}
+	if c.Database == "" {
+		c.Database = filepath.Join(c.DataDir, "perigee.db")
+	}
+	var err error
+	if s.db, err = store.Open(ctx, c.Database, s.log); err != nil {
+		return err
+	}
+	if s.FirstToken, err = auth.Bootstrap(ctx, s.db, c.AdminToken); err != nil {
+		return err
+	}
+	s.wire()
+	if s.listener, err = net.Listen("tcp", c.Listen); err != nil {
+		return fmt.Errorf("listening: %w", err)
+	}
+	return nil
+}
+
+// wire makes the parts. Nothing runs yet.
+func (s *Server) wire() {
+	derivers := append(append(fleet.Derivers(), health.Derivers()...), catalog.Derivers()...)
+	recorder := entity.NewRecorder(s.db, s.bell, derivers...)
+
+	s.fleet = fleet.New(s.db, recorder, s.bell, s.log)
+	s.Catalog = catalog.New(s.db, recorder, s.bell, checkschema.ValidateSpec, s.log)
+	s.fleet.SetReplan(s.Catalog.SatelliteChanged)
+	s.ingest = health.NewIngest(s.db, recorder, s.log)
+	s.watch = health.NewWatch(s.db, s.db, recorder, s.log, s.subscribe(entity.TopicEvents, fleet.TopicConfig))
+
+	metrics := hub.NewMetrics()
+	s.hub = hub.New(hub.Config{
+		Fleet: s.fleet, Ingest: s.ingest, Changes: s.subscribe(fleet.TopicConfig),
+		Log: s.log, Metrics: metrics, TrustForwarded: s.config.TrustForwarded,
+	})
+	s.wireHTTP(registry(s, metrics))
+}
+
+func (s *Server) subscribe(topics ...string) <-chan struct{} {
+	rings, end := s.bell.Subscribe(topics...)
+	s.cleanup = append(s.cleanup, end)
+	return rings
+}
+
+// URL is where the core is reached on this machine.
+func (s *Server) URL() string {
+	host, port, err := net.SplitHostPort(s.listener.Addr().String())
+	if err != nil {
+		return "http://" + s.listener.Addr().String()
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
+
+// Run works until ctx ends, and closes the server. It returns nil after a clean stop.
+func (s *Server) Run(ctx context.Context) error {
+	s.log.Info("core started", "url", s.URL(), "engine", s.db.Engine(), "version", s.config.Version)
+	below, stopBelow := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBelow()
+	durable, below := errgroup.WithContext(below)
+	durable.Go(func() error { return s.fleet.Run(below) })
+	durable.Go(func() error { return s.ingest.Run(below) })
+	durable.Go(func() error { return s.watch.Run(below) })
+
+	outside, ctx := errgroup.WithContext(ctx)
+	outside.Go(func() error { return s.hub.Run(ctx) })
+	outside.Go(func() error { return s.serve(ctx) })
+	if s.config.Local {
+		outside.Go(func() error { return s.runLocal(ctx) })
+	}
+	// A part below that fails takes the ones outside with it.
+	outside.Go(func() error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-below.Done():
+			return context.Cause(below)
+		}
+	})
+	err := outside.Wait()
+	stopBelow()
+	err = errors.Join(err, durable.Wait(), s.Close())
+	s.log.Info("core stopped")
+	return err
+}
+
+// drainHTTP bounds how long requests in progress are waited for.
+const drainHTTP = 3 * time.Second
+
+func (s *Server) serve(ctx context.Context) error {
+	served := make(chan error, 1)
+	go func() { served <- s.http.Serve(s.listener) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serving HTTP: %w", err)
+	case <-ctx.Done():
+	}
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainHTTP)
+	defer cancel()
+	if err := s.http.Shutdown(limit); err != nil {
+		_ = s.http.Close() // what is still open after the drain is cut
+	}
+	<-served
+	return nil
+}
+
+// Close frees what New opened. Run does it at its end.
+func (s *Server) Close() error {
+	for _, end := range s.cleanup {
+		end()
+	}
+	s.cleanup = nil
+	var errs []error
+	if s.listener != nil {
+		if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if s.db != nil {
+		errs = append(errs, s.db.Close())
+		s.db = nil
+	}
+	return errors.Join(errs...)
+}
