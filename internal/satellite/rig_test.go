@@ -201,7 +201,8 @@ type core struct {
 
 	sightings
 	acked   int64
-	waiting chan struct{} // closed by the next batch
+	waiting chan struct{} // closed when a slot after awaited has arrived
+	awaited int64
 	serving sync.WaitGroup
 }
 
@@ -230,11 +231,11 @@ func (c *core) set(change func(*core)) {
 	change(c)
 }
 
-// next is closed when the next batch has arrived.
-func (c *core) next() <-chan struct{} {
+// slotAfter is closed when a slot after t has arrived.
+func (c *core) slotAfter(t time.Time) <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.waiting = make(chan struct{})
+	c.waiting, c.awaited = make(chan struct{}), t.UnixMilli()
 	return c.waiting
 }
 
@@ -312,7 +313,8 @@ func (c *core) take(conn link.Conn, m protocol.FromAgent) {
 		c.results = append(c.results, *m)
 	case *protocol.Results:
 		c.records = append(c.records, m.Records...)
-		if c.waiting != nil {
+		_, _, slot := span(&m.Records[len(m.Records)-1])
+		if c.waiting != nil && slot > c.awaited {
 			close(c.waiting)
 			c.waiting = nil
 		}

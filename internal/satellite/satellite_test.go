@@ -182,7 +182,7 @@ func TestStatusPage(t *testing.T) {
 	c := &core{revision: 3, assignments: []protocol.Assignment{assignment("<b>front", "shop", 50*time.Millisecond)}}
 	r := newRig(t, c)
 	r.config.StatusListen = "127.0.0.1:0"
-	heard := c.next()
+	heard := c.slotAfter(time.Now())
 	r.start()
 	<-heard
 	get := func(path string) string {
