@@ -102,7 +102,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	for _, w := range settings.warnings {
 		log.Warn(w)
 	}
-	s, err := satellite.New(settings.config, probe.New(probe.Options{}), dialer(settings.url), log)
+	s, err := satellite.New(settings.config, probe.New(probe.Options{Log: log, Version: settings.config.Version}), dialer(settings.url), log)
 	if err != nil {
 		return complain(stderr, exitFailure, err)
 	}
