@@ -62,7 +62,7 @@ func (c *Catalog) Apply(ctx context.Context, actor entity.Actor, docs []Document
 	if len(docs) > MaxDocuments {
 		return Plan{}, fault.New(fault.Invalid, "at most %d documents at once; these are %d", MaxDocuments, len(docs))
 	}
-	items := c.read(docs)
+	items := read(docs, c.validateSpec)
 	var plan Plan
 	err := c.change(ctx, actor, dryRun, func(e *edit) error {
 		var err error
@@ -75,13 +75,23 @@ func (c *Catalog) Apply(ctx context.Context, actor entity.Actor, docs []Document
 	return plan, nil
 }
 
+// Validate judges documents as Apply does, as far as that needs no store: what
+// they refer to is not looked up. Fault: as that of Apply.
+func Validate(docs []Document, validateSpec ValidateSpec) error {
+	var all problems
+	for _, it := range read(docs, validateSpec) {
+		all = append(all, it.placed(it.wrong)...)
+	}
+	return all.fault("the documents are not valid")
+}
+
 // read decodes and validates the documents as far as that needs no store.
-func (c *Catalog) read(docs []Document) []item {
+func read(docs []Document, validateSpec ValidateSpec) []item {
 	items := make([]item, len(docs))
 	first := map[string]int{}
 	for i, doc := range docs {
 		it := item{Document: doc, path: fmt.Sprintf("documents[%d]", i)}
-		it.decode(c.validateSpec)
+		it.decode(validateSpec)
 		key := doc.Kind + "\x00" + doc.Metadata.Name
 		if twin, dup := first[key]; dup {
 			it.wrong.add("metadata.name", doc.Metadata.Name, "documents[%d] is %s %q already", twin, doc.Kind, doc.Metadata.Name)
@@ -141,6 +151,15 @@ func (it *item) decode(validateSpec ValidateSpec) {
 func within(path, above string) bool {
 	rest, ok := strings.CutPrefix(path, above)
 	return ok && (above == "" || rest == "" || rest[0] == '.' || rest[0] == '[')
+}
+
+// placed gives problems of the document with paths from outside of it.
+func (it *item) placed(wrong problems) problems {
+	wrong = slices.Clone(wrong)
+	for i := range wrong {
+		wrong[i].Path = join(it.path, wrong[i].Path)
+	}
+	return wrong
 }
 
 func (it *item) spec() []byte {
@@ -216,10 +235,7 @@ func (e *edit) apply(ctx context.Context, items []item) (Plan, error) {
 	e.sharedPairs(items, wrong)
 	var all problems
 	for i, it := range items {
-		for _, w := range wrong[i] {
-			w.Path = join(it.path, w.Path)
-			all = append(all, w)
-		}
+		all = append(all, it.placed(wrong[i])...)
 	}
 	if len(all) == 1 {
 		return plan, all.fault("nothing was applied, 1 problem was found")

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/catalog"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
@@ -207,6 +208,33 @@ func TestApplyReportsEveryProblemAtOnce(t *testing.T) {
 	}
 	if diff := cmp.Diff(before, w.look(), cmp.AllowUnexported(data{})); diff != "" {
 		t.Errorf("something was applied (-before +after):\n%s", diff)
+	}
+}
+
+func TestValidateNeedsNoStore(t *testing.T) {
+	t.Parallel()
+	judge := func(spec check.Spec) []fault.Field {
+		if spec.Strategy == "" {
+			return []fault.Field{{Path: "strategy", Message: "is missing"}}
+		}
+		return nil
+	}
+	if err := catalog.Validate(documents(t, shop), judge); err != nil {
+		t.Errorf("good documents: %v", err)
+	}
+	err := catalog.Validate(documents(t, `[
+		{"apiVersion": "perigee/v1", "kind": "Assignment", "metadata": {"name": "a"}, "spec": {"check": "nowhere", "system": "nowhere"}},
+		{"apiVersion": "perigee/v1", "kind": "Check", "metadata": {"name": "c"}, "spec": {"intervall": "10s"}},
+		{"apiVersion": "perigee/v1", "kind": "Check", "metadata": {"name": "c"}, "spec": {"strategy": "x"}}
+	]`), judge)
+	f, _ := errors.AsType[*fault.Error](err)
+	var paths []string
+	for _, field := range f.Fields {
+		paths = append(paths, field.Path)
+	}
+	want := []string{"documents[1].spec.intervall", "documents[1].spec.strategy", "documents[2].metadata.name"}
+	if diff := cmp.Diff(want, paths); diff != "" {
+		t.Errorf("wrong places (-want +got):\n%s", diff)
 	}
 }
 

@@ -1,6 +1,8 @@
 package manifest
 
 import (
+	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -24,6 +26,32 @@ func (d *Doc) Locate(path string) (line, column int) {
 func (d *Doc) Fault(path, message string) *Error {
 	line, column := d.Locate(path)
 	return &Error{File: d.File, Line: line, Column: column, Path: path, Message: message}
+}
+
+// numbered is a document as the core names it.
+var numbered = regexp.MustCompile(`documents\[(\d+)\]`)
+
+// At makes a mistake of one that the core found in the documents: location is
+// "documents[2].spec.config.url". Documents that the message names become their
+// places. ok is false for a location outside of the documents.
+func At(docs []Doc, location, message string) (mistake *Error, ok bool) {
+	at := numbered.FindStringSubmatchIndex(location)
+	if at == nil || at[0] != 0 {
+		return nil, false
+	}
+	index, err := strconv.Atoi(location[at[2]:at[3]])
+	if err != nil || index >= len(docs) {
+		return nil, false
+	}
+	message = numbered.ReplaceAllStringFunc(message, func(name string) string {
+		other, err := strconv.Atoi(numbered.FindStringSubmatch(name)[1])
+		if err != nil || other >= len(docs) {
+			return name
+		}
+		line, column := docs[other].Locate("")
+		return fmt.Sprintf("%s:%d:%d", docs[other].File, line, column)
+	})
+	return docs[index].Fault(strings.TrimPrefix(location[at[1]:], "."), message), true
 }
 
 // place finds the node at which to point for a path.

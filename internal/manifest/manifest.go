@@ -78,33 +78,55 @@ func (e Errors) Error() string {
 // anything is wrong with what is written the error is Errors, with everything
 // that was found; other errors are of reading.
 func Parse(name string, r io.Reader) ([]Doc, error) {
-	text, err := io.ReadAll(io.LimitReader(r, MaxBytes+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", name, err)
-	}
 	p := &parser{file: name}
-	if len(text) > MaxBytes {
-		p.fail(nil, "", "is larger than %d MiB; split it into several files", MaxBytes>>20)
-		return nil, p.errors
+	return p.parse(r)
+}
+
+// ParseAs is Parse for files that may hold specs with nothing around them: what
+// has neither API version nor kind is taken for the spec of a document of the
+// kind, which gets no name.
+func ParseAs(kind, name string, r io.Reader) ([]Doc, error) {
+	p := &parser{file: name, bare: kind}
+	return p.parse(r)
+}
+
+func (p *parser) parse(r io.Reader) ([]Doc, error) {
+	nodes, err := p.read(r)
+	if err != nil {
+		return nil, err
 	}
 	var docs []Doc
-	for _, node := range p.nodes(text) {
+	for _, node := range nodes {
 		if doc, ok := p.document(node); ok {
 			docs = append(docs, doc)
 		}
 	}
-	if len(p.errors) > 0 {
-		slices.SortStableFunc(p.errors, func(a, b *Error) int {
-			return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
-		})
-		return nil, p.errors
+	if len(p.errors) == 0 {
+		return docs, nil
 	}
-	return docs, nil
+	slices.SortStableFunc(p.errors, func(a, b *Error) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	return nil, p.errors
+}
+
+// read gives the nodes of the documents. What is wrong with the text is noted.
+func (p *parser) read(r io.Reader) ([]*yaml.Node, error) {
+	text, err := io.ReadAll(io.LimitReader(r, MaxBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", p.file, err)
+	}
+	if len(text) > MaxBytes {
+		p.fail(nil, "", "is larger than %d MiB; split it into several files", MaxBytes>>20)
+		return nil, nil
+	}
+	return p.nodes(text), nil
 }
 
 // parser gathers the mistakes of one file.
 type parser struct {
 	file   string
+	bare   string // kind of which a spec alone is taken; "" for none
 	errors Errors
 	values int // converted so far, aliases written out
 }
@@ -121,12 +143,15 @@ func (p *parser) fail(at *yaml.Node, path, format string, args ...any) {
 
 // document converts one; ok is false for an empty one and for one with mistakes.
 func (p *parser) document(root *yaml.Node) (doc Doc, ok bool) {
-	if root.Kind == yaml.ScalarNode && root.ShortTag() == "!!null" {
+	if empty(root) {
 		return Doc{}, false
 	}
 	if root.Kind != yaml.MappingNode {
 		p.fail(root, "", "a document is a mapping with apiVersion, kind, metadata and spec")
 		return Doc{}, false
+	}
+	if p.bare != "" && place(root, "apiVersion") == root && place(root, "kind") == root {
+		return p.spec(root)
 	}
 	before := len(p.errors)
 	doc = Doc{File: p.file, node: root}
@@ -136,6 +161,27 @@ func (p *parser) document(root *yaml.Node) (doc Doc, ok bool) {
 	}
 	p.envelope(root, value, &doc)
 	return doc, len(p.errors) == before
+}
+
+// spec makes a document of a spec alone. What stands around it in a document is
+// put there, at the place where the spec begins.
+func (p *parser) spec(root *yaml.Node) (doc Doc, ok bool) {
+	around := &yaml.Node{
+		Kind: yaml.MappingNode, Tag: "!!map", Line: root.Line, Column: root.Column,
+		Content: []*yaml.Node{{Kind: yaml.ScalarNode, Tag: "!!str", Value: "spec", Line: root.Line, Column: root.Column}, root},
+	}
+	doc = Doc{Document: catalog.Document{APIVersion: catalog.APIVersion, Kind: p.bare}, File: p.file, node: around}
+	before := len(p.errors)
+	value, ok := p.convert(around, nil, 0).(object)
+	if !ok || len(p.errors) > before {
+		return Doc{}, false
+	}
+	p.specOf(around, value, &doc)
+	return doc, len(p.errors) == before
+}
+
+func empty(root *yaml.Node) bool {
+	return root.Kind == yaml.ScalarNode && root.ShortTag() == "!!null"
 }
 
 // envelope checks what every document has; the spec is the catalog's to judge.
@@ -151,6 +197,10 @@ func (p *parser) envelope(root *yaml.Node, value object, doc *Doc) {
 	default:
 		p.fail(place(root, "metadata"), "metadata", "must be a mapping such as {name: …}")
 	}
+	p.specOf(root, value, doc)
+}
+
+func (p *parser) specOf(root *yaml.Node, value object, doc *Doc) {
 	switch spec := value.get("spec").(type) {
 	case nil:
 		doc.Spec = json.RawMessage("{}")
