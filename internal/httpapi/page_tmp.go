@@ -1,5 +1,0 @@
-package httpapi
-
-import "net/http"
-
-func addPage(*http.ServeMux) {}
