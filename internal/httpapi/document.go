@@ -21,13 +21,32 @@ type ApplyRequest struct {
 	DryRun    bool               `json:"dryRun,omitempty" doc:"Say what would happen and change nothing."`
 }
 
+// documentSchema describes a document and holds none against it (it has no type):
+// the catalog reports everything that is wrong with all of them together.
+type documentSchema struct{}
+
+func (documentSchema) Schema(huma.Registry) *huma.Schema {
+	text := &huma.Schema{Type: huma.TypeString}
+	return &huma.Schema{
+		Description: "One definition as a file holds it. The spec is by kind: that of a check is as of POST /checks.",
+		Properties: map[string]*huma.Schema{
+			"apiVersion": {Type: huma.TypeString, Enum: []any{catalog.APIVersion}},
+			"kind":       {Type: huma.TypeString, Enum: []any{catalog.DocAssignment, catalog.DocCheck, catalog.DocSatellite, catalog.DocSystem}},
+			"metadata": {Type: huma.TypeObject, Required: []string{"name"}, Properties: map[string]*huma.Schema{
+				"name": text, "labels": {Type: huma.TypeObject, AdditionalProperties: text},
+			}},
+			"spec": {Type: huma.TypeObject},
+		},
+		Required: []string{"apiVersion", "kind", "metadata", "spec"},
+	}
+}
+
 func (a *API) addDocuments() {
 	route(a, http.MethodPost, "/apply", "apply-documents", "Make the definitions be as documents say, in one transaction", func(ctx context.Context, in *struct{ Body ApplyRequest }) (*answer[catalog.Plan], error) {
 		return answered(a.Catalog.Apply(ctx, actor(ctx), in.Body.Documents, in.Body.DryRun))
 	}, func(op *huma.Operation) {
 		op.MaxBodyBytes = maxDocuments
 		op.BodyReadTimeout = 30 * time.Second
-		op.SkipValidateBody = true // the catalog reports everything that is wrong together
 	})
 	route(a, http.MethodGet, "/export", "export-documents", "All definitions as documents", func(ctx context.Context, _ *struct{}) (*answer[Documents], error) {
 		documents, err := a.Catalog.Export(ctx)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/auth"
+	"github.com/perigee-monitoring/perigee/internal/catalog"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
@@ -41,6 +42,7 @@ func newRoutes(mux *http.ServeMux, version string) huma.API {
 	config.Transformers = []huma.Transformer{likeOurs}
 	registry := huma.NewMapRegistry("#/components/schemas/", schemaName)
 	registry.RegisterTypeAlias(reflect.TypeFor[check.Duration](), reflect.TypeFor[durationSchema]())
+	registry.RegisterTypeAlias(reflect.TypeFor[catalog.Document](), reflect.TypeFor[documentSchema]())
 	config.Components = &huma.Components{
 		Schemas: registry,
 		SecuritySchemes: map[string]*huma.SecurityScheme{
@@ -138,7 +140,7 @@ func made[T any](path string, body T, err error) (*created[T], error) {
 
 func listed[T any](items []T, next string, err error) (*answer[List[T]], error) {
 	if err != nil {
-		return nil, err
+		return nil, inQuery(err)
 	}
 	out := &answer[List[T]]{}
 	out.Body.Items = append([]T{}, items...) // never null
@@ -146,6 +148,18 @@ func listed[T any](items []T, next string, err error) (*answer[List[T]], error) 
 		out.Body.NextCursor = &next
 	}
 	return out, nil
+}
+
+// inQuery says of a fault in the cursor that the cursor is in the query.
+func inQuery(err error) error {
+	f, ok := errors.AsType[*fault.Error](err)
+	if !ok || len(f.Fields) != 1 || f.Fields[0].Path != "cursor" {
+		return err
+	}
+	placed := *f
+	placed.Fields = []fault.Field{f.Fields[0]}
+	placed.Fields[0].Path = "query.cursor"
+	return &placed
 }
 
 func answered[T any](body T, err error) (*answer[T], error) {
