@@ -112,21 +112,15 @@ func words(err error) string {
 		}
 		return text
 	}
-	text := lower(err.Error())
-	if p, ok := errors.AsType[*client.Problem](err); ok && p.Status >= http.StatusInternalServerError && p.RequestID != "" {
-		text += fmt.Sprintf("\n  the core's log has it under request id %s", p.RequestID)
+	text := err.Error()
+	p, ok := errors.AsType[*client.Problem](err)
+	if ok && p.Detail == "" {
+		text = strings.Replace(text, p.Title, strings.ToLower(p.Title), 1)
+	}
+	if ok && p.Status >= http.StatusInternalServerError && p.RequestID != "" {
+		text += "\n  the core's log has it under request id " + p.RequestID
 	}
 	return text
-}
-
-// lower takes the capital off a sentence such as "Not Found"; names and
-// abbreviations keep theirs.
-func lower(text string) string {
-	first, _, _ := strings.Cut(text, " ")
-	if len(first) < 2 || first[1:] != strings.ToLower(first[1:]) {
-		return text
-	}
-	return strings.ToLower(text[:1]) + text[1:]
 }
 
 var (
