@@ -17,8 +17,9 @@ import (
 // Prefix begins every token that we make, so that secret scanners know it.
 const Prefix = "perigee_"
 
-// MinAdminToken is the fewest characters of a token that people choose.
-const MinAdminToken = 12
+// MinAdminToken is the fewest characters of a token that people choose. It stops
+// slips, such as an empty variable with a newline; what stops guessing is the limit.
+const MinAdminToken = 8
 
 // Names of the tokens that Bootstrap stores.
 const (

@@ -1,0 +1,190 @@
+package auth_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/perigee-monitoring/perigee/internal/auth"
+	"github.com/perigee-monitoring/perigee/internal/entity"
+	"github.com/perigee-monitoring/perigee/internal/fault"
+	"github.com/perigee-monitoring/perigee/internal/store"
+)
+
+// open opens a store in a file of its own, and gives the folder.
+func open(t *testing.T) (*store.DB, string) {
+	t.Helper()
+	dir := t.TempDir()
+	db, err := store.Open(t.Context(), filepath.Join(dir, "perigee.db"), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db, dir
+}
+
+func tokens(t *testing.T, s auth.Store) int {
+	t.Helper()
+	n, err := s.CountTokens(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestTheFirstStartMakesAToken(t *testing.T) {
+	t.Parallel()
+	db, _ := open(t)
+	first, err := auth.Bootstrap(t.Context(), db, "")
+	if err != nil || !regexp.MustCompile(`^perigee_[A-Za-z0-9_-]{43}$`).MatchString(first) {
+		t.Fatalf("first token = %q, %v", first, err)
+	}
+	p, err := auth.New(db).Token(t.Context(), "192.0.2.1:1", first)
+	if err != nil || p.Name != "first" || p.TokenID == "" {
+		t.Errorf("holder = %+v, %v", p, err)
+	}
+	if again, err := auth.Bootstrap(t.Context(), db, ""); again != "" || err != nil || tokens(t, db) != 1 {
+		t.Errorf("the second start: %q, %v, %d tokens", again, err, tokens(t, db))
+	}
+}
+
+func TestAChosenToken(t *testing.T) {
+	t.Parallel()
+	db, _ := open(t)
+	for _, wrong := range []string{"short", "1234567", "with space", "tab\tinside", "ünïcödé-token", strings.Repeat("\x00", 9)} {
+		if _, err := auth.Bootstrap(t.Context(), db, wrong); !fault.Is(err, fault.Invalid) || strings.Contains(err.Error(), wrong) {
+			t.Errorf("%q: %v", wrong, err)
+		}
+	}
+	for range 2 { // it is there after the first start already
+		if printed, err := auth.Bootstrap(t.Context(), db, "eight-88"); printed != "" || err != nil || tokens(t, db) != 1 {
+			t.Errorf("chosen: %q, %v, %d tokens", printed, err, tokens(t, db))
+		}
+	}
+	p, err := auth.New(db).Token(t.Context(), "192.0.2.1:1", "eight-88")
+	if want := (entity.Actor{Type: "application", ID: p.TokenID, Name: "admin"}); err != nil || p.Actor() != want {
+		t.Errorf("actor = %+v, %v", p.Actor(), err)
+	}
+}
+
+// Cores that start at the same time on one database agree.
+func TestStartsAtTheSameTime(t *testing.T) {
+	t.Parallel()
+	db, _ := open(t)
+	var wg sync.WaitGroup
+	errs := make([]error, 8)
+	for i := range errs {
+		wg.Go(func() { _, errs[i] = auth.Bootstrap(t.Context(), db, "the-same-token") })
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil || tokens(t, db) != 1 {
+		t.Errorf("%v, %d tokens", err, tokens(t, db))
+	}
+}
+
+func TestOnlyTheDigestIsStored(t *testing.T) {
+	t.Parallel()
+	db, dir := open(t)
+	token, err := auth.Bootstrap(t.Context(), db, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = found || bytes.Contains(content, []byte(auth.Digest(token)))
+		if bytes.Contains(content, []byte(token)) {
+			t.Errorf("%s has the token", filepath.Base(name))
+		}
+	}
+	if !found {
+		t.Error("no file has the digest, so the test looks in the wrong place")
+	}
+}
+
+func TestTokensDiffer(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for range 1000 {
+		seen[auth.NewToken()] = true
+	}
+	if len(seen) != 1000 {
+		t.Errorf("%d different tokens of 1000", len(seen))
+	}
+}
+
+// memory is tokens without a database, for tests in a bubble of time.
+type memory struct {
+	mu   sync.Mutex
+	byID map[string]auth.Token // by digest
+	away error
+}
+
+func (m *memory) TokenByDigest(_ context.Context, digest string) (auth.Token, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t, ok := m.byID[digest]
+	if !ok && m.away == nil {
+		return t, fault.New(fault.NotFound, "there is no such token")
+	}
+	return t, m.away
+}
+
+func (m *memory) InsertToken(_ context.Context, t auth.Token) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.byID == nil {
+		m.byID = map[string]auth.Token{}
+	}
+	m.byID[t.Digest] = t
+	return nil
+}
+
+func (m *memory) CountTokens(context.Context) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.byID), nil
+}
+
+// revoke takes the token away, as another core may.
+func (m *memory) revoke(token string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.byID, auth.Digest(token))
+}
+
+// fail makes the database away, or back with nil.
+func (m *memory) fail(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.away = err
+}
+
+const right = "a-right-token"
+
+func holding(t *testing.T) (*auth.Authenticator, *memory) {
+	t.Helper()
+	m := &memory{}
+	if _, err := auth.Bootstrap(t.Context(), m, right); err != nil {
+		t.Fatal(err)
+	}
+	return auth.New(m), m
+}
