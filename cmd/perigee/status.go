@@ -71,7 +71,10 @@ func remarks(l *httpapi.LocationStatus) string {
 	if !l.Online {
 		all = append(all, "satellite offline")
 	}
-	if !l.Fresh {
+	switch {
+	case l.ExecutedAt == nil:
+		all = append(all, "no result yet")
+	case !l.Fresh:
 		all = append(all, "does not count: no recent result")
 	}
 	if l.Message != "" {
