@@ -33,19 +33,23 @@ type satellite struct {
 	batches sync.Map // last seq of a batch → struct{}
 }
 
-// enroll creates the satellites, a system, a check and an assignment to them all.
+// watchers is how many satellites watch one system.
+const watchers = 10
+
+// enroll creates the satellites, and a system with a check for every few of them.
 func enroll(ctx context.Context, c *core, n int) (*fleet, error) {
 	url, err := link.URL(c.url)
 	if err != nil {
 		return nil, err
 	}
 	f := &fleet{url: url, satellites: make([]*satellite, n)}
-	documents := []any{
-		document("System", "shop", map[string]any{}),
-		document("Check", "front", map[string]any{"strategy": "healthcheck-http.http", "interval": "24h", "config": map[string]any{},
-			"collectors": []any{map[string]any{"id": "page", "collector": "healthcheck-http.request", "config": map[string]any{"url": "http://127.0.0.1:9/"}}}}),
-		document("Assignment", "front-shop", map[string]any{"check": "front", "system": "shop", "includeLocal": false,
-			"satellites": map[string]any{"selector": "bench=yes"}}),
+	documents := []any{document("Check", "front", map[string]any{"strategy": "healthcheck-http.http", "interval": "24h", "config": map[string]any{},
+		"collectors": []any{map[string]any{"id": "page", "collector": "healthcheck-http.request", "config": map[string]any{"url": "http://127.0.0.1:9/"}}}})}
+	for group := range (n + watchers - 1) / watchers {
+		system := fmt.Sprintf("system-%04d", group)
+		documents = append(documents, document("System", system, map[string]any{}),
+			document("Assignment", system, map[string]any{"check": "front", "system": system, "includeLocal": false,
+				"satellites": map[string]any{"selector": fmt.Sprintf("group=%d", group)}}))
 	}
 	if err := c.call(ctx, http.MethodPost, "/api/v1/apply", map[string]any{"documents": documents}, nil); err != nil {
 		return nil, err
@@ -61,7 +65,7 @@ func enroll(ctx context.Context, c *core, n int) (*fleet, error) {
 				Token string `json:"token"`
 			}
 			err := c.call(ctx, http.MethodPost, "/api/v1/satellites", map[string]any{"name": fmt.Sprintf("bench-%05d", i), "region": fmt.Sprintf("region-%d", i%8),
-				"tags": map[string]string{"bench": "yes"}}, &created)
+				"tags": map[string]string{"group": fmt.Sprint(i / watchers)}}, &created)
 			f.satellites[i] = &satellite{id: created.Satellite.ID, token: created.Token}
 			return err
 		})

@@ -54,16 +54,19 @@ func settled(ctx context.Context, c *core) error {
 	}
 }
 
-// connected makes sure that everybody is.
-func (f *fleet) connected(ctx context.Context, s settings) error {
+// connected connects everybody anew, once the past is recorded.
+func (f *fleet) connected(ctx context.Context, s settings, c *core) error {
 	f.disconnect()
+	if err := settled(ctx, c); err != nil {
+		return err
+	}
 	return f.connect(ctx, s)
 }
 
 // heartbeats sends heartbeats as fast as the core answers them. They are noted
 // and flushed by the core each second.
 func heartbeats(ctx context.Context, s settings, c *core, f *fleet) ([]figure, error) {
-	if err := f.connected(ctx, s); err != nil {
+	if err := f.connected(ctx, s, c); err != nil {
 		return nil, err
 	}
 	frame, err := protocol.Encode(&protocol.Heartbeat{Version: "bench", UptimeSeconds: 1, Perigee: &protocol.Pulse{SentAt: time.Now().UnixMilli()}})
@@ -108,7 +111,7 @@ func (f *fleet) answered() (n int64) {
 // ingest sends batches of results, pipelined, and counts what was acknowledged
 // after its commit.
 func ingest(ctx context.Context, s settings, c *core, f *fleet) ([]figure, error) {
-	if err := f.connected(ctx, s); err != nil {
+	if err := f.connected(ctx, s, c); err != nil {
 		return nil, err
 	}
 	cpu, began := c.cpu(), time.Now()

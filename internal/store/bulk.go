@@ -77,11 +77,15 @@ func insertSelect(into, suffix string, cols []column) (string, []any) {
 func (c conn) repeat(ctx context.Context, q string, n int, cols []column, did func(i int, touched int64)) error {
 	ctx, cancel := c.bounded(ctx)
 	defer cancel()
-	stmt, err := c.on.PrepareContext(ctx, c.db.text(q))
-	if err != nil {
-		return translate(ctx, err, "")
+	text := c.db.text(q)
+	stmt := c.statement(ctx, text)
+	if stmt == nil {
+		var err error
+		if stmt, err = c.on.PrepareContext(ctx, text); err != nil {
+			return translate(ctx, err, "")
+		}
+		defer stmt.Close()
 	}
-	defer stmt.Close()
 	args := make([]any, len(cols))
 	for i := range n {
 		for k, col := range cols {

@@ -54,7 +54,7 @@ func (c conn) execNaming(ctx context.Context, name, q string, args ...any) (int6
 	if err != nil {
 		return 0, err
 	}
-	res, err := c.on.ExecContext(ctx, c.db.text(q), args...)
+	res, err := c.run(ctx, c.db.text(q), args)
 	if err != nil {
 		return 0, translate(ctx, err, name)
 	}
@@ -105,7 +105,7 @@ func each[T any](ctx context.Context, c conn, scan func(scanner) (T, error), q s
 			yield(zero, err)
 			return
 		}
-		rows, err := c.on.QueryContext(ctx, c.db.text(q), args...)
+		rows, err := c.query(ctx, c.db.text(q), args)
 		if err != nil {
 			yield(zero, translate(ctx, err, ""))
 			return

@@ -5,7 +5,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/perigee-monitoring/perigee/protocol"
 )
@@ -30,6 +29,10 @@ var (
 	liteCast        = regexp.MustCompile(`::\w+`)
 )
 
+// liteNow is SQLite's clock, which counts milliseconds. Not a number written into
+// the text: statements are kept ready by their text.
+const liteNow = "(CAST(round(unixepoch('now', 'subsec') * 1000) AS INTEGER) * 1000)"
+
 // text gives shared SQL in the dialect's words.
 func (d dialect) text(q string) string {
 	q = strings.ReplaceAll(q, "{threshold}", strconv.FormatInt(protocol.OfflineThreshold.Milliseconds(), 10))
@@ -40,21 +43,16 @@ func (d dialect) text(q string) string {
 	q = liteList.ReplaceAllString(q, "IN (SELECT value FROM json_each($1))")
 	q = liteLock.ReplaceAllString(q, "")
 	q = liteCast.ReplaceAllString(q, "")
-	return strings.NewReplacer("GREATEST(", "max(", "jsonb_each_text(", "json_each(").Replace(q)
+	return strings.NewReplacer("GREATEST(", "max(", "jsonb_each_text(", "json_each(", "{now}", liteNow).Replace(q)
 }
 
-// text is dialect.text, remembered. SQLite is in this process, so the process's
-// clock is the database's.
+// text is dialect.text, remembered.
 func (db *DB) text(q string) string {
 	known, ok := db.texts.Load(q)
 	if !ok {
 		known, _ = db.texts.LoadOrStore(q, db.dialect.text(q))
 	}
-	text := known.(string)
-	if db.dialect == sqlite {
-		text = strings.ReplaceAll(text, "{now}", strconv.FormatInt(time.Now().UnixMicro(), 10))
-	}
-	return text
+	return known.(string)
 }
 
 // args gives arguments as the dialect takes them.

@@ -44,6 +44,7 @@ func openSQLite(ctx context.Context, path string, log *slog.Logger) (*DB, error)
 	}
 	db.read.SetMaxOpenConns(readers)
 	db.read.SetMaxIdleConns(readers)
+	db.writing, db.reading = newStatements(db.write), newStatements(db.read)
 	if err := migrate(ctx, db.write, sqlite, log); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}

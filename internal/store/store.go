@@ -51,10 +51,11 @@ type DB struct {
 	dialect dialect
 	// write and read are the same pool on PostgreSQL. SQLite has one writing
 	// connection, and reading ones that see the last commit and never wait for it.
-	write, read *sql.DB
-	lock        *os.File // SQLite: keeps other processes away
-	log         *slog.Logger
-	texts       sync.Map // shared SQL text → the dialect's
+	write, read      *sql.DB
+	writing, reading *statements // SQLite: statements kept ready
+	lock             *os.File    // SQLite: keeps other processes away
+	log              *slog.Logger
+	texts            sync.Map // shared SQL text → the dialect's
 }
 
 // Open opens the database, brings its schema up to date and returns when it can
@@ -81,6 +82,10 @@ func Open(ctx context.Context, url string, log *slog.Logger) (*DB, error) {
 // Close ends all connections. Transactions that still run fail. A second Close does
 // nothing.
 func (db *DB) Close() error {
+	if db.dialect == sqlite {
+		db.writing.close()
+		db.reading.close()
+	}
 	err := db.write.Close()
 	if db.read != db.write {
 		err = errors.Join(err, db.read.Close())
@@ -151,7 +156,13 @@ func (db *DB) tryTx(ctx context.Context, fn func(entity.Tx) error) error {
 	if err := fn(&Tx{conn: conn{db: db, on: sqlTx, inTx: true}}); err != nil {
 		return err
 	}
-	return translate(bounded, sqlTx.Commit(), "")
+	if err := sqlTx.Commit(); err != nil {
+		return translate(bounded, err, "")
+	}
+	if db.dialect == sqlite {
+		db.writing.prepare(bounded)
+	}
+	return nil
 }
 
 // Tx is one transaction. It is for one goroutine.
