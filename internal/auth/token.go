@@ -18,7 +18,7 @@ import (
 const Prefix = "perigee_"
 
 // MinAdminToken is the fewest characters of a token that people choose. It stops
-// slips, such as an empty variable with a newline; what stops guessing is the limit.
+// slips; what stops guessing is the limit on failed attempts.
 const MinAdminToken = 8
 
 // Names of the tokens that Bootstrap stores.
