@@ -32,15 +32,6 @@ func (o object) get(key string) any {
 	return nil
 }
 
-func (o object) has(key string) bool {
-	for _, m := range o {
-		if m.key == key {
-			return true
-		}
-	}
-	return false
-}
-
 // MarshalJSON writes the members in their order.
 func (o object) MarshalJSON() ([]byte, error) {
 	var b bytes.Buffer
@@ -89,6 +80,22 @@ var (
 	unknownAnchor = regexp.MustCompile(`^unknown anchor '(.*)' referenced`)
 )
 
+// tabMistake is told with the line in which the text before the tab begins.
+const tabMistake = "found a tab character that violates indentation"
+
+// firstTab finds the first line after the given one that is indented with a tab.
+func firstTab(text []byte, after int) (line, column int) {
+	for row := range bytes.Lines(text) {
+		if line++; line <= after {
+			continue
+		}
+		if indent := len(row) - len(bytes.TrimLeft(row, " ")); indent < len(row) && row[indent] == '\t' {
+			return line, indent + 1
+		}
+	}
+	return after, 1
+}
+
 // syntax notes a mistake that the library found. It says the line in its text and
 // nowhere else: counted from zero when its parser speaks, from one when its
 // scanner does, and not at all for an alias without an anchor.
@@ -108,6 +115,9 @@ func (p *parser) syntax(text []byte, message string) {
 			at.Line += bytes.Count(before, []byte("\n"))
 			at.Column = len(before) - bytes.LastIndexByte(before, '\n')
 		}
+	}
+	if message == tabMistake {
+		at.Line, at.Column = firstTab(text, at.Line)
 	}
 	p.fail(at, "", "%s", message)
 }

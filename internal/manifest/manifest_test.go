@@ -132,6 +132,7 @@ func TestParseMistakes(t *testing.T) {
 	}{
 		{"syntax", head + "spec: {a: 1\n", []string{"f.yaml:4:1: did not find expected ',' or '}'"}},
 		{"tab", head + "spec:\n\ta: 1\n", []string{"f.yaml:5:1: found character that cannot start any token"}},
+		{"tab after text", head + "spec:\n  a: b\n\n \tc: d\n", []string{"f.yaml:7:2: found a tab character that violates indentation"}},
 		{"list", "- a\n- b\n", []string{"f.yaml:1:1: a document is a mapping with apiVersion, kind, metadata and spec"}},
 		{"twice", head + "spec:\n  a: 1\n  b: {c: 1, c: 2}\n  a: 3\n", []string{
 			"f.yaml:6:13: spec.b.c: is given twice, first in line 6",
