@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/perigee-monitoring/perigee/internal/server"
+)
+
+// ServeCmd runs a core.
+type ServeCmd struct {
+	Listen         string `default:"127.0.0.1:8420" env:"PERIGEE_LISTEN" placeholder:"ADDR" help:"Address of API, page and satellites (${default})."`
+	Database       string `env:"PERIGEE_DATABASE" placeholder:"URL" help:"postgres://… or a SQLite file; perigee.db in the data directory when left out."`
+	DataDir        string `default:"/var/lib/perigee" env:"PERIGEE_DATA_DIR" placeholder:"DIR" help:"Where the core keeps its files (${default})."`
+	AdminToken     string `env:"PERIGEE_ADMIN_TOKEN" placeholder:"TOKEN" hidden:"" help:"First API token, better given by PERIGEE_ADMIN_TOKEN; without it the first start makes one and prints it once."`
+	Local          bool   `default:"true" negatable:"" env:"PERIGEE_LOCAL" help:"Run the built-in satellite, which carries out assignments that include the core (on)."`
+	TrustForwarded bool   `env:"PERIGEE_TRUST_FORWARDED" help:"Believe X-Forwarded-For; only behind a proxy that sets it."`
+	LogFormat      string `enum:"text,json" default:"text" env:"PERIGEE_LOG_FORMAT" help:"How to log: text or json."`
+	Debug          bool   `env:"PERIGEE_DEBUG" help:"Log what a developer wants to see."`
+}
+
+// Run serves until the context ends.
+func (c *ServeCmd) Run(ctx context.Context) error {
+	log := newLog(os.Stderr, c.LogFormat, c.Debug)
+	s, err := server.New(ctx, server.Config{
+		Listen: c.Listen, Database: c.Database, DataDir: c.DataDir, AdminToken: c.AdminToken,
+		Local: c.Local, TrustForwarded: c.TrustForwarded, Version: versionText(), Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	if s.FirstToken != "" {
+		fmt.Printf("API token, shown this once:\n\n  export PERIGEE_TOKEN=%s\n\n", s.FirstToken)
+	}
+	return s.Run(ctx)
+}
+
+func newLog(w io.Writer, format string, debug bool) *slog.Logger {
+	o := &slog.HandlerOptions{Level: slog.LevelInfo}
+	if debug {
+		o.Level = slog.LevelDebug
+	}
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
