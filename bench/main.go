@@ -27,6 +27,7 @@ type settings struct {
 	satellites int
 	span       time.Duration
 	dial       int
+	senders    int
 	window     int
 	batch      int
 }
@@ -48,6 +49,7 @@ func main() {
 	flag.IntVar(&s.satellites, "satellites", 2000, "how many satellites connect")
 	flag.DurationVar(&s.span, "for", 10*time.Second, "how long heartbeats and results are sent")
 	flag.IntVar(&s.dial, "dial", 128, "how many satellites connect at the same time")
+	flag.IntVar(&s.senders, "senders", 100, "how many of the satellites send results, as fast as they are acknowledged")
 	flag.IntVar(&s.window, "window", 4, "batches of results in flight for each satellite")
 	flag.IntVar(&s.batch, "batch", 50, "results in one batch")
 	flag.StringVar(&engines, "engines", "sqlite,postgres", "databases to run on")

@@ -118,7 +118,8 @@ func ingest(ctx context.Context, s settings, c *core, f *fleet) ([]figure, error
 	timed, cancel := context.WithTimeout(ctx, s.span)
 	defer cancel()
 	group, sendCtx := errgroup.WithContext(timed)
-	for _, sat := range f.satellites {
+	// A few dozen senders fill the core; more would only make the load compete with it.
+	for _, sat := range f.satellites[:min(s.senders, len(f.satellites))] {
 		group.Go(func() error { return sat.sendResults(sendCtx, s) })
 	}
 	if err := group.Wait(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
