@@ -43,13 +43,17 @@ func enroll(ctx context.Context, c *core, n int) (*fleet, error) {
 		return nil, err
 	}
 	f := &fleet{url: url, satellites: make([]*satellite, n)}
-	documents := []any{document("Check", "front", map[string]any{"strategy": "healthcheck-http.http", "interval": "24h", "config": map[string]any{},
-		"collectors": []any{map[string]any{"id": "page", "collector": "healthcheck-http.request", "config": map[string]any{"url": "http://127.0.0.1:9/"}}}})}
+	documents := []any{document("Check", "front", map[string]any{
+		"strategy": "healthcheck-http.http", "interval": "24h", "config": map[string]any{},
+		"collectors": []any{map[string]any{"id": "page", "collector": "healthcheck-http.request", "config": map[string]any{"url": "http://127.0.0.1:9/"}}},
+	})}
 	for group := range (n + watchers - 1) / watchers {
 		system := fmt.Sprintf("system-%04d", group)
 		documents = append(documents, document("System", system, map[string]any{}),
-			document("Assignment", system, map[string]any{"check": "front", "system": system, "includeLocal": false,
-				"satellites": map[string]any{"selector": fmt.Sprintf("group=%d", group)}}))
+			document("Assignment", system, map[string]any{
+				"check": "front", "system": system, "includeLocal": false,
+				"satellites": map[string]any{"selector": fmt.Sprintf("group=%d", group)},
+			}))
 	}
 	if err := c.call(ctx, http.MethodPost, "/api/v1/apply", map[string]any{"documents": documents}, nil); err != nil {
 		return nil, err
@@ -64,8 +68,10 @@ func enroll(ctx context.Context, c *core, n int) (*fleet, error) {
 				} `json:"satellite"`
 				Token string `json:"token"`
 			}
-			err := c.call(ctx, http.MethodPost, "/api/v1/satellites", map[string]any{"name": fmt.Sprintf("bench-%05d", i), "region": fmt.Sprintf("region-%d", i%8),
-				"tags": map[string]string{"group": fmt.Sprint(i / watchers)}}, &created)
+			err := c.call(ctx, http.MethodPost, "/api/v1/satellites", map[string]any{
+				"name": fmt.Sprintf("bench-%05d", i), "region": fmt.Sprintf("region-%d", i%8),
+				"tags": map[string]string{"group": fmt.Sprint(i / watchers)},
+			}, &created)
 			f.satellites[i] = &satellite{id: created.Satellite.ID, token: created.Token}
 			return err
 		})

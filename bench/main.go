@@ -116,9 +116,11 @@ func measure(ctx context.Context, s settings, binary, engine string, scenarios [
 			return figures, fmt.Errorf("%s: %w", scenario.name, err)
 		}
 		if scenario.name == "storm" {
-			figures = append(figures, figure{scenario: "storm", engine: engine, what: "core memory for each connected satellite",
+			figures = append(figures, figure{
+				scenario: "storm", engine: engine, what: "core memory for each connected satellite",
 				reached: float64(c.memory()-idle) / 1024 / float64(s.satellites), unit: "KiB", bar: 20, goal: 10, less: true,
-				note: "growth of the core's resident set, allocator slack and all"})
+				note: "growth of the core's resident set, allocator slack and all",
+			})
 		}
 	}
 	return figures, nil

@@ -28,8 +28,10 @@ func storm(ctx context.Context, s settings, c *core, f *fleet) ([]figure, error)
 			return figures, err
 		}
 		took := time.Since(began)
-		figures = append(figures, figure{what: "authenticated " + round + " with durable edges", reached: float64(s.satellites) / took.Seconds(),
-			unit: "/s", bar: 2000, goal: 8000, note: fmt.Sprintf("%.0f µs of core CPU each", (c.cpu()-cpu).Seconds()*1e6/float64(s.satellites))})
+		figures = append(figures, figure{
+			what: "authenticated " + round + " with durable edges", reached: float64(s.satellites) / took.Seconds(),
+			unit: "/s", bar: 2000, goal: 8000, note: fmt.Sprintf("%.0f µs of core CPU each", (c.cpu()-cpu).Seconds()*1e6/float64(s.satellites)),
+		})
 	}
 	return figures, nil
 }
@@ -97,8 +99,10 @@ func heartbeats(ctx context.Context, s settings, c *core, f *fleet) ([]figure, e
 		return nil, err
 	}
 	n, took := f.answered()-before, time.Since(began)
-	return []figure{{what: "heartbeats, noted and flushed", reached: float64(n) / took.Seconds(), unit: "/s", bar: 30_000, goal: 100_000,
-		note: fmt.Sprintf("%.1f µs of core CPU each", (c.cpu()-cpu).Seconds()*1e6/float64(max(n, 1)))}}, nil
+	return []figure{{
+		what: "heartbeats, noted and flushed", reached: float64(n) / took.Seconds(), unit: "/s", bar: 30_000, goal: 100_000,
+		note: fmt.Sprintf("%.1f µs of core CPU each", (c.cpu()-cpu).Seconds()*1e6/float64(max(n, 1))),
+	}}, nil
 }
 
 func (f *fleet) answered() (n int64) {
@@ -134,8 +138,10 @@ func ingest(ctx context.Context, s settings, c *core, f *fleet) ([]figure, error
 	if refused > 0 {
 		return nil, fmt.Errorf("%d results were refused", refused)
 	}
-	return []figure{{what: "results acknowledged durable, with everything on", reached: float64(acked) / took.Seconds(), unit: "/s", bar: 10_000, goal: goal(c),
-		note: fmt.Sprintf("%d B each, %.0f µs of core CPU each", len(evidence), (c.cpu()-cpu).Seconds()*1e6/float64(max(acked, 1)))}}, nil
+	return []figure{{
+		what: "results acknowledged durable, with everything on", reached: float64(acked) / took.Seconds(), unit: "/s", bar: 10_000, goal: goal(c),
+		note: fmt.Sprintf("%d B each, %.0f µs of core CPU each", len(evidence), (c.cpu()-cpu).Seconds()*1e6/float64(max(acked, 1))),
+	}}, nil
 }
 
 func goal(c *core) float64 {
@@ -164,8 +170,10 @@ func (s *satellite) sendResults(ctx context.Context, set settings) error {
 			batch.Records[i] = protocol.Record{Seq: seq, Result: &protocol.Result{
 				ConfigID: s.pair.ConfigID, SystemID: s.pair.SystemID, Status: check.Healthy, LatencyMs: &latency,
 				ExecutedAt: time.UnixMilli(slot + seq).UTC().Format("2006-01-02T15:04:05.000Z"), Slot: slot + seq,
-				Result: &check.Result{Status: check.Healthy, LatencyMs: latency, Message: "Completed in 41ms",
-					Metadata: check.Metadata{Connected: true, ConnectionTimeMs: &connection, Collectors: map[string]json.RawMessage{"page": evidence}}},
+				Result: &check.Result{
+					Status: check.Healthy, LatencyMs: latency, Message: "Completed in 41ms",
+					Metadata: check.Metadata{Connected: true, ConnectionTimeMs: &connection, Collectors: map[string]json.RawMessage{"page": evidence}},
+				},
 			}}
 		}
 		frame, err := protocol.Encode(&batch)

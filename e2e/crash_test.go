@@ -99,9 +99,11 @@ func crashDocuments(url string) []any {
 		documents = append(documents,
 			map[string]any{"apiVersion": "perigee/v1", "kind": "Check", "metadata": map[string]any{"name": name}, "spec": map[string]any{
 				"strategy": "healthcheck-http.http", "config": map[string]any{"timeout": 5000}, "interval": crashInterval.String(),
-				"collectors": []any{map[string]any{"id": "page", "collector": "healthcheck-http.request",
+				"collectors": []any{map[string]any{
+					"id": "page", "collector": "healthcheck-http.request",
 					"config":     map[string]any{"url": url + "/" + name},
-					"assertions": []any{map[string]any{"field": "statusCode", "operator": "equals", "value": 200}}}},
+					"assertions": []any{map[string]any{"field": "statusCode", "operator": "equals", "value": 200}},
+				}},
 			}},
 			map[string]any{"apiVersion": "perigee/v1", "kind": "Assignment", "metadata": map[string]any{"name": name + "-shop"}, "spec": map[string]any{
 				"check": name, "system": "shop", "includeLocal": false, "satellites": map[string]any{"selector": "region in (eu, us)"},

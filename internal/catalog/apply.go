@@ -122,8 +122,10 @@ func (it *item) decode(validateSpec ValidateSpec) {
 	case DocAssignment:
 		var spec AssignmentSpec
 		unread = append(unread, decode(it.spec(), &spec, "spec")...)
-		it.assignment = AssignmentInput{Name: name, Labels: labels, Check: spec.Check, System: spec.System,
-			IncludeLocal: spec.IncludeLocal, Enabled: spec.Enabled, Satellites: spec.Satellites}
+		it.assignment = AssignmentInput{
+			Name: name, Labels: labels, Check: spec.Check, System: spec.System,
+			IncludeLocal: spec.IncludeLocal, Enabled: spec.Enabled, Satellites: spec.Satellites,
+		}
 		wrong = it.assignment.validate()
 	case DocSatellite:
 		var spec SatelliteSpec

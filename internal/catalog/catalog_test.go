@@ -19,8 +19,10 @@ func named(names ...string) catalog.Selector { return catalog.Selector{Names: na
 
 // inputOf is the assignment as it would be put again.
 func inputOf(a catalog.Assignment) catalog.AssignmentInput {
-	return catalog.AssignmentInput{Name: a.Name, Labels: a.Labels, Check: a.CheckID, System: a.SystemID,
-		IncludeLocal: &a.IncludeLocal, Satellites: a.Satellites, Enabled: &a.Enabled}
+	return catalog.AssignmentInput{
+		Name: a.Name, Labels: a.Labels, Check: a.CheckID, System: a.SystemID,
+		IncludeLocal: &a.IncludeLocal, Satellites: a.Satellites, Enabled: &a.Enabled,
+	}
 }
 
 func TestM62_EveryRelevantChangeReachesThePlacedSatellites(t *testing.T) {

@@ -162,6 +162,7 @@ func (tx *memoryTx) AppendEvents(_ context.Context, events []entity.Event) error
 	tx.data.events = append(tx.data.events, events...)
 	return nil
 }
+
 func (tx *memoryTx) LockDefinitions(context.Context) error { tx.calls["LockDefinitions"]++; return nil }
 
 func sorted[T any](rows map[string]T) []T {
@@ -237,6 +238,7 @@ func remove[T any](rows map[string]T, id string) error {
 func (tx *memoryTx) DeleteSystem(_ context.Context, id string) error {
 	return remove(tx.data.systems, id)
 }
+
 func (tx *memoryTx) DeleteCheck(_ context.Context, id string) error {
 	return remove(tx.data.checks, id)
 }

@@ -114,15 +114,19 @@ func step(rt *rapid.T, w *world, names []string) {
 		return tags
 	}
 	drawSpec := func() check.Spec {
-		return check.Spec{Strategy: "s.s", Interval: check.Duration(rapid.SampledFrom([]time.Duration{1e9, 2e9}).Draw(rt, "interval")),
-			Paused: rapid.IntRange(0, 3).Draw(rt, "paused") == 0, Description: rapid.SampledFrom([]string{"", "d"}).Draw(rt, "description")}
+		return check.Spec{
+			Strategy: "s.s", Interval: check.Duration(rapid.SampledFrom([]time.Duration{1e9, 2e9}).Draw(rt, "interval")),
+			Paused: rapid.IntRange(0, 3).Draw(rt, "paused") == 0, Description: rapid.SampledFrom([]string{"", "d"}).Draw(rt, "description"),
+		}
 	}
 	region := func() string { return rapid.SampledFrom([]string{"eu", "us", "ap"}).Draw(rt, "region") }
 	name := func(of ...string) string { return rapid.SampledFrom(of).Draw(rt, "name") }
 	flip := func(what string) *bool { b := rapid.IntRange(0, 3).Draw(rt, what) > 0; return &b }
 	drawAssignment := func() catalog.AssignmentInput {
-		in := catalog.AssignmentInput{Name: name("a-0", "a-1", "a-2", "a-3"), Check: name("c-0", "c-1"), System: name("s-0", "s-1"),
-			IncludeLocal: flip("local"), Enabled: flip("enabled")}
+		in := catalog.AssignmentInput{
+			Name: name("a-0", "a-1", "a-2", "a-3"), Check: name("c-0", "c-1"), System: name("s-0", "s-1"),
+			IncludeLocal: flip("local"), Enabled: flip("enabled"),
+		}
 		in.Satellites.Selector = rapid.SampledFrom(slices.Sorted(maps.Keys(picks))).Draw(rt, "selector")
 		for _, name := range slices.Sorted(maps.Keys(ids)) {
 			if rapid.IntRange(0, 2).Draw(rt, "named") == 0 {

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-
 	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"

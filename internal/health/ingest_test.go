@@ -68,8 +68,10 @@ func newWorld(t *testing.T, url string, checks int) *world {
 			connections = append(connections, fleet.Connection{SatelliteID: s.ID, Epoch: 1, LastEvent: fleet.Connected, LastHeartbeatAt: &w.now})
 		}
 		for i := range checks {
-			c := catalog.Check{ID: checkID(i), Name: fmt.Sprintf("check-%d", i), Labels: map[string]string{},
-				Spec: check.Spec{Strategy: "healthcheck-tcp.tcp", Interval: check.Duration(time.Hour)}}
+			c := catalog.Check{
+				ID: checkID(i), Name: fmt.Sprintf("check-%d", i), Labels: map[string]string{},
+				Spec: check.Spec{Strategy: "healthcheck-tcp.tcp", Interval: check.Duration(time.Hour)},
+			}
 			if err := tx.PutCheck(t.Context(), c); err != nil {
 				return err
 			}
@@ -112,8 +114,10 @@ func onBoth(t *testing.T, test func(t *testing.T, url string)) {
 func (w *world) run(checkNo, satellite int, ago time.Duration, status check.Status) health.Run {
 	at := w.now.Add(-ago)
 	key := check.Key{CheckID: checkID(checkNo), SystemID: systemID}
-	return health.Run{RunID: check.RunID(at, satelliteID(satellite), key), SatelliteID: satelliteID(satellite), CheckID: key.CheckID, SystemID: systemID,
-		Status: status, ExecutedAt: at, ReceivedAt: w.now, Slot: at, Source: "eu-0 (eu)", Message: string(status), Result: json.RawMessage(`{"status":"healthy"}`)}
+	return health.Run{
+		RunID: check.RunID(at, satelliteID(satellite), key), SatelliteID: satelliteID(satellite), CheckID: key.CheckID, SystemID: systemID,
+		Status: status, ExecutedAt: at, ReceivedAt: w.now, Slot: at, Source: "eu-0 (eu)", Message: string(status), Result: json.RawMessage(`{"status":"healthy"}`),
+	}
 }
 
 func (w *world) submit(runs ...health.Run) {
@@ -234,8 +238,10 @@ func TestManySessionsAtOnce(t *testing.T) {
 func TestSkipsAreKeptOnce(t *testing.T) {
 	onBoth(t, func(t *testing.T, url string) {
 		w := newWorld(t, url, 1)
-		s, err := health.PrepareSkip(health.Origin{SatelliteID: satelliteID(0)}, &protocol.Skip{ConfigID: checkID(0), SystemID: systemID,
-			From: w.now.UnixMilli(), To: w.now.UnixMilli() + 9000, Count: 10, Reason: protocol.SkipDown}, w.now)
+		s, err := health.PrepareSkip(health.Origin{SatelliteID: satelliteID(0)}, &protocol.Skip{
+			ConfigID: checkID(0), SystemID: systemID,
+			From: w.now.UnixMilli(), To: w.now.UnixMilli() + 9000, Count: 10, Reason: protocol.SkipDown,
+		}, w.now)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -17,14 +17,19 @@ import (
 func ptr[T any](v T) *T { return &v }
 
 func result(executedAt string) *protocol.Result {
-	return &protocol.Result{ConfigID: "c", SystemID: "s", Status: check.Healthy, ExecutedAt: executedAt,
+	return &protocol.Result{
+		ConfigID: "c", SystemID: "s", Status: check.Healthy, ExecutedAt: executedAt,
 		Result: &check.Result{Status: check.Healthy, LatencyMs: 12, Metadata: check.Metadata{Connected: true, Collectors: map[string]json.RawMessage{
-			"page": json.RawMessage(`{"_collectorId":"healthcheck-http.request","statusCode":200,"body":"secret page","bodyLength":11}`)}}}}
+			"page": json.RawMessage(`{"_collectorId":"healthcheck-http.request","statusCode":200,"body":"secret page","bodyLength":11}`),
+		}}},
+	}
 }
 
 func assignment(assertions ...check.Assertion) *protocol.Assignment {
-	return &protocol.Assignment{ConfigID: "c", SystemID: "s", StrategyID: "healthcheck-http.http", IntervalSeconds: 10,
-		Collectors: []protocol.Collector{{ID: "page", CollectorID: "healthcheck-http.request", Assertions: assertions}}}
+	return &protocol.Assignment{
+		ConfigID: "c", SystemID: "s", StrategyID: "healthcheck-http.http", IntervalSeconds: 10,
+		Collectors: []protocol.Collector{{ID: "page", CollectorID: "healthcheck-http.request", Assertions: assertions}},
+	}
 }
 
 var origin = Origin{SatelliteID: "sat", Source: "eu-1 (eu)"}
@@ -68,8 +73,14 @@ func TestM6_LatenciesThatCanBeStored(t *testing.T) {
 		in   *float64
 		want *int64
 	}{
-		{ptr(12.0), ptr(int64(12))}, {ptr(12.5), ptr(int64(13))}, {ptr(0.2), ptr(int64(0))},
-		{ptr(-1.0), nil}, {ptr(math.NaN()), nil}, {ptr(math.Inf(1)), nil}, {ptr(1e300), nil}, {nil, ptr(int64(12))},
+		{ptr(12.0), ptr(int64(12))},
+		{ptr(12.5), ptr(int64(13))},
+		{ptr(0.2), ptr(int64(0))},
+		{ptr(-1.0), nil},
+		{ptr(math.NaN()), nil},
+		{ptr(math.Inf(1)), nil},
+		{ptr(1e300), nil},
+		{nil, ptr(int64(12))},
 	} {
 		r := result("2026-01-02T03:04:00Z")
 		r.LatencyMs = tc.in

@@ -16,8 +16,10 @@ var now = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 // seat of a check at a satellite: status "" is no result yet, age is how long ago
 // the newest result was received.
 func seat(checkName, satellite string, online bool, status check.Status, age time.Duration) Seat {
-	s := Seat{LocationKey: LocationKey{SystemID: "shop", CheckID: checkName, SatelliteID: satellite},
-		CheckName: checkName, SatelliteName: satellite, Online: online, Interval: check.Duration(10 * time.Second)}
+	s := Seat{
+		LocationKey: LocationKey{SystemID: "shop", CheckID: checkName, SatelliteID: satellite},
+		CheckName:   checkName, SatelliteName: satellite, Online: online, Interval: check.Duration(10 * time.Second),
+	}
 	if status != "" {
 		s.Location = &Location{LocationKey: s.LocationKey, Status: status, ReceivedAt: now.Add(-age), ExecutedAt: now.Add(-age), Message: "it said so"}
 	}
@@ -36,8 +38,11 @@ func TestVerdictOfACheck(t *testing.T) {
 		{"no result yet", []Seat{seat("c", "a", true, "", 0)}, check.Unknown, "waiting for the first result"},
 		{"never connected", []Seat{seat("c", "a", false, "", 0)}, check.Unknown, "no assigned satellite is online yet"},
 		{"healthy", []Seat{seat("c", "a", true, check.Healthy, time.Second)}, check.Healthy, "a: it said so"},
-		{"M10 the worst location counts", []Seat{seat("c", "a", true, check.Healthy, 0), seat("c", "b", true, check.Unhealthy, 0), seat("c", "d", true, check.Degraded, 0)},
-			check.Unhealthy, "b: it said so"},
+		{
+			"M10 the worst location counts",
+			[]Seat{seat("c", "a", true, check.Healthy, 0), seat("c", "b", true, check.Unhealthy, 0), seat("c", "d", true, check.Degraded, 0)},
+			check.Unhealthy, "b: it said so",
+		},
 		{"a location that went silent does not count", []Seat{seat("c", "a", true, check.Healthy, 0), seat("c", "b", false, check.Unhealthy, 0)}, check.Healthy, "a:"},
 		{"a location without a result does not spoil the others", []Seat{seat("c", "a", true, check.Healthy, 0), seat("c", "b", true, "", 0)}, check.Healthy, "a:"},
 		{"M11 the last light goes out with the only satellite", []Seat{seat("c", "a", false, check.Healthy, time.Second)}, check.Degraded, "the only assigned satellite is offline"},

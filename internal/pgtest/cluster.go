@@ -86,8 +86,10 @@ func (c *Cluster) URL() string { return c.DatabaseURL("postgres") }
 
 // DatabaseURL is the URL of a database in the cluster.
 func (c *Cluster) DatabaseURL(name string) string {
-	u := url.URL{Scheme: "postgres", User: url.User(superuser), Path: "/" + name,
-		RawQuery: url.Values{"host": {c.dir}}.Encode()}
+	u := url.URL{
+		Scheme: "postgres", User: url.User(superuser), Path: "/" + name,
+		RawQuery: url.Values{"host": {c.dir}}.Encode(),
+	}
 	return u.String()
 }
 

@@ -29,8 +29,10 @@ func registry(s *Server, h *hub.Metrics) *prometheus.Registry {
 			func() float64 { return float64(c.value.Load()) }))
 	}
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "perigee", Name: "database_up", Help: "1 when the database answers."}, s.databaseUp))
-	build := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "perigee", Name: "build_info", Help: "1, with the version as a label.",
-		ConstLabels: prometheus.Labels{"version": s.config.Version}})
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: "perigee", Name: "build_info", Help: "1, with the version as a label.",
+		ConstLabels: prometheus.Labels{"version": s.config.Version},
+	})
 	build.Set(1)
 	r.MustRegister(build)
 	return r

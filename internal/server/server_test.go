@@ -163,8 +163,10 @@ func documents(watched *targets.Targets) []any {
 			map[string]any{"apiVersion": "perigee/v1", "kind": "System", "metadata": meta, "spec": map[string]any{}},
 			map[string]any{"apiVersion": "perigee/v1", "kind": "Check", "metadata": meta, "spec": map[string]any{
 				"strategy": "healthcheck-http.http", "config": map[string]any{}, "interval": "1s",
-				"collectors": []any{map[string]any{"id": "page", "collector": "healthcheck-http.request", "config": map[string]any{"url": url},
-					"assertions": []any{map[string]any{"field": "statusCode", "operator": "equals", "value": 200}}}},
+				"collectors": []any{map[string]any{
+					"id": "page", "collector": "healthcheck-http.request", "config": map[string]any{"url": url},
+					"assertions": []any{map[string]any{"field": "statusCode", "operator": "equals", "value": 200}},
+				}},
 			}},
 			map[string]any{"apiVersion": "perigee/v1", "kind": "Assignment", "metadata": meta, "spec": map[string]any{"check": name, "system": name}})
 	}
