@@ -56,7 +56,8 @@ var arrows = map[string]string{
 
 	// Where everything is joined.
 	"internal/server": anything,
-	"cmd/perigee": "check internal/server internal/httpapi internal/client internal/manifest internal/fault internal/catalog internal/fleet " +
+	// checkschema, because files of checks are judged without a core too.
+	"cmd/perigee": "check internal/checkschema internal/server internal/httpapi internal/client internal/manifest internal/fault internal/catalog internal/fleet " +
 		"internal/health internal/entity internal/targets",
 	"cmd/perigee-satellite": "check protocol internal/satellite internal/probe internal/assertion internal/link",
 

@@ -17,18 +17,26 @@ import (
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/perigee-monitoring/perigee/internal/client"
 )
 
-// TestMain keeps the environment of whoever runs the tests out of them.
+// TestMain gives the scripts of TestScripts this program.
 func TestMain(m *testing.M) {
+	testscript.Main(undisturbed{m}, map[string]func(){"perigee": main})
+}
+
+// undisturbed keeps the environment of whoever runs the tests out of them.
+type undisturbed struct{ *testing.M }
+
+func (u undisturbed) Run() int {
 	for _, pair := range os.Environ() {
 		if name, _, _ := strings.Cut(pair, "="); strings.HasPrefix(name, "PERIGEE_") {
 			os.Unsetenv(name) //nolint:errcheck // a name that the environment has
 		}
 	}
-	os.Exit(m.Run())
+	return u.M.Run()
 }
 
 const testToken = "pgt_good"
