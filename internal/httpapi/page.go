@@ -24,7 +24,7 @@ func addPage(mux *http.ServeMux) {
 		}
 		mux.HandleFunc("GET "+f.path, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", f.contentType)
-			w.Write(body) //nolint:errcheck // the client has gone
+			_, _ = w.Write(body) // the client may have gone
 		})
 	}
 }

@@ -194,7 +194,7 @@ func (s *Server) serve(ctx context.Context) error {
 	if err := s.http.Shutdown(limit); err != nil {
 		_ = s.http.Close() // what is still open after the drain is cut
 	}
-	<-served
+	_ = <-served // it was closed
 	return nil
 }
 
