@@ -194,7 +194,9 @@ func (s *Server) serve(ctx context.Context) error {
 	if err := s.http.Shutdown(limit); err != nil {
 		_ = s.http.Close() // what is still open after the drain is cut
 	}
-	_ = <-served // it was closed
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving HTTP: %w", err)
+	}
 	return nil
 }
 
