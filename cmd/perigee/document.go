@@ -83,9 +83,19 @@ func validate(docs []manifest.Doc) error {
 }
 
 // inFiles makes what a core found wrong with documents mistakes in the files that
-// they come from. An error about anything else stays as it is.
+// they come from, from top to bottom. An error about anything else stays as it is.
 func inFiles(err error, docs []manifest.Doc) error {
-	return placed(err, func(f fault.Field) (*manifest.Error, bool) { return manifest.At(docs, f.Path, f.Message) })
+	files := map[string]int{} // in the order in which they were read
+	for i, doc := range slices.Backward(docs) {
+		files[doc.File] = i
+	}
+	err = placed(err, func(f fault.Field) (*manifest.Error, bool) { return manifest.At(docs, f.Path, f.Message) })
+	if mistakes, ok := manifest.AsErrors(err); ok {
+		slices.SortStableFunc(mistakes, func(a, b *manifest.Error) int {
+			return cmp.Or(files[a.File]-files[b.File], a.Line-b.Line, a.Column-b.Column)
+		})
+	}
+	return err
 }
 
 // inSpec is inFiles for a request whose member spec is from a file.
@@ -95,25 +105,19 @@ func inSpec(err error, doc manifest.Doc) error {
 	})
 }
 
+// placed makes the places that an error names mistakes, if it can of all.
 func placed(err error, find func(fault.Field) (*manifest.Error, bool)) error {
 	var mistakes manifest.Errors
-	files := map[string]int{} // in the order in which they were read
 	for _, field := range wrongPlaces(err) {
 		mistake, ok := find(field)
 		if !ok {
 			return err
-		}
-		if _, known := files[mistake.File]; !known {
-			files[mistake.File] = len(files)
 		}
 		mistakes = append(mistakes, mistake)
 	}
 	if len(mistakes) == 0 {
 		return err
 	}
-	slices.SortStableFunc(mistakes, func(a, b *manifest.Error) int {
-		return cmp.Or(files[a.File]-files[b.File], a.Line-b.Line, a.Column-b.Column)
-	})
 	return mistakes
 }
 
