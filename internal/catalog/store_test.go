@@ -78,7 +78,7 @@ func readAll(t testing.TB, db *store.DB, recorder *entity.Recorder) data {
 		t.Fatal(err)
 	}
 	for id := range d.satellites {
-		desired := must(db.Desired(t.Context(), id))
+		desired := must(db.DesiredSets(t.Context(), []string{id}))[id]
 		d.revisions[id], d.desired[id] = desired.Revision, string(must(jsonOf(desired.Assignments)))
 	}
 	d.events = must(db.Events(t.Context(), 0, 10_000))
@@ -154,7 +154,7 @@ func TestM68_RemovedPairsStayGranted(t *testing.T) {
 		s := w.satellite("eu-1")
 		kept, gone := w.assigned("kept", named("eu-1")), w.assigned("gone", named("eu-1"))
 		must(w.DeleteCheck(t.Context(), actor, "gone-check"))
-		desired := must(db.Desired(t.Context(), s.ID))
+		desired := must(db.DesiredSets(t.Context(), []string{s.ID}))[s.ID]
 		granted := map[protocol.Pair]bool{} // whether it was removed
 		for _, g := range desired.Grants {
 			granted[g.Pair] = g.RemovedAt != nil

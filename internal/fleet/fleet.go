@@ -33,6 +33,8 @@ type Fleet struct {
 	log      *slog.Logger
 	verifier *verifier
 	edges    *entity.Group[*edge]
+	lookups  *entity.Group[*lookup]
+	desired  *entity.Group[*desiredLookup]
 	replan   Replan
 
 	beatMu sync.Mutex
@@ -43,10 +45,12 @@ type Fleet struct {
 func New(store Store, recorder *entity.Recorder, bell entity.Bell, log *slog.Logger) *Fleet {
 	f := &Fleet{
 		store: store, recorder: recorder, bell: bell, log: log,
-		verifier: newVerifier(store),
-		beats:    map[string]noted{},
-		replan:   func(context.Context, Tx, *Satellite, Satellite) ([]entity.Change, error) { return nil, nil },
+		beats:  map[string]noted{},
+		replan: func(context.Context, Tx, *Satellite, Satellite) ([]entity.Change, error) { return nil, nil },
 	}
+	f.verifier = newVerifier(store, f.credential)
+	f.lookups = entity.NewGroup(4*readBatch, readBatch, func(*lookup) int { return 1 }, f.readCredentials)
+	f.desired = entity.NewGroup(4*readBatch, readBatch, func(*desiredLookup) int { return 1 }, f.readDesired)
 	f.edges = entity.NewGroup(4*edgeBatch, edgeBatch, func(*edge) int { return 1 }, f.commitEdges)
 	return f
 }
@@ -62,6 +66,8 @@ func (f *Fleet) SetReplan(replan Replan) { f.replan = replan }
 func (f *Fleet) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return f.edges.Run(ctx) })
+	group.Go(func() error { return f.lookups.Run(ctx) })
+	group.Go(func() error { return f.desired.Run(ctx) })
 	group.Go(func() error { return f.watch(ctx) })
 	return group.Wait()
 }
@@ -237,16 +243,7 @@ func (f *Fleet) Verify(ctx context.Context, clientID, token string) (Verified, e
 			f.log.Warn("upgrading a stored token failed", "satellite_id", clientID, "error", err)
 		}
 	}
-	s, err := f.store.Satellite(ctx, clientID)
-	if fault.Is(err, fault.NotFound) {
-		return Verified{}, fault.New(fault.Unauthenticated, "invalid client ID or token")
-	}
-	return Verified{Satellite: s, Credential: cred.Version}, err
-}
-
-// Desired is what the satellite should run.
-func (f *Fleet) Desired(ctx context.Context, satelliteID string) (Desired, error) {
-	return f.store.Desired(ctx, satelliteID)
+	return Verified{Satellite: cred.Satellite, Credential: cred.Version}, nil
 }
 
 // Revisions is what sessions compare themselves with.

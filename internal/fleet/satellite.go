@@ -119,16 +119,17 @@ type Store interface {
 	SatelliteByName(ctx context.Context, name string) (Satellite, error)
 	// Satellites lists by name; next is "" at the end.
 	Satellites(ctx context.Context, f Filter, p Page) (items []Satellite, next string, err error)
-	// Credential gives the stored token hash and its version; NotFound for an unknown
-	// id, also when id is no UUID.
-	Credential(ctx context.Context, id string) (Credential, error)
+	// Credentials gives how the satellites' tokens are stored, and the satellites;
+	// unknown ids, also those that are no UUIDs, are left out.
+	Credentials(ctx context.Context, ids []string) (map[string]Credential, error)
 	// BcryptRows counts rows whose token is still stored as the original stored it.
 	BcryptRows(ctx context.Context) (int, error)
 	// Overdue reports whether MarkLost would flip a row: a read that spares the writer.
 	Overdue(ctx context.Context) (bool, error)
-	// Desired gives the satellite's enabled assignments, and Grants every pair it
-	// may still report for, among them pairs taken away (RemovedAt).
-	Desired(ctx context.Context, satelliteID string) (Desired, error)
+	// DesiredSets gives the satellites' enabled assignments, and in Grants every pair
+	// they may still report for, among them pairs taken away (RemovedAt). Each set is
+	// of its Revision; unknown ids are left out.
+	DesiredSets(ctx context.Context, satelliteIDs []string) (map[string]Desired, error)
 	// Revisions gives what each satellite should have; unknown (deleted) ids are left out.
 	Revisions(ctx context.Context, satelliteIDs []string) (map[string]Revision, error)
 	// Transitions of an entity, newest first.
@@ -178,10 +179,11 @@ type Desired struct {
 	Grants      []Grant
 }
 
-// Credential is how a satellite's token is stored.
+// Credential is how a satellite's token is stored, and whose it is.
 type Credential struct {
-	Hash    string
-	Version int64
+	Hash      string
+	Version   int64
+	Satellite Satellite
 }
 
 // Revision is what a session compares itself with: the desired set, the

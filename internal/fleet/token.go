@@ -44,6 +44,8 @@ func hashToken(token string) string {
 // exists, the token is wrong, or how the row's token is stored.
 type verifier struct {
 	store Store
+	// find looks a credential up; false for an unknown id.
+	find func(ctx context.Context, id string) (Credential, bool, error)
 	// bcryptPlace admits one bcrypt comparison at a time: each costs tens of
 	// milliseconds of a core, and nobody outside may decide how many run.
 	bcryptPlace chan struct{}
@@ -54,13 +56,13 @@ type verifier struct {
 	decoyBcrypt []byte
 }
 
-func newVerifier(store Store) *verifier {
+func newVerifier(store Store, find func(context.Context, string) (Credential, bool, error)) *verifier {
 	plain, digest := NewToken()
 	decoy, err := bcrypt.GenerateFromPassword([]byte(plain), bcrypt.DefaultCost)
 	if err != nil { // the token is shorter than bcrypt's limit and the cost is valid
 		panic(err)
 	}
-	return &verifier{store: store, bcryptPlace: make(chan struct{}, 1), decoyDigest: digest, decoyBcrypt: decoy}
+	return &verifier{store: store, find: find, bcryptPlace: make(chan struct{}, 1), decoyDigest: digest, decoyBcrypt: decoy}
 }
 
 // verify returns the stored credential when token is the id's, and whether it is
@@ -68,11 +70,10 @@ func newVerifier(store Store) *verifier {
 // fault after the same work: one digest comparison, and one bcrypt comparison as
 // long as the fleet still holds bcrypt rows.
 func (v *verifier) verify(ctx context.Context, id, token string) (cred Credential, legacy bool, err error) {
-	cred, err = v.store.Credential(ctx, id)
-	if err != nil && !fault.Is(err, fault.NotFound) {
+	cred, known, err := v.find(ctx, id)
+	if err != nil {
 		return Credential{}, false, err
 	}
-	known := err == nil
 	hash := cred.Hash
 	if !known {
 		hash = v.decoyDigest

@@ -19,12 +19,14 @@ type credentials struct {
 	looked atomic.Int32
 }
 
-func (c *credentials) Credential(_ context.Context, id string) (Credential, error) {
+func (c *credentials) find(_ context.Context, id string) (Credential, bool, error) {
 	hash, ok := c.rows[id]
-	if !ok {
-		return Credential{}, fault.New(fault.NotFound, "no such satellite")
-	}
-	return Credential{Hash: hash, Version: 7}, nil
+	return Credential{Hash: hash, Version: 7}, ok, nil
+}
+
+func verifierOf(rows map[string]string) *verifier {
+	c := &credentials{rows: rows}
+	return newVerifier(c, c.find)
 }
 
 func (c *credentials) BcryptRows(context.Context) (int, error) {
@@ -58,7 +60,7 @@ func TestL52_L54_Verification(t *testing.T) {
 	t.Parallel()
 	token, hash := NewToken()
 	other, _ := NewToken()
-	v := newVerifier(&credentials{rows: map[string]string{"s1": hash}})
+	v := verifierOf(map[string]string{"s1": hash})
 	for _, tc := range []struct {
 		name, id, token string
 		ok              bool
@@ -91,7 +93,7 @@ func TestBcryptRowsOfTheOriginalVerify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := newVerifier(&credentials{rows: map[string]string{"old": string(hash)}})
+	v := verifierOf(map[string]string{"old": string(hash)})
 	if _, legacy, err := v.verify(t.Context(), "old", token); err != nil || !legacy {
 		t.Errorf("verify = legacy %v, %v; want the row accepted and marked for upgrade", legacy, err)
 	}
@@ -112,7 +114,7 @@ func TestM30_L173_RefusalsCostTheSame(t *testing.T) {
 	}
 	wrong, _ := NewToken()
 	slow := func(rows map[string]string, id string) bool {
-		v := newVerifier(&credentials{rows: rows})
+		v := verifierOf(rows)
 		v.bcryptPlace <- struct{}{} // taken: whoever needs it cannot go on
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -146,7 +148,7 @@ func TestM31_RightTokensNeverWaitForBcrypt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := newVerifier(&credentials{rows: map[string]string{"s1": hash, "old": string(old)}})
+	v := verifierOf(map[string]string{"s1": hash, "old": string(old)})
 	v.bcryptPlace <- struct{}{} // somebody is keeping bcrypt busy
 	if _, _, err := v.verify(t.Context(), "s1", token); err != nil {
 		t.Errorf("a right token was refused or kept waiting: %v", err)

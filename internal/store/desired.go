@@ -18,6 +18,7 @@ const grantFor = 7 * 24 * time.Hour
 // placed is one row of a satellite's desired set: the revision, and a placement
 // with what it means now, if there is any.
 type placed struct {
+	satelliteID          string
 	revision             int64
 	checkID, systemID    *string
 	removedAt            *time.Time
@@ -29,42 +30,41 @@ type placed struct {
 
 func scanPlaced(row scanner) (placed, error) {
 	var p placed
-	err := row.Scan(&p.revision, &p.checkID, &p.systemID, momentOrNil{&p.removedAt}, &p.runs, &p.checkName, &p.spec, &p.systemName)
+	err := row.Scan(&p.satelliteID, &p.revision, &p.checkID, &p.systemID, momentOrNil{&p.removedAt}, &p.runs, &p.checkName, &p.spec, &p.systemName)
 	if err == nil && p.runs {
 		err = json.Unmarshal([]byte(p.spec.String), &p.decodedSpecification)
 	}
 	return p, err
 }
 
-// Desired is one statement, so that the revision is that of the set (spec M66).
-func (db *DB) Desired(ctx context.Context, satelliteID string) (fleet.Desired, error) {
-	rows, err := all(ctx, db.reads(), scanPlaced, `SELECT s.desired_revision, p.check_id, p.system_id, p.removed_at,
+// DesiredSets is one statement, so that each revision is that of its set (spec M66).
+func (db *DB) DesiredSets(ctx context.Context, satelliteIDs []string) (map[string]fleet.Desired, error) {
+	sets := make(map[string]fleet.Desired, len(satelliteIDs))
+	for p, err := range each(ctx, db.reads(), scanPlaced, `SELECT s.id, s.desired_revision, p.check_id, p.system_id, p.removed_at,
 			p.removed_at IS NULL AND coalesce(a.enabled AND NOT c.paused, false), c.name, c.spec, y.name
 		FROM satellites AS s
 		LEFT JOIN placements AS p ON p.satellite_id = s.id AND (p.removed_at IS NULL OR p.removed_at > {now} - $2)
 		LEFT JOIN assignments AS a ON a.id = p.assignment_id AND a.check_id = p.check_id AND a.system_id = p.system_id
 		LEFT JOIN checks AS c ON c.id = a.check_id
 		LEFT JOIN systems AS y ON y.id = a.system_id
-		WHERE s.id = $1 ORDER BY p.check_id, p.system_id`, satelliteID, grantFor.Microseconds())
-	if err != nil {
-		return fleet.Desired{}, err
-	}
-	if len(rows) == 0 {
-		return fleet.Desired{}, missing(satelliteNamed(satelliteID))
-	}
-	d := fleet.Desired{SatelliteID: satelliteID, Revision: rows[0].revision, Assignments: []protocol.Assignment{}, Grants: []fleet.Grant{}}
-	for i := range rows {
-		p := &rows[i]
-		if p.checkID == nil || p.systemID == nil { // nothing is placed
-			continue
+		WHERE s.id = ANY($1) ORDER BY s.id, p.check_id, p.system_id`, satelliteIDs, grantFor.Microseconds()) {
+		if err != nil {
+			return nil, err
 		}
-		pair := protocol.Pair{ConfigID: *p.checkID, SystemID: *p.systemID}
-		d.Grants = append(d.Grants, fleet.Grant{Pair: pair, RemovedAt: p.removedAt})
-		if p.runs {
-			d.Assignments = append(d.Assignments, p.assignment(pair))
+		d, known := sets[p.satelliteID]
+		if !known {
+			d = fleet.Desired{SatelliteID: p.satelliteID, Revision: p.revision, Assignments: []protocol.Assignment{}, Grants: []fleet.Grant{}}
 		}
+		if p.checkID != nil && p.systemID != nil { // something is placed
+			pair := protocol.Pair{ConfigID: *p.checkID, SystemID: *p.systemID}
+			d.Grants = append(d.Grants, fleet.Grant{Pair: pair, RemovedAt: p.removedAt})
+			if p.runs {
+				d.Assignments = append(d.Assignments, p.assignment(pair))
+			}
+		}
+		sets[p.satelliteID] = d
 	}
-	return d, nil
+	return sets, nil
 }
 
 // assignment is the placement as the wire spells it (spec E.1).

@@ -311,7 +311,8 @@ func TestGrantsRunOut(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		d, err := db.Desired(t.Context(), "id of a")
+		sets, err := db.DesiredSets(t.Context(), []string{"id of a"})
+		d := sets["id of a"]
 		if err != nil || len(d.Grants) != 1 || d.Grants[0].ConfigID != "fresh" {
 			t.Errorf("%s: grants are %+v (%v), want the fresh one", driver, d.Grants, err)
 		}

@@ -15,10 +15,13 @@ const (
 	online      = `(s.last_heartbeat_at IS NOT NULL AND {now} - s.last_heartbeat_at <= ` + thresholdUs + `)`
 )
 
-const satelliteRows = `SELECT s.id, s.name, s.region, s.tags, ` + online + `, s.last_heartbeat_at, s.last_connection_event,
-	s.version, s.created_at, s.offline_threshold_ms, s.capabilities, s.epoch, s.desired_revision, s.pulse,
-	r.inventory, r.applied_revision, r.applied_errors
-	FROM satellites AS s LEFT JOIN satellite_reports AS r ON r.satellite_id = s.id`
+const (
+	satelliteColumns = `s.id, s.name, s.region, s.tags, ` + online + `, s.last_heartbeat_at, s.last_connection_event,
+		s.version, s.created_at, s.offline_threshold_ms, s.capabilities, s.epoch, s.desired_revision, s.pulse,
+		r.inventory, r.applied_revision, r.applied_errors`
+	satelliteTables = ` FROM satellites AS s LEFT JOIN satellite_reports AS r ON r.satellite_id = s.id`
+	satelliteRows   = `SELECT ` + satelliteColumns + satelliteTables
+)
 
 func scanSatellite(row scanner) (fleet.Satellite, error) {
 	s := fleet.Satellite{Tags: map[string]string{}, Capabilities: []string{}, AppliedErrors: []protocol.AppliedError{}, Status: fleet.Offline}
@@ -120,11 +123,28 @@ func (tx *Tx) DeleteSatellite(ctx context.Context, id string) error {
 	return tx.execOne(ctx, satelliteNamed(id), `DELETE FROM satellites WHERE id = $1`, id)
 }
 
-func (db *DB) Credential(ctx context.Context, id string) (fleet.Credential, error) {
-	return one(ctx, db.reads(), satelliteNamed(id), func(row scanner) (c fleet.Credential, err error) {
-		return c, row.Scan(&c.Hash, &c.Version)
-	}, `SELECT token_hash, credential_version FROM satellites WHERE id = $1`, id)
+func (db *DB) Credentials(ctx context.Context, ids []string) (map[string]fleet.Credential, error) {
+	found := make(map[string]fleet.Credential, len(ids))
+	scan := func(row scanner) (c fleet.Credential, err error) {
+		c.Satellite, err = scanSatellite(withMore{row, []any{&c.Hash, &c.Version}})
+		return c, err
+	}
+	for c, err := range each(ctx, db.reads(), scan, `SELECT `+satelliteColumns+`, s.token_hash, s.credential_version`+satelliteTables+` WHERE s.id = ANY($1)`, ids) {
+		if err != nil {
+			return nil, err
+		}
+		found[c.Satellite.ID] = c
+	}
+	return found, nil
 }
+
+// withMore is a row that has further columns behind those that its reader knows.
+type withMore struct {
+	scanner
+	more []any
+}
+
+func (w withMore) Scan(dest ...any) error { return w.scanner.Scan(append(dest, w.more...)...) }
 
 func (tx *Tx) SetTokenHash(ctx context.Context, id, hash string, bump bool) error {
 	raise := 0

@@ -178,13 +178,13 @@ func testPlacements(_ *testing.T, s *suite) {
 		s.same([]string{}, must(tx.PlacementsOn(s.ctx(), second.ID))(s), cmpopts.EquateEmpty())
 		return nil
 	})
-	s.same(1, len(must(s.db.Desired(s.ctx(), w.satellite.ID))(s).Assignments))
-	s.same(0, len(must(s.db.Desired(s.ctx(), second.ID))(s).Assignments))
+	s.same(1, len(s.desired(w.satellite.ID).Assignments))
+	s.same(0, len(s.desired(second.ID).Assignments))
 }
 
 func testDesired(_ *testing.T, s *suite) {
 	idle := s.satellite("idle")
-	s.same(fleet.Desired{SatelliteID: idle.ID, Revision: 1}, must(s.db.Desired(s.ctx(), idle.ID))(s), cmpopts.EquateEmpty())
+	s.same(fleet.Desired{SatelliteID: idle.ID, Revision: 1}, s.desired(idle.ID), cmpopts.EquateEmpty())
 
 	w := s.world("1")
 	pair := protocol.Pair{ConfigID: w.check.ID, SystemID: w.system.ID}
@@ -194,20 +194,20 @@ func testDesired(_ *testing.T, s *suite) {
 			Assertions: []check.Assertion{{Field: "statusCode", Operator: "equals", Value: 200.0}}}},
 		IntervalSeconds: 10, ConfigName: "front-1", SystemName: "shop-1",
 	}}}
-	s.same(want, must(s.db.Desired(s.ctx(), w.satellite.ID))(s))
+	s.same(want, s.desired(w.satellite.ID))
 
 	// A paused check and a disabled assignment run nowhere; what ran may be reported.
 	none := want
 	none.Assignments = nil
 	w.check.Spec.Paused = true
 	s.tx(func(tx *store.Tx) error { return tx.PutCheck(s.ctx(), w.check) })
-	s.same(none, must(s.db.Desired(s.ctx(), w.satellite.ID))(s), cmpopts.EquateEmpty())
+	s.same(none, s.desired(w.satellite.ID), cmpopts.EquateEmpty())
 	w.check.Spec.Paused, w.assignment.Enabled = false, false
 	s.tx(func(tx *store.Tx) error {
 		s.ok(tx.PutCheck(s.ctx(), w.check))
 		return tx.PutAssignment(s.ctx(), w.assignment)
 	})
-	s.same(none, must(s.db.Desired(s.ctx(), w.satellite.ID))(s), cmpopts.EquateEmpty())
+	s.same(none, s.desired(w.satellite.ID), cmpopts.EquateEmpty())
 
 	// The set is in the order of its pairs; a bare configuration is an object.
 	var bare []catalog.Placement
@@ -224,7 +224,7 @@ func testDesired(_ *testing.T, s *suite) {
 		}
 		return tx.Place(s.ctx(), bare, nil)
 	})
-	got := must(s.db.Desired(s.ctx(), w.satellite.ID))(s)
+	got := s.desired(w.satellite.ID)
 	s.same(6, len(got.Assignments))
 	for i := range got.Assignments[1:] {
 		if got.Assignments[i].ConfigID >= got.Assignments[i+1].ConfigID {
@@ -242,7 +242,7 @@ func testRevisions(_ *testing.T, s *suite) {
 	})
 	s.same(map[string]fleet.Revision{a.ID: {Desired: 2, Credential: 1}, b.ID: {Desired: 1, Credential: 2}},
 		must(s.db.Revisions(s.ctx(), []string{a.ID, b.ID, "unknown"}))(s))
-	s.same(int64(2), must(s.db.Desired(s.ctx(), a.ID))(s).Revision)
+	s.same(int64(2), s.desired(a.ID).Revision)
 	s.same(int64(2), must(s.db.Satellite(s.ctx(), a.ID))(s).DesiredRevision)
 }
 
@@ -252,12 +252,12 @@ func testGrants(_ *testing.T, s *suite) {
 	s.tx(func(tx *store.Tx) error {
 		return tx.Place(s.ctx(), nil, []catalog.Placement{w.placement()})
 	})
-	d := must(s.db.Desired(s.ctx(), w.satellite.ID))(s)
+	d := s.desired(w.satellite.ID)
 	s.same(0, len(d.Assignments))
 	s.granted(d, before)
 
 	s.tx(func(tx *store.Tx) error { return tx.DeleteAssignment(s.ctx(), w.assignment.ID) })
-	s.same(d, must(s.db.Desired(s.ctx(), w.satellite.ID))(s)) // taken away once
+	s.same(d, s.desired(w.satellite.ID)) // taken away once
 }
 
 // granted checks that the one grant was taken away after before.
@@ -315,7 +315,7 @@ func (s *suite) deletedAround(w *world, before time.Time) {
 	s.t.Helper()
 	_, err := s.db.Assignment(s.ctx(), w.assignment.ID)
 	s.fails(err, fault.NotFound)
-	d := must(s.db.Desired(s.ctx(), w.satellite.ID))(s)
+	d := s.desired(w.satellite.ID)
 	s.same(0, len(d.Assignments))
 	s.granted(d, before)
 	s.same(0, len(s.lockLocations(locationKey(w))))

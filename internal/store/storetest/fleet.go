@@ -57,10 +57,8 @@ func testMissingSatellite(_ *testing.T, s *suite) {
 	s.fails(err, fault.NotFound, id)
 	_, err = s.db.SatelliteByName(s.ctx(), "nobody")
 	s.fails(err, fault.NotFound, "nobody")
-	_, err = s.db.Credential(s.ctx(), id)
-	s.fails(err, fault.NotFound)
-	_, err = s.db.Desired(s.ctx(), id)
-	s.fails(err, fault.NotFound)
+	s.same(0, len(must(s.db.Credentials(s.ctx(), []string{id}))(s)))
+	s.same(0, len(must(s.db.DesiredSets(s.ctx(), []string{id}))(s)))
 	for _, write := range []func(tx *store.Tx) error{
 		func(tx *store.Tx) error { return tx.UpdateSatellite(s.ctx(), fleet.Satellite{ID: id, Name: "n"}) },
 		func(tx *store.Tx) error { return tx.SetTokenHash(s.ctx(), id, "h", true) },
@@ -174,14 +172,14 @@ func testBadCursor(_ *testing.T, s *suite) {
 
 func testCredential(_ *testing.T, s *suite) {
 	sat := s.satellite("eu-1")
-	s.same(fleet.Credential{Hash: "hash of eu-1", Version: 1}, must(s.db.Credential(s.ctx(), sat.ID))(s))
+	s.credential(sat.ID, "hash of eu-1", 1)
 
 	s.tx(func(tx *store.Tx) error { return tx.SetTokenHash(s.ctx(), sat.ID, "$2a$10$old", false) })
-	s.same(fleet.Credential{Hash: "$2a$10$old", Version: 1}, must(s.db.Credential(s.ctx(), sat.ID))(s))
+	s.credential(sat.ID, "$2a$10$old", 1)
 	s.same(1, must(s.db.BcryptRows(s.ctx()))(s))
 
 	s.tx(func(tx *store.Tx) error { return tx.SetTokenHash(s.ctx(), sat.ID, "new", true) })
-	s.same(fleet.Credential{Hash: "new", Version: 2}, must(s.db.Credential(s.ctx(), sat.ID))(s))
+	s.credential(sat.ID, "new", 2)
 	s.same(0, must(s.db.BcryptRows(s.ctx()))(s))
 }
 
@@ -205,4 +203,19 @@ func testReports(_ *testing.T, s *suite) {
 	got = must(s.db.Satellite(s.ctx(), sat.ID))(s)
 	s.same(ptr(int64(8)), got.AppliedRevision)
 	s.same(0, len(got.AppliedErrors))
+}
+
+// credential checks how the satellite's token is stored.
+func (s *suite) credential(id, hash string, version int64) {
+	s.t.Helper()
+	got := must(s.db.Credentials(s.ctx(), []string{id}))(s)[id]
+	s.same(hash, got.Hash)
+	s.same(version, got.Version)
+	s.same(id, got.Satellite.ID)
+}
+
+// desired is what one satellite should run.
+func (s *suite) desired(id string) fleet.Desired {
+	s.t.Helper()
+	return must(s.db.DesiredSets(s.ctx(), []string{id}))(s)[id]
 }
