@@ -62,9 +62,13 @@ func New(o Options) (*Client, error) {
 	}
 	return &Client{
 		base: strings.TrimSuffix(o.URL, "/"), token: o.Token, agent: cmp.Or(o.UserAgent, "perigee"),
-		timeout: cmp.Or(o.Timeout, 30*time.Second), http: &http.Client{Transport: transport},
+		timeout: cmp.Or(o.Timeout, 30*time.Second), http: &http.Client{Transport: transport, CheckRedirect: stay},
 	}, nil
 }
+
+// stay follows no redirect: a followed POST turns into a GET, whose answer would
+// pass for the core's.
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 func trust(file string) (*x509.CertPool, error) {
 	pem, err := os.ReadFile(file)
@@ -116,7 +120,11 @@ type Unreachable struct {
 }
 
 func (u *Unreachable) Error() string {
-	return fmt.Sprintf("no core answers at %s: %v", u.URL, errors.Unwrap(u.Err))
+	err := u.Err
+	if request, ok := errors.AsType[*url.Error](err); ok { // it repeats the URL
+		err = request.Err
+	}
+	return fmt.Sprintf("no core answers at %s: %v", u.URL, err)
 }
 
 func (u *Unreachable) Unwrap() error { return u.Err }
@@ -182,6 +190,9 @@ func All[T any](ctx context.Context, c *Client, path string, query url.Values, l
 		if page.NextCursor == nil || *page.NextCursor == "" {
 			return items, nil
 		}
+		if *page.NextCursor == q.Get("cursor") {
+			return nil, errors.New("the core gives the same page of a list again and again")
+		}
 		q.Set("cursor", *page.NextCursor)
 	}
 }
@@ -238,7 +249,16 @@ func (c *Client) send(ctx context.Context, method, path string, body io.Reader, 
 		return resp, nil
 	}
 	defer resp.Body.Close()
+	if to, err := resp.Location(); err == nil && resp.StatusCode < 400 {
+		return nil, &Unreachable{URL: c.base, Err: fmt.Errorf("it redirects to %s", elsewhere(to))}
+	}
 	return nil, problem(resp)
+}
+
+// elsewhere is where a core may be instead: to without the part that was asked for.
+func elsewhere(to *url.URL) string {
+	prefix, _, _ := strings.Cut(to.Path, Base+"/")
+	return (&url.URL{Scheme: to.Scheme, Host: to.Host, Path: prefix}).String()
 }
 
 func problem(resp *http.Response) *Problem {

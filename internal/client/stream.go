@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -71,13 +72,21 @@ func (c *Client) stream(ctx context.Context, after *int64, each func(entity.Even
 	defer resp.Body.Close()
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(nil, maxEvent)
+	id := int64(-1)
 	var data strings.Builder
 	for lines.Scan() {
 		silence.Reset(streamSilence)
 		switch line := lines.Text(); {
+		case strings.HasPrefix(line, "id:"):
+			// With data or without: where the core is when it has nothing to tell yet.
+			if seq, err := strconv.ParseInt(strings.TrimSpace(line[len("id:"):]), 10, 64); err == nil {
+				id = seq
+			}
 		case strings.HasPrefix(line, "data:"):
 			data.WriteString(strings.TrimPrefix(line, "data:"))
-		case line == "" && data.Len() > 0:
+		case line == "" && data.Len() == 0:
+			*after = max(*after, id)
+		case line == "":
 			var e entity.Event
 			if err := json.Unmarshal([]byte(data.String()), &e); err != nil {
 				return fmt.Errorf("reading an event: %w", err)
