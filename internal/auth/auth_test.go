@@ -5,12 +5,15 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/auth"
 	"github.com/perigee-monitoring/perigee/internal/entity"
@@ -76,6 +79,46 @@ func TestAChosenToken(t *testing.T) {
 	if want := (entity.Actor{Type: "application", ID: p.TokenID, Name: "admin"}); err != nil || p.Actor() != want {
 		t.Errorf("actor = %+v, %v", p.Actor(), err)
 	}
+}
+
+// Who changes the chosen token means that the old one shall not work any more.
+func TestAChangedTokenReplacesTheOld(t *testing.T) {
+	t.Parallel()
+	db, _ := open(t)
+	first, err := auth.Bootstrap(t.Context(), db, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, chosen := range []string{"the-old-token", "the-new-token"} {
+		if _, err := auth.Bootstrap(t.Context(), db, chosen); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := auth.New(db)
+	for token, valid := range map[string]bool{first: true, "the-old-token": false, "the-new-token": true} {
+		if _, err := a.Token(t.Context(), "192.0.2.1:1", token); (err == nil) != valid {
+			t.Errorf("%s: %v", token, err)
+		}
+	}
+}
+
+func TestTokensAreDated(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		made, chosen := &memory{}, &memory{}
+		token, err := auth.Bootstrap(t.Context(), made, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := auth.Bootstrap(t.Context(), chosen, right); err != nil {
+			t.Fatal(err)
+		}
+		for _, stored := range []auth.Token{made.byID[auth.Digest(token)], chosen.byID[auth.Digest(right)]} {
+			if want := time.Now().UTC(); stored.CreatedAt != want {
+				t.Errorf("token %q is of %v, want %v", stored.Name, stored.CreatedAt, want)
+			}
+		}
+	})
 }
 
 // Cores that start at the same time on one database agree.
@@ -156,6 +199,13 @@ func (m *memory) InsertToken(_ context.Context, t auth.Token) error {
 	}
 	m.byID[t.Digest] = t
 	return nil
+}
+
+func (m *memory) ReplaceToken(ctx context.Context, t auth.Token) error {
+	m.mu.Lock()
+	maps.DeleteFunc(m.byID, func(_ string, other auth.Token) bool { return other.Name == t.Name })
+	m.mu.Unlock()
+	return m.InsertToken(ctx, t)
 }
 
 func (m *memory) CountTokens(context.Context) (int, error) {

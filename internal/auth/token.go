@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -40,16 +41,19 @@ func Digest(token string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Bootstrap sees to it that somebody can sign in. A chosen token (not "") is
-// stored when it is not known; without one, the first start makes a token and
-// returns it to be printed this once. Fault: Invalid when the chosen token will
-// not do.
+// Bootstrap sees to it that somebody can sign in. A chosen token (not "") takes the
+// place of the one that was chosen before; without one, the first start makes a
+// token and returns it to be printed this once. Fault: Invalid when the chosen
+// token will not do.
 func Bootstrap(ctx context.Context, store Store, adminToken string) (printOnce string, err error) {
 	if adminToken != "" {
 		if err := checkChosen(adminToken); err != nil {
 			return "", err
 		}
-		return "", add(ctx, store, nameAdmin, adminToken)
+		if err := store.ReplaceToken(ctx, dated(nameAdmin, adminToken)); err != nil {
+			return "", fmt.Errorf("storing the admin token: %w", err)
+		}
+		return "", nil
 	}
 	n, err := store.CountTokens(ctx)
 	if err != nil {
@@ -59,22 +63,15 @@ func Bootstrap(ctx context.Context, store Store, adminToken string) (printOnce s
 		return "", nil
 	}
 	token := NewToken()
-	return token, add(ctx, store, nameFirst, token)
+	if err := store.InsertToken(ctx, dated(nameFirst, token)); err != nil {
+		return "", fmt.Errorf("storing the first token: %w", err)
+	}
+	return token, nil
 }
 
-// add stores the token unless it is stored already, perhaps by another core that
-// starts at the same time.
-func add(ctx context.Context, store Store, name, token string) error {
-	digest := Digest(token)
-	_, err := store.TokenByDigest(ctx, digest)
-	if !fault.Is(err, fault.NotFound) {
-		return err
-	}
-	err = store.InsertToken(ctx, Token{ID: uuid.Must(uuid.NewV7()).String(), Name: name, Digest: digest})
-	if err != nil && !fault.Is(err, fault.Conflict) {
-		return fmt.Errorf("storing the API token %q: %w", name, err)
-	}
-	return nil
+// dated is the token as it is stored, of now.
+func dated(name, token string) Token {
+	return Token{ID: uuid.Must(uuid.NewV7()).String(), Name: name, Digest: Digest(token), CreatedAt: time.Now().UTC()}
 }
 
 func checkChosen(token string) error {

@@ -196,6 +196,7 @@ func (tx *Tx) orNow(ctx context.Context, t time.Time) (time.Time, error) {
 const (
 	lockDefinitions = 0x7065726967_01
 	lockEvents      = 0x7065726967_02
+	lockTokens      = 0x7065726967_03
 )
 
 // exclusive waits for the lock and keeps it until the transaction ends and is

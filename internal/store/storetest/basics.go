@@ -62,11 +62,35 @@ func testTokens(_ *testing.T, s *suite) {
 	s.fails(err, fault.NotFound)
 	s.same(0, must(s.db.CountTokens(s.ctx()))(s))
 
-	used := s.now().Add(time.Hour)
-	token := auth.Token{ID: newID(), Name: "admin", Digest: "d", CreatedAt: s.now(), LastUsedAt: &used}
+	token := auth.Token{ID: newID(), Name: "admin", Digest: "d", CreatedAt: s.now()}
 	s.ok(s.db.InsertToken(s.ctx(), token))
 	s.same(token, must(s.db.TokenByDigest(s.ctx(), "d"))(s))
 	s.fails(s.db.InsertToken(s.ctx(), auth.Token{ID: newID(), Name: "again", Digest: "d"}), fault.Conflict, "token")
 	s.ok(s.db.InsertToken(s.ctx(), auth.Token{ID: newID(), Name: "admin", Digest: "e"}))
 	s.same(2, must(s.db.CountTokens(s.ctx()))(s))
+}
+
+func testReplaceToken(_ *testing.T, s *suite) {
+	first := auth.Token{ID: newID(), Name: "first", Digest: "f", CreatedAt: s.now()}
+	s.ok(s.db.InsertToken(s.ctx(), first))
+	old := auth.Token{ID: newID(), Name: "admin", Digest: "old", CreatedAt: s.now()}
+	s.ok(s.db.ReplaceToken(s.ctx(), old))
+	s.same(old, must(s.db.TokenByDigest(s.ctx(), "old"))(s))
+
+	changed := auth.Token{ID: newID(), Name: "admin", Digest: "new", CreatedAt: s.now()}
+	s.ok(s.db.ReplaceToken(s.ctx(), changed))
+	_, err := s.db.TokenByDigest(s.ctx(), "old")
+	s.fails(err, fault.NotFound)
+	s.same(changed, must(s.db.TokenByDigest(s.ctx(), "new"))(s))
+	s.same(first, must(s.db.TokenByDigest(s.ctx(), "f"))(s)) // of another name
+
+	// A token that is known stays what it was, apart from its name.
+	again := changed
+	again.ID = newID()
+	s.ok(s.db.ReplaceToken(s.ctx(), again))
+	s.same(changed, must(s.db.TokenByDigest(s.ctx(), "new"))(s))
+	s.ok(s.db.ReplaceToken(s.ctx(), auth.Token{ID: newID(), Name: "admin", Digest: "f", CreatedAt: s.now()}))
+	first.Name = "admin"
+	s.same(first, must(s.db.TokenByDigest(s.ctx(), "f"))(s))
+	s.same(1, must(s.db.CountTokens(s.ctx()))(s))
 }

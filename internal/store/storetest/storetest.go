@@ -31,6 +31,7 @@ func Run(t *testing.T, open func(t testing.TB) *store.DB) {
 		{"InTxEndsWithItsCaller", testCancelled},
 		{"ClockStandsStillInATransaction", testClock},
 		{"Tokens", testTokens},
+		{"ReplaceToken", testReplaceToken},
 
 		{"Satellite", testSatellite},
 		{"M92_SatelliteNameIsTaken", testSatelliteNameTaken},

@@ -180,9 +180,8 @@ CREATE TABLE events (
 );
 
 CREATE TABLE api_tokens (
-    id           text COLLATE "C" NOT NULL CONSTRAINT api_tokens_pkey PRIMARY KEY,
-    name         text COLLATE "C" NOT NULL,
-    digest       text COLLATE "C" NOT NULL CONSTRAINT api_tokens_digest UNIQUE,
-    created_at   bigint NOT NULL,
-    last_used_at bigint
+    id         text COLLATE "C" NOT NULL CONSTRAINT api_tokens_pkey PRIMARY KEY,
+    name       text COLLATE "C" NOT NULL,
+    digest     text COLLATE "C" NOT NULL CONSTRAINT api_tokens_digest UNIQUE,
+    created_at bigint NOT NULL
 );

@@ -172,9 +172,8 @@ CREATE TABLE events (
 ) STRICT;
 
 CREATE TABLE api_tokens (
-    id           TEXT NOT NULL PRIMARY KEY,
-    name         TEXT NOT NULL,
-    digest       TEXT NOT NULL UNIQUE,
-    created_at   INTEGER NOT NULL,
-    last_used_at INTEGER
+    id         TEXT NOT NULL PRIMARY KEY,
+    name       TEXT NOT NULL,
+    digest     TEXT NOT NULL UNIQUE,
+    created_at INTEGER NOT NULL
 ) STRICT;
