@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/perigee-monitoring/perigee/internal/entity"
+	"github.com/perigee-monitoring/perigee/internal/fault"
 )
 
 var now = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -143,6 +144,25 @@ func TestL1_L8_EventsAndPayloads(t *testing.T) {
 				t.Errorf("payload (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// What the API takes in the place of an id must lead to its satellite.
+func TestNamesCanStandInPaths(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"eu/1": "name: must not contain a slash", "/": "name: must not contain a slash",
+		"7f4d2c1a-0b3e-4f5a-9c8d-1e2f3a4b5c6d": "name: must not look like an id",
+		"7F4D2C1A-0B3E-4F5A-9C8D-1E2F3A4B5C6D": "name: must not look like an id",
+	} {
+		if err := Validate(Satellite{Name: name, Region: "eu"}); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", name, err, want)
+		}
+	}
+	for _, name := range []string{"eu 1", "7f4d2c1a0b3e4f5a9c8d1e2f3a4b5c6d", "Zürich"} {
+		if err := Validate(Satellite{Name: name, Region: "eu/west", Tags: map[string]string{"example.com/tier": "1"}}); err != nil {
+			t.Errorf("%q: %v", name, err)
+		}
 	}
 }
 

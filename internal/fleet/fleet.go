@@ -288,16 +288,17 @@ func RecordChange(before, after *Satellite, actor entity.Actor) entity.Change {
 // fields that are wrong.
 func Validate(s Satellite) error {
 	var fields []fault.Field
-	for _, f := range []struct{ path, value string }{{"name", s.Name}, {"region", s.Region}} {
-		if problem := nameProblem(f.value); problem != "" {
-			fields = append(fields, fault.Field{Path: f.path, Message: problem, Value: f.value})
-		}
+	if problem := nameProblem(s.Name); problem != "" {
+		fields = append(fields, fault.Field{Path: "name", Message: problem, Value: s.Name})
+	}
+	if problem := textProblem(s.Region); problem != "" {
+		fields = append(fields, fault.Field{Path: "region", Message: problem, Value: s.Region})
 	}
 	if len(s.Tags) > 64 {
 		fields = append(fields, fault.Field{Path: "tags", Message: "at most 64 tags"})
 	}
 	for k, v := range s.Tags {
-		if nameProblem(k) != "" || utf8.RuneCountInString(v) > 200 {
+		if textProblem(k) != "" || utf8.RuneCountInString(v) > 200 {
 			fields = append(fields, fault.Field{Path: "tags." + k, Message: "a tag has a name of 1 to 200 characters and a value of at most 200", Value: v})
 		}
 	}
@@ -311,16 +312,28 @@ func Validate(s Satellite) error {
 	return nil
 }
 
-// nameProblem says what is wrong with a name that people see and type; "" for nothing.
+// nameProblem says what is wrong with a satellite's name; "" for nothing. It stands
+// in URLs and in the place of an id, so it has no slash and does not look like one.
 func nameProblem(name string) string {
-	switch n := utf8.RuneCountInString(name); {
+	switch {
+	case strings.Contains(name, "/"):
+		return "must not contain a slash"
+	case len(name) == 36 && uuid.Validate(name) == nil:
+		return "must not look like an id"
+	}
+	return textProblem(name)
+}
+
+// textProblem says what is wrong with a text that people see and type; "" for nothing.
+func textProblem(text string) string {
+	switch n := utf8.RuneCountInString(text); {
 	case n == 0:
 		return "must not be empty"
 	case n > 200:
 		return "must be at most 200 characters"
-	case strings.TrimSpace(name) != name:
+	case strings.TrimSpace(text) != text:
 		return "must not begin or end with a space"
-	case !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl):
+	case !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl):
 		return "must be printable text"
 	}
 	return ""
