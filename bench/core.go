@@ -110,19 +110,30 @@ func (c *core) stop() error {
 	return errors.Join(append(errs, os.RemoveAll(c.dir))...)
 }
 
-// memory is the core's resident set in bytes.
-func (c *core) memory() int64 {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.cmd.Process.Pid))
+// memory is what the core's heap and stacks hold, in bytes, by its own metrics:
+// the resident set would count the database's page cache as satellites.
+func (c *core) memory() (sum float64, err error) {
+	resp, err := client.Get(c.url + "/metrics")
 	if err != nil {
-		return 0
+		return 0, err
 	}
-	for line := range strings.Lines(string(status)) {
-		if kb, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			n, _ := strconv.ParseInt(strings.Fields(kb)[0], 10, 64)
-			return n * 1024
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		for _, name := range []string{"go_memstats_heap_inuse_bytes ", "go_memstats_stack_inuse_bytes "} {
+			if value, ok := strings.CutPrefix(line, name); ok {
+				n, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+				if err != nil {
+					return 0, err
+				}
+				sum += n
+			}
 		}
 	}
-	return 0
+	return sum, nil
 }
 
 // cpu is the processor time that the core has used.

@@ -91,14 +91,16 @@ func measure(ctx context.Context, s settings, binary, engine string, scenarios [
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, c.stop()) }()
-	idle := c.memory()
-
 	progress("%s: creating %d satellites", engine, s.satellites)
 	f, err := enroll(ctx, c, s.satellites)
 	if err != nil {
 		return nil, err
 	}
 	defer f.disconnect()
+	idle, err := c.memory()
+	if err != nil {
+		return nil, err
+	}
 	for _, scenario := range []struct {
 		name string
 		run  func(context.Context, settings, *core, *fleet) ([]figure, error)
@@ -116,10 +118,14 @@ func measure(ctx context.Context, s settings, binary, engine string, scenarios [
 			return figures, fmt.Errorf("%s: %w", scenario.name, err)
 		}
 		if scenario.name == "storm" {
+			busy, err := c.memory()
+			if err != nil {
+				return figures, err
+			}
 			figures = append(figures, figure{
 				scenario: "storm", engine: engine, what: "core memory for each connected satellite",
-				reached: float64(c.memory()-idle) / 1024 / float64(s.satellites), unit: "KiB", bar: 20, goal: 10, less: true,
-				note: "growth of the core's resident set, allocator slack and all",
+				reached: (busy - idle) / 1024 / float64(s.satellites), unit: "KiB", bar: 20, goal: 10, less: true,
+				note: "growth of heap and stacks in use, garbage not yet collected included",
 			})
 		}
 	}
