@@ -32,6 +32,9 @@ func scanSatellite(row scanner) (fleet.Satellite, error) {
 	if isOnline {
 		s.Status = fleet.Online
 	}
+	if s.AppliedErrors == nil { // stored as null: a report without errors
+		s.AppliedErrors = []protocol.AppliedError{}
+	}
 	return s, err
 }
 
