@@ -29,9 +29,9 @@ var (
 	liteCast        = regexp.MustCompile(`::\w+`)
 )
 
-// liteNow is SQLite's clock, which counts milliseconds. Not a number written into
-// the text: statements are kept ready by their text.
-const liteNow = "(CAST(round(unixepoch('now', 'subsec') * 1000) AS INTEGER) * 1000)"
+// liteClock is the function by which SQLite, which is in this process, asks for
+// the time. Not a number written into the text: statements are kept ready by it.
+const liteClock = "perigee_now_us"
 
 // text gives shared SQL in the dialect's words.
 func (d dialect) text(q string) string {
@@ -43,7 +43,7 @@ func (d dialect) text(q string) string {
 	q = liteList.ReplaceAllString(q, "IN (SELECT value FROM json_each($1))")
 	q = liteLock.ReplaceAllString(q, "")
 	q = liteCast.ReplaceAllString(q, "")
-	return strings.NewReplacer("GREATEST(", "max(", "jsonb_each_text(", "json_each(", "{now}", liteNow).Replace(q)
+	return strings.NewReplacer("GREATEST(", "max(", "jsonb_each_text(", "json_each(", "{now}", liteClock+"()").Replace(q)
 }
 
 // text is dialect.text, remembered.

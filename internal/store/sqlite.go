@@ -3,15 +3,26 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
+	"time"
 
-	_ "modernc.org/sqlite" // the driver
+	sqlitedriver "modernc.org/sqlite"
 )
+
+// registerClock gives SQLite a clock of microseconds; its own counts milliseconds.
+// The driver's functions are the process's.
+var registerClock = sync.OnceFunc(func() {
+	sqlitedriver.MustRegisterScalarFunction(liteClock, 0, func(*sqlitedriver.FunctionContext, []driver.Value) (driver.Value, error) {
+		return time.Now().UnixMicro(), nil
+	})
+})
 
 // readers is how many connections read at once; each has a page cache of its own.
 const readers = 4
@@ -22,6 +33,7 @@ func openSQLite(ctx context.Context, path string, log *slog.Logger) (*DB, error)
 	if path == "" || path == ":memory:" {
 		return nil, errors.New("opening the database: SQLite needs a file")
 	}
+	registerClock()
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening the database: %w", err)
