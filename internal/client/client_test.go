@@ -379,21 +379,22 @@ func TestWatchTakesUpABrokenStreamWhereItWas(t *testing.T) {
 }
 
 // A stream that begins with what happens from now on misses nothing either when
-// it breaks before anything has happened, if the core says where it is.
+// it breaks before anything has happened, if the core says where it is; also when
+// the core has less than there was.
 func TestWatchRemembersWhereItBegan(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := &streams{texts: []string{": welcome\nid: 41\n\n", ": welcome\nid: 41\n\n" + message(42)}}
+		s := &streams{texts: []string{"id: 41\n: welcome\n\n", "id: 41\n: welcome\n\n" + message(42), "id: 7\n: welcome\n\n" + message(8)}}
 		c := servePipes(t, s.ServeHTTP)
 		var got []int64
 		_ = c.Watch(t.Context(), -1, func(e entity.Event) error { // it ends with the refusal
 			got = append(got, e.Seq)
 			return nil
 		}, nil)
-		if diff := cmp.Diff([]string{"", "41", "42"}, s.asked); diff != "" {
+		if diff := cmp.Diff([]string{"", "41", "42", "8"}, s.asked); diff != "" {
 			t.Errorf("streams began after (-want +got):\n%s", diff)
 		}
-		if diff := cmp.Diff([]int64{42}, got); diff != "" {
+		if diff := cmp.Diff([]int64{42, 8}, got); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
 		}
 	})

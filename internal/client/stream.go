@@ -85,7 +85,9 @@ func (c *Client) stream(ctx context.Context, after *int64, each func(entity.Even
 		case strings.HasPrefix(line, "data:"):
 			data.WriteString(strings.TrimPrefix(line, "data:"))
 		case line == "" && data.Len() == 0:
-			*after = max(*after, id)
+			if id >= 0 { // lower than before when the database is another
+				*after = id
+			}
 		case line == "":
 			var e entity.Event
 			if err := json.Unmarshal([]byte(data.String()), &e); err != nil {

@@ -26,6 +26,9 @@ const (
 	// often the table is looked at without a bell.
 	streamComment = 15 * time.Second
 	streamPoll    = 5 * time.Second
+	// streamFailures is how many readings may fail in a row before the stream ends, so
+	// that who listens learns that it hears nothing.
+	streamFailures = 3
 	// streamWrite bounds one write: who does not read for that long is cut off and
 	// comes back with Last-Event-ID.
 	streamWrite = 20 * time.Second
@@ -34,6 +37,8 @@ const (
 type eventQuery struct {
 	After int64 `query:"after" minimum:"0" doc:"Only events after this number."`
 	Limit int   `query:"limit" minimum:"1" maximum:"1000" default:"100"`
+	// Newest leaves out all but the last Limit.
+	Newest bool `query:"newest" doc:"The last events instead of the first; oldest first all the same."`
 }
 
 // EventList is events in the order in which they happened. Next is the number to
@@ -50,15 +55,7 @@ type streamQuery struct {
 
 func (a *API) addEvents() {
 	route(a, http.MethodGet, "/events", "list-events", "What happened, oldest first", func(ctx context.Context, in *eventQuery) (*answer[EventList], error) {
-		events, err := a.Records.Events(ctx, in.After, in.Limit)
-		if err != nil {
-			return nil, err
-		}
-		list := EventList{Items: append([]entity.Event{}, events...), Next: in.After}
-		if n := len(events); n > 0 {
-			list.Next = events[n-1].Seq
-		}
-		return answered(list, nil)
+		return answered(a.listEvents(ctx, in))
 	})
 	huma.Register(a.routes, huma.Operation{
 		Method: http.MethodGet, Path: "/events/stream", OperationID: streamID, Tags: []string{"events"},
@@ -69,6 +66,26 @@ func (a *API) addEvents() {
 			Content:     map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString}}},
 		}},
 	}, a.openStream)
+}
+
+func (a *API) listEvents(ctx context.Context, in *eventQuery) (EventList, error) {
+	after := in.After
+	if in.Newest {
+		last, err := a.Records.LastEvent(ctx)
+		if err != nil {
+			return EventList{}, err
+		}
+		after = max(after, last-int64(in.Limit))
+	}
+	events, err := a.Records.Events(ctx, after, in.Limit)
+	if err != nil {
+		return EventList{}, err
+	}
+	list := EventList{Items: append([]entity.Event{}, events...), Next: after}
+	if n := len(events); n > 0 {
+		list.Next = events[n-1].Seq
+	}
+	return list, nil
 }
 
 // openStream finds out where the stream begins and hands over to it.
@@ -91,6 +108,9 @@ func (a *API) openStream(ctx context.Context, in *streamQuery) (*huma.StreamResp
 	}}, nil
 }
 
+// streamStart is the number after which the stream begins. Who has seen more than
+// there is has seen it in another life of the database, and begins with what
+// happens from now on.
 func (a *API) streamStart(ctx context.Context, in *streamQuery) (int64, error) {
 	for _, text := range []string{in.LastEventID, in.After} {
 		if text == "" {
@@ -101,7 +121,8 @@ func (a *API) streamStart(ctx context.Context, in *streamQuery) (int64, error) {
 			return 0, &fault.Error{Kind: fault.Invalid, Message: "the stream cannot begin there",
 				Fields: []fault.Field{{Path: "header.Last-Event-ID", Message: "must be the id of an event", Value: text}}}
 		}
-		return after, nil
+		last, err := a.Records.LastEvent(ctx)
+		return min(after, last), err
 	}
 	return a.Records.LastEvent(ctx)
 }
@@ -120,17 +141,24 @@ func (a *API) stream(hctx huma.Context, after int64) {
 	hctx.SetHeader("X-Accel-Buffering", "no") // proxies, do not wait for more
 	hctx.SetStatus(http.StatusOK)
 	out := &eventWriter{w: w, control: http.NewResponseController(w)}
-	if out.comment("welcome") != nil {
+	if out.welcome(after) != nil {
 		return
 	}
 	comment := time.NewTicker(streamComment)
 	defer comment.Stop()
 	poll := time.NewTicker(streamPoll)
 	defer poll.Stop()
+	failures := 0
 	for {
 		events, err := a.Records.Events(ctx, after, streamBatch)
-		if err != nil && ctx.Err() == nil {
+		switch {
+		case err == nil:
+			failures = 0
+		case ctx.Err() == nil:
 			a.Log.Warn("reading events for a stream failed", "request_id", requestID(ctx), "error", err)
+			if failures++; failures > streamFailures {
+				return
+			}
 		}
 		if out.events(events) != nil {
 			return
@@ -161,6 +189,14 @@ type eventWriter struct {
 	w       io.Writer
 	control *http.ResponseController
 	buffer  bytes.Buffer
+}
+
+// welcome says where the stream begins, so that who loses it before anything has
+// happened can come back to there. Without data it is no event, but counts as the
+// last id.
+func (o *eventWriter) welcome(after int64) error {
+	fmt.Fprintf(&o.buffer, "id: %d\n", after)
+	return o.comment("welcome")
 }
 
 func (o *eventWriter) comment(text string) error {

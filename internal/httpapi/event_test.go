@@ -24,6 +24,7 @@ type stream struct {
 	t     *testing.T
 	lines *bufio.Scanner
 	close func()
+	begun int64 // the id that it began with
 }
 
 // watch opens a stream and waits until it has begun.
@@ -49,8 +50,12 @@ func (c *core) watch(query string, header ...string) *stream {
 	if kind := resp.Header.Get("Content-Type"); resp.StatusCode != http.StatusOK || kind != "text/event-stream" {
 		c.t.Fatalf("the stream is %d %s", resp.StatusCode, kind)
 	}
-	if !s.lines.Scan() || !strings.HasPrefix(s.lines.Text(), ":") {
-		c.t.Fatalf("the stream begins with %q, %v", s.lines.Text(), s.lines.Err())
+	id, isID := "", s.lines.Scan()
+	if isID {
+		id, isID = strings.CutPrefix(s.lines.Text(), "id: ")
+	}
+	if s.begun, err = strconv.ParseInt(id, 10, 64); !isID || err != nil || !s.lines.Scan() || s.lines.Text() != ": welcome" {
+		c.t.Fatalf("the stream begins with %q, %q, %v", id, s.lines.Text(), s.lines.Err())
 	}
 	return s
 }
@@ -165,6 +170,53 @@ func TestTheStreamBeginsWhereItIsToldTo(t *testing.T) {
 	}
 	if p := c.wrong(http.MethodGet, "/events/stream?after=x", nil, http.StatusUnprocessableEntity); p.Errors[0].Location != "query.after" {
 		t.Errorf("?after=x: %q", places(p))
+	}
+}
+
+// Who loses the stream before anything has happened can come back to where it began;
+// who has seen more than there is, in a database that was since put back, to the end.
+func TestTheStreamSaysWhereItBegins(t *testing.T) {
+	t.Parallel()
+	c := setup(t)
+	if s := c.watch(""); s.begun != 0 {
+		t.Errorf("of a core without events it begins after %d", s.begun)
+	}
+	c.system("first")
+	c.system("second")
+	all := c.events()
+	last := all[len(all)-1].Seq
+	for _, test := range []struct {
+		query, header string
+		want          int64
+	}{{"", "", last}, {"?after=0", "", 0}, {"", "1", 1}, {"", "123456789", last}, {"?after=123456789", "", last}} {
+		if s := c.watch(test.query, "Last-Event-ID", test.header); s.begun != test.want {
+			t.Errorf("%s %s: it begins after %d, want %d", test.query, test.header, s.begun, test.want)
+		}
+	}
+	s := c.watch("", "Last-Event-ID", "123456789")
+	c.system("third")
+	if e := s.want(); !strings.Contains(string(e.Next), "third") {
+		t.Errorf("from beyond the end it begins with %s", e.Next)
+	}
+}
+
+func TestTheNewestEvents(t *testing.T) {
+	t.Parallel()
+	c := setup(t)
+	for i := range 10 {
+		c.system(fmt.Sprintf("s%d", i))
+	}
+	all := c.events()
+	n, last := len(all), all[len(all)-1].Seq
+	for query, want := range map[string][]entity.Event{
+		"newest=true&limit=3": all[n-3:], "newest=true": all, "newest=false&limit=3": all[:3],
+		fmt.Sprintf("newest=true&limit=3&after=%d", last-2): all[n-2:], fmt.Sprintf("newest=true&after=%d", last): {},
+	} {
+		var page httpapi.EventList
+		c.get("/events?"+query, &page)
+		if diff := cmp.Diff(want, page.Items); diff != "" || page.Next != last && want[0].Seq != all[0].Seq {
+			t.Errorf("?%s, next %d (-want +got):\n%s", query, page.Next, diff)
+		}
 	}
 }
 
