@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"text/tabwriter"
 
@@ -51,6 +52,9 @@ type DiffCmd struct{ documentFlags }
 // Run shows what applying would change; if anything, that is an exit code of 1.
 func (c *DiffCmd) Run(ctx context.Context, a *app) error {
 	plan, err := c.send(ctx, a, true)
+	if wrong, ok := errors.AsType[manifest.Errors](err); ok {
+		return &failure{code: exitUsage, err: wrong} // no comparison, which is not a difference
+	}
 	if err != nil {
 		return err
 	}

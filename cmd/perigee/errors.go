@@ -87,6 +87,9 @@ func complain(w io.Writer, err error) int {
 	}
 	if places, ok := errors.AsType[manifest.Errors](err); ok {
 		fmt.Fprintln(w, places) // file:line:column, as editors like it
+		if f, ok := errors.AsType[*failure](err); ok {
+			return f.code
+		}
 		return exitFailed
 	}
 	fmt.Fprintf(w, "perigee: %s\n", words(err))

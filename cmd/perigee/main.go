@@ -11,8 +11,9 @@
 // the API gives it; everything else goes to standard error.
 //
 // Exit codes: 0 when all is well, 1 when something failed or a comparison found a
-// difference, 2 when the command line is wrong, 3 when the core cannot be reached,
-// 4 when it does not know the caller or the caller may not do this.
+// difference, 2 when the command line or what a comparison is made with is wrong,
+// 3 when the core cannot be reached, 4 when it does not know the caller or the
+// caller may not do this.
 package main
 
 import (
