@@ -251,8 +251,14 @@ func TestNewRefusesWhatIsNoCore(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, o := range []Options{
-		{URL: ""}, {URL: "core.example.org"}, {URL: "127.0.0.1:8420"}, {URL: "ftp://core"}, {URL: "http://"}, {URL: "http://core:port"},
-		{URL: "http://core", CAFile: noPEM}, {URL: "http://core", CAFile: noPEM + ".absent"},
+		{URL: ""},
+		{URL: "core.example.org"},
+		{URL: "127.0.0.1:8420"},
+		{URL: "ftp://core"},
+		{URL: "http://"},
+		{URL: "http://core:port"},
+		{URL: "http://core", CAFile: noPEM},
+		{URL: "http://core", CAFile: noPEM + ".absent"},
 	} {
 		if _, err := New(o); err == nil {
 			t.Errorf("New(%+v) is content", o)

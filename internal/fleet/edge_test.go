@@ -26,17 +26,42 @@ func TestEdgeMachine(t *testing.T) {
 		want    Connection
 	}{
 		{"first connect", Connection{}, edge{open: true}, true, Connection{Epoch: 1, LastEvent: Connected, LastHeartbeatAt: &now}},
-		{"reconnect while the row says connected", Connection{Epoch: 4, LastEvent: Connected, LastHeartbeatAt: ago(time.Second)}, edge{open: true}, true,
-			Connection{Epoch: 5, LastEvent: Connected, LastHeartbeatAt: &now}},
-		{"close", Connection{Epoch: 4, LastEvent: Connected, LastHeartbeatAt: ago(time.Second)}, edge{want: Disconnected, epoch: 4}, true,
-			Connection{Epoch: 4, LastEvent: Disconnected}},
+		{
+			"reconnect while the row says connected",
+			Connection{Epoch: 4, LastEvent: Connected, LastHeartbeatAt: ago(time.Second)},
+			edge{open: true},
+			true,
+			Connection{Epoch: 5, LastEvent: Connected, LastHeartbeatAt: &now},
+		},
+		{
+			"close",
+			Connection{Epoch: 4, LastEvent: Connected, LastHeartbeatAt: ago(time.Second)},
+			edge{want: Disconnected, epoch: 4},
+			true,
+			Connection{Epoch: 4, LastEvent: Disconnected},
+		},
 		{"close twice", Connection{Epoch: 4, LastEvent: Disconnected}, edge{want: Disconnected, epoch: 4}, false, Connection{Epoch: 4, LastEvent: Disconnected}},
-		{"M14 M16 late close of an older session", Connection{Epoch: 5, LastEvent: Connected, LastHeartbeatAt: &now}, edge{want: Disconnected, epoch: 4}, false,
-			Connection{Epoch: 5, LastEvent: Connected, LastHeartbeatAt: &now}},
-		{"M47 close after the loss was told", Connection{Epoch: 4, LastEvent: HeartbeatLost, LastHeartbeatAt: ago(time.Hour)}, edge{want: Disconnected, epoch: 4}, false,
-			Connection{Epoch: 4, LastEvent: HeartbeatLost, LastHeartbeatAt: ago(time.Hour)}},
-		{"M43 heartbeats resume", Connection{Epoch: 4, LastEvent: HeartbeatLost, LastHeartbeatAt: ago(time.Hour)}, edge{want: Connected, epoch: 4}, true,
-			Connection{Epoch: 4, LastEvent: Connected, LastHeartbeatAt: &now}},
+		{
+			"M14 M16 late close of an older session",
+			Connection{Epoch: 5, LastEvent: Connected, LastHeartbeatAt: &now},
+			edge{want: Disconnected, epoch: 4},
+			false,
+			Connection{Epoch: 5, LastEvent: Connected, LastHeartbeatAt: &now},
+		},
+		{
+			"M47 close after the loss was told",
+			Connection{Epoch: 4, LastEvent: HeartbeatLost, LastHeartbeatAt: ago(time.Hour)},
+			edge{want: Disconnected, epoch: 4},
+			false,
+			Connection{Epoch: 4, LastEvent: HeartbeatLost, LastHeartbeatAt: ago(time.Hour)},
+		},
+		{
+			"M43 heartbeats resume",
+			Connection{Epoch: 4, LastEvent: HeartbeatLost, LastHeartbeatAt: ago(time.Hour)},
+			edge{want: Connected, epoch: 4},
+			true,
+			Connection{Epoch: 4, LastEvent: Connected, LastHeartbeatAt: &now},
+		},
 		{"heartbeat flushed after the close", Connection{Epoch: 4, LastEvent: Disconnected}, edge{want: Connected, epoch: 4}, false, Connection{Epoch: 4, LastEvent: Disconnected}},
 		{"heartbeat of an older session", Connection{Epoch: 5, LastEvent: HeartbeatLost}, edge{want: Connected, epoch: 4}, false, Connection{Epoch: 5, LastEvent: HeartbeatLost}},
 	} {
@@ -61,12 +86,21 @@ func TestL11_L15_StateOfARow(t *testing.T) {
 		row  Connection
 		want entity.State
 	}{
-		{"L12 recent heartbeat", Connection{LastEvent: Connected, LastHeartbeatAt: ago(time.Second)},
-			entity.State{"status": "online", "name": "a", "region": "eu", "lastSeenAt": "2026-01-02T03:04:04.000Z", "lastEvent": "connected"}},
-		{"L13 old heartbeat heals itself", Connection{LastEvent: Connected, LastHeartbeatAt: ago(time.Hour)},
-			entity.State{"status": "offline", "name": "a", "region": "eu", "lastSeenAt": "2026-01-02T02:04:05.000Z", "lastEvent": "connected"}},
-		{"L14 clean disconnect", Connection{LastEvent: Disconnected},
-			entity.State{"status": "offline", "name": "a", "region": "eu", "lastSeenAt": nil, "lastEvent": "disconnected"}},
+		{
+			"L12 recent heartbeat",
+			Connection{LastEvent: Connected, LastHeartbeatAt: ago(time.Second)},
+			entity.State{"status": "online", "name": "a", "region": "eu", "lastSeenAt": "2026-01-02T03:04:04.000Z", "lastEvent": "connected"},
+		},
+		{
+			"L13 old heartbeat heals itself",
+			Connection{LastEvent: Connected, LastHeartbeatAt: ago(time.Hour)},
+			entity.State{"status": "offline", "name": "a", "region": "eu", "lastSeenAt": "2026-01-02T02:04:05.000Z", "lastEvent": "connected"},
+		},
+		{
+			"L14 clean disconnect",
+			Connection{LastEvent: Disconnected},
+			entity.State{"status": "offline", "name": "a", "region": "eu", "lastSeenAt": nil, "lastEvent": "disconnected"},
+		},
 		{"L15 never connected", Connection{}, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -121,12 +155,21 @@ func TestL1_L8_EventsAndPayloads(t *testing.T) {
 		types   []string
 		payload map[string]any
 	}{
-		{"L1 L4 connected", row.State(now), []string{"satellite.connected"},
-			map[string]any{"satelliteId": "s1", "name": "a", "region": "eu", "status": "online", "lastSeenAt": "2026-01-02T03:04:04.000Z"}},
-		{"L2 L5 disconnected", gone.State(now), []string{"satellite.disconnected"},
-			map[string]any{"satelliteId": "s1", "name": "a", "region": "eu", "status": "offline", "lastSeenAt": nil}},
-		{"L3 L6 heartbeat lost", lost.State(now), []string{"satellite.heartbeat_lost"},
-			map[string]any{"satelliteId": "s1", "name": "a", "region": "eu", "status": "offline", "lastSeenAt": "2026-01-02T02:04:05.000Z"}},
+		{
+			"L1 L4 connected", row.State(now),
+			[]string{"satellite.connected"},
+			map[string]any{"satelliteId": "s1", "name": "a", "region": "eu", "status": "online", "lastSeenAt": "2026-01-02T03:04:04.000Z"},
+		},
+		{
+			"L2 L5 disconnected", gone.State(now),
+			[]string{"satellite.disconnected"},
+			map[string]any{"satelliteId": "s1", "name": "a", "region": "eu", "status": "offline", "lastSeenAt": nil},
+		},
+		{
+			"L3 L6 heartbeat lost", lost.State(now),
+			[]string{"satellite.heartbeat_lost"},
+			map[string]any{"satelliteId": "s1", "name": "a", "region": "eu", "status": "offline", "lastSeenAt": "2026-01-02T02:04:05.000Z"},
+		},
 		{"L7 tombstone", nil, nil, nil},
 		{"L8 unknown edge", entity.State{"lastEvent": "exploded"}, nil, nil},
 		{"L8 no edge", entity.State{"status": "online"}, nil, nil},

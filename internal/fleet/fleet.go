@@ -303,8 +303,10 @@ func Validate(s Satellite) error {
 		}
 	}
 	if t := s.OfflineThresholdMs; t != nil && (*t < MinThreshold.Milliseconds() || *t > MaxThreshold.Milliseconds()) {
-		fields = append(fields, fault.Field{Path: "offlineThresholdMs",
-			Message: fmt.Sprintf("must be from %d (15 s) to %d (24 h)", MinThreshold.Milliseconds(), MaxThreshold.Milliseconds()), Value: *t})
+		fields = append(fields, fault.Field{
+			Path:    "offlineThresholdMs",
+			Message: fmt.Sprintf("must be from %d (15 s) to %d (24 h)", MinThreshold.Milliseconds(), MaxThreshold.Milliseconds()), Value: *t,
+		})
 	}
 	if fields != nil {
 		return &fault.Error{Kind: fault.Invalid, Message: "the satellite is not valid", Fields: fields}

@@ -135,8 +135,10 @@ func (f *Fleet) observe(ctx context.Context) error {
 			return nil, err
 		}
 		f.log.Info("no core was observing", "from", before.At, "to", now)
-		span := entity.State{"from": before.At.UTC().Format(time.RFC3339Nano), "to": now.UTC().Format(time.RFC3339Nano),
-			"seconds": now.Sub(before.At).Seconds()}
+		span := entity.State{
+			"from": before.At.UTC().Format(time.RFC3339Nano), "to": now.UTC().Format(time.RFC3339Nano),
+			"seconds": now.Sub(before.At).Seconds(),
+		}
 		return []entity.Change{{Kind: KindCore, ID: "observer", Prev: entity.State{}, Next: span}}, nil
 	})
 }

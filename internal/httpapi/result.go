@@ -55,8 +55,10 @@ func (a *API) addResults() {
 func (a *API) runFilter(ctx context.Context, in *RunQuery) (f health.RunFilter, err error) {
 	f.From, f.To = in.From, in.To
 	if !f.From.IsZero() && !f.To.IsZero() && !f.To.After(f.From) {
-		return f, &fault.Error{Kind: fault.Invalid, Message: "a filter is not valid",
-			Fields: []fault.Field{{Path: "query.to", Message: "must be after from"}}}
+		return f, &fault.Error{
+			Kind: fault.Invalid, Message: "a filter is not valid",
+			Fields: []fault.Field{{Path: "query.to", Message: "must be after from"}},
+		}
 	}
 	if f.SatelliteID, err = filterID(ctx, "satellite", in.Satellite, a.Records.SatelliteByName, func(s fleet.Satellite) string { return s.ID }); err != nil {
 		return f, err

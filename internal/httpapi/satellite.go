@@ -72,8 +72,10 @@ func (a *API) listSatellites(ctx context.Context, in *satelliteQuery) (*answer[L
 	for _, tag := range in.Tag {
 		key, value, ok := strings.Cut(tag, "=")
 		if !ok || key == "" {
-			return nil, &fault.Error{Kind: fault.Invalid, Message: "a filter is not valid",
-				Fields: []fault.Field{{Path: "query.tag", Message: "write it as key=value", Value: tag}}}
+			return nil, &fault.Error{
+				Kind: fault.Invalid, Message: "a filter is not valid",
+				Fields: []fault.Field{{Path: "query.tag", Message: "write it as key=value", Value: tag}},
+			}
 		}
 		if filter.Tag == nil {
 			filter.Tag = map[string]string{}

@@ -93,8 +93,10 @@ func (a *API) statuses(ctx context.Context, systems []catalog.System) ([]SystemS
 	all := make([]SystemStatus, len(systems))
 	for i, s := range systems {
 		judged, verdicts := health.JudgeSystem(s.ID, bySystem[s.ID], now)
-		view := SystemStatus{SystemID: s.ID, System: s.Name, Status: judged.Status, Reason: judged.Reason,
-			HealthyChecks: judged.HealthyChecks, TotalChecks: judged.TotalChecks, Checks: []CheckStatus{}}
+		view := SystemStatus{
+			SystemID: s.ID, System: s.Name, Status: judged.Status, Reason: judged.Reason,
+			HealthyChecks: judged.HealthyChecks, TotalChecks: judged.TotalChecks, Checks: []CheckStatus{},
+		}
 		if old := stored[s.ID]; !old.Since.IsZero() && old.Status == judged.Status {
 			view.Since = &old.Since
 		}
@@ -109,8 +111,10 @@ func (a *API) statuses(ctx context.Context, systems []catalog.System) ([]SystemS
 func checkStatus(v health.CheckVerdict, now time.Time) CheckStatus {
 	view := CheckStatus{CheckID: v.CheckID, Check: v.Check, Status: v.Status, Reason: v.Reason, Locations: []LocationStatus{}}
 	for _, seat := range v.Seats {
-		l := LocationStatus{SatelliteID: seat.SatelliteID, Satellite: seat.SatelliteName, Region: seat.Region, Environment: seat.EnvironmentID,
-			Online: seat.Online, Fresh: seat.Fresh(now), Status: check.Unknown}
+		l := LocationStatus{
+			SatelliteID: seat.SatelliteID, Satellite: seat.SatelliteName, Region: seat.Region, Environment: seat.EnvironmentID,
+			Online: seat.Online, Fresh: seat.Fresh(now), Status: check.Unknown,
+		}
 		if at := seat.Location; at != nil {
 			l.Status, l.Since, l.ExecutedAt, l.ReceivedAt = at.Status, &at.Since, &at.ExecutedAt, &at.ReceivedAt
 			l.LatencyMs, l.Message, l.RunID = at.LatencyMs, at.Message, at.RunID

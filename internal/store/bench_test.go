@@ -71,8 +71,10 @@ func BenchmarkInsertRuns(b *testing.B) {
 			slot := time.UnixMilli(1_700_000_000_000 + int64(n)/10)
 			key := check.Key{CheckID: fmt.Sprintf("check-%032d", n%benchChecks), SystemID: fmt.Sprintf("system-%032d", n*7919%benchSystems)}
 			sat := ids[n*104729%len(ids)]
-			runs[k] = health.Run{RunID: check.RunID(slot, sat, key), SatelliteID: sat, CheckID: key.CheckID, SystemID: key.SystemID, Status: check.Healthy,
-				LatencyMs: &latency, ExecutedAt: slot, ReceivedAt: slot, Slot: slot, Source: "eu-1 (eu)", Result: result}
+			runs[k] = health.Run{
+				RunID: check.RunID(slot, sat, key), SatelliteID: sat, CheckID: key.CheckID, SystemID: key.SystemID, Status: check.Healthy,
+				LatencyMs: &latency, ExecutedAt: slot, ReceivedAt: slot, Slot: slot, Source: "eu-1 (eu)", Result: result,
+			}
 		}
 		inTx(b, db, func(tx *store.Tx) error {
 			_, err := tx.InsertRuns(b.Context(), runs)

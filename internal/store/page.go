@@ -27,8 +27,10 @@ func limit(p fleet.Page) int {
 func after(p fleet.Page) (string, error) {
 	key, err := base64.RawURLEncoding.DecodeString(p.Cursor)
 	if err != nil {
-		return "", &fault.Error{Kind: fault.Invalid, Message: "the cursor is not one of ours",
-			Fields: []fault.Field{{Path: "cursor", Message: "use nextCursor of the page before", Value: p.Cursor}}}
+		return "", &fault.Error{
+			Kind: fault.Invalid, Message: "the cursor is not one of ours",
+			Fields: []fault.Field{{Path: "cursor", Message: "use nextCursor of the page before", Value: p.Cursor}},
+		}
 	}
 	return string(key), nil
 }

@@ -146,8 +146,10 @@ func scanSeat(row scanner) (health.Seat, error) {
 	}
 	s.Interval = check.Duration(time.Duration(interval) * time.Microsecond)
 	if status != nil {
-		s.Location = &health.Location{LocationKey: s.LocationKey, Status: *status, Since: *since, ExecutedAt: *executed,
-			ReceivedAt: *received, RunID: *runID, LatencyMs: latency, Message: *message}
+		s.Location = &health.Location{
+			LocationKey: s.LocationKey, Status: *status, Since: *since, ExecutedAt: *executed,
+			ReceivedAt: *received, RunID: *runID, LatencyMs: latency, Message: *message,
+		}
 	}
 	return s, nil
 }

@@ -45,7 +45,8 @@ func testSystem(_ *testing.T, s *suite) {
 func testCheck(_ *testing.T, s *suite) {
 	at := s.now()
 	want := catalog.Check{ID: newID(), Name: "front", Labels: map[string]string{}, CreatedAt: at, UpdatedAt: at, Spec: check.Spec{
-		Strategy: "healthcheck-tcp.tcp", Config: []byte(`{"host":"h"}`), Interval: check.Duration(1500 * time.Millisecond), Paused: true}}
+		Strategy: "healthcheck-tcp.tcp", Config: []byte(`{"host":"h"}`), Interval: check.Duration(1500 * time.Millisecond), Paused: true,
+	}}
 	put := func(c catalog.Check) error {
 		return s.try(func(tx *store.Tx) error { return tx.PutCheck(s.ctx(), c) })
 	}
@@ -190,8 +191,10 @@ func testDesired(_ *testing.T, s *suite) {
 	pair := protocol.Pair{ConfigID: w.check.ID, SystemID: w.system.ID}
 	want := fleet.Desired{SatelliteID: w.satellite.ID, Revision: 1, Grants: []fleet.Grant{{Pair: pair}}, Assignments: []protocol.Assignment{{
 		ConfigID: w.check.ID, SystemID: w.system.ID, StrategyID: "healthcheck-http.http", Config: []byte(`{"timeout":5000}`),
-		Collectors: []protocol.Collector{{ID: "root", CollectorID: "healthcheck-http.request", Config: []byte(`{"url":"http://127.0.0.1/"}`),
-			Assertions: []check.Assertion{{Field: "statusCode", Operator: "equals", Value: 200.0}}}},
+		Collectors: []protocol.Collector{{
+			ID: "root", CollectorID: "healthcheck-http.request", Config: []byte(`{"url":"http://127.0.0.1/"}`),
+			Assertions: []check.Assertion{{Field: "statusCode", Operator: "equals", Value: 200.0}},
+		}},
 		IntervalSeconds: 10, ConfigName: "front-1", SystemName: "shop-1",
 	}}}
 	s.same(want, s.desired(w.satellite.ID))
@@ -215,8 +218,10 @@ func testDesired(_ *testing.T, s *suite) {
 	s.tx(func(tx *store.Tx) error {
 		s.ok(tx.PutAssignment(s.ctx(), w.assignment))
 		for i := range 5 {
-			c := catalog.Check{ID: newID(), Name: name(i), Spec: check.Spec{Strategy: "x", Interval: check.Duration(time.Second),
-				Collectors: []check.Collector{{ID: "c", Collector: "y"}}}}
+			c := catalog.Check{ID: newID(), Name: name(i), Spec: check.Spec{
+				Strategy: "x", Interval: check.Duration(time.Second),
+				Collectors: []check.Collector{{ID: "c", Collector: "y"}},
+			}}
 			a := catalog.Assignment{ID: newID(), Name: name(i), CheckID: c.ID, SystemID: w.system.ID, Enabled: true}
 			s.ok(tx.PutCheck(s.ctx(), c))
 			s.ok(tx.PutAssignment(s.ctx(), a))

@@ -37,8 +37,10 @@ func testTransitions(_ *testing.T, s *suite) {
 }
 
 func newEvent(id string) entity.Event {
-	return entity.Event{Type: "t", Kind: "k", EntityID: id, ChangeID: newID(), Changed: []string{"status"},
-		Prev: []byte(`null`), Next: []byte(`{"status":"online"}`), Payload: []byte(`{"id":1}`), Actor: entity.Actor{Type: "user", ID: "1", Name: "n"}}
+	return entity.Event{
+		Type: "t", Kind: "k", EntityID: id, ChangeID: newID(), Changed: []string{"status"},
+		Prev: []byte(`null`), Next: []byte(`{"status":"online"}`), Payload: []byte(`{"id":1}`), Actor: entity.Actor{Type: "user", ID: "1", Name: "n"},
+	}
 }
 
 func testEvents(_ *testing.T, s *suite) {

@@ -50,8 +50,10 @@ func (s *suite) runs(f health.RunFilter) []health.Run {
 func (s *suite) putLocation(w *world, status check.Status) health.Location {
 	s.t.Helper()
 	now := s.now()
-	l := health.Location{LocationKey: locationKey(w), Status: status, Since: now.Add(-time.Hour), ExecutedAt: now, ReceivedAt: now.Add(time.Second),
-		RunID: "r", LatencyMs: ptr(int64(7)), Message: "m"}
+	l := health.Location{
+		LocationKey: locationKey(w), Status: status, Since: now.Add(-time.Hour), ExecutedAt: now, ReceivedAt: now.Add(time.Second),
+		RunID: "r", LatencyMs: ptr(int64(7)), Message: "m",
+	}
 	s.tx(func(tx *store.Tx) error { return tx.PutLocations(s.ctx(), []health.Location{l}) })
 	return l
 }
@@ -96,10 +98,16 @@ func testRunFilter(_ *testing.T, s *suite) {
 	s.insertRuns(all...)
 	slices.Reverse(all)
 	for _, f := range []health.RunFilter{
-		{SatelliteID: a.satellite.ID}, {CheckID: b.check.ID}, {SystemID: a.system.ID}, {Status: check.Unhealthy},
-		{From: start.Add(3 * time.Second)}, {To: start.Add(3 * time.Second)},
+		{SatelliteID: a.satellite.ID},
+		{CheckID: b.check.ID},
+		{SystemID: a.system.ID},
+		{Status: check.Unhealthy},
+		{From: start.Add(3 * time.Second)},
+		{To: start.Add(3 * time.Second)},
 		{From: start.Add(2 * time.Second), To: start.Add(7 * time.Second), SystemID: b.system.ID, Status: check.Healthy},
-		{From: start.Add(time.Hour)}, {SatelliteID: "unknown"}, {From: time.UnixMicro(-1)},
+		{From: start.Add(time.Hour)},
+		{SatelliteID: "unknown"},
+		{From: time.UnixMicro(-1)},
 	} {
 		var want []health.Run
 		for _, r := range all {
@@ -179,9 +187,11 @@ func testSkips(_ *testing.T, s *suite) {
 	start := s.now().Truncate(time.Second)
 	skip := func(from, to int) health.Skip {
 		at := start.Add(time.Duration(from) * time.Second)
-		return health.Skip{ID: check.RunID(at, w.satellite.ID, check.Key{CheckID: w.check.ID, SystemID: w.system.ID}), SatelliteID: w.satellite.ID,
+		return health.Skip{
+			ID: check.RunID(at, w.satellite.ID, check.Key{CheckID: w.check.ID, SystemID: w.system.ID}), SatelliteID: w.satellite.ID,
 			CheckID: w.check.ID, SystemID: w.system.ID, EnvironmentID: "e", From: at, To: start.Add(time.Duration(to) * time.Second),
-			Count: int64(to - from + 1), Reason: protocol.SkipDown, ReceivedAt: start.Add(time.Minute)}
+			Count: int64(to - from + 1), Reason: protocol.SkipDown, ReceivedAt: start.Add(time.Minute),
+		}
 	}
 	a, b, c := skip(0, 9), skip(10, 10), skip(20, 29)
 	s.tx(func(tx *store.Tx) error {
@@ -248,8 +258,10 @@ func testOrphanLocations(_ *testing.T, s *suite) {
 func testSeats(_ *testing.T, s *suite) {
 	a, b := s.world("1"), s.world("2")
 	seat := func(w *world, n string) health.Seat {
-		return health.Seat{LocationKey: locationKey(w), CheckName: "front-" + n, SatelliteName: "eu-" + n, Region: "eu",
-			Interval: check.Duration(10 * time.Second)}
+		return health.Seat{
+			LocationKey: locationKey(w), CheckName: "front-" + n, SatelliteName: "eu-" + n, Region: "eu",
+			Interval: check.Duration(10 * time.Second),
+		}
 	}
 	wantA, wantB := seat(a, "1"), seat(b, "2")
 	s.same([]health.Seat{wantA, wantB}, must(s.db.Seats(s.ctx(), nil))(s))

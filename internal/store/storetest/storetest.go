@@ -207,12 +207,16 @@ func (s *suite) world(suffix string) *world {
 		system:    catalog.System{ID: newID(), Name: "shop-" + suffix, Description: "The shop", Labels: map[string]string{"env": "prod"}},
 		check: catalog.Check{ID: newID(), Name: "front-" + suffix, Spec: check.Spec{
 			Strategy: "healthcheck-http.http", Config: []byte(`{"timeout":5000}`), Interval: check.Duration(10 * time.Second),
-			Collectors: []check.Collector{{ID: "root", Collector: "healthcheck-http.request", Config: []byte(`{"url":"http://127.0.0.1/"}`),
-				Assertions: []check.Assertion{{Field: "statusCode", Operator: "equals", Value: 200.0}}}},
+			Collectors: []check.Collector{{
+				ID: "root", Collector: "healthcheck-http.request", Config: []byte(`{"url":"http://127.0.0.1/"}`),
+				Assertions: []check.Assertion{{Field: "statusCode", Operator: "equals", Value: 200.0}},
+			}},
 		}},
 	}
-	w.assignment = catalog.Assignment{ID: newID(), Name: "front-shop-" + suffix, CheckID: w.check.ID, SystemID: w.system.ID,
-		Satellites: catalog.Selector{Names: []string{w.satellite.Name}}, Enabled: true}
+	w.assignment = catalog.Assignment{
+		ID: newID(), Name: "front-shop-" + suffix, CheckID: w.check.ID, SystemID: w.system.ID,
+		Satellites: catalog.Selector{Names: []string{w.satellite.Name}}, Enabled: true,
+	}
 	s.tx(func(tx *store.Tx) error {
 		return errors.Join(
 			tx.LockDefinitions(s.ctx()),
