@@ -73,7 +73,26 @@ const views = {
       state.satellites = await readAllSatellites(signal);
     },
   },
+  // What happened before the stream began; what happens then comes through it.
+  events: {
+    kinds: [],
+    async load(signal) {
+      const { items } = await read(`/events?newest=true&limit=${MAX_EVENTS}`, signal);
+      remember(items);
+    },
+  },
 };
+
+// remember adds events to those that are shown, newest first and each once. What
+// it finds of systems' names does for those that are deleted; /status knows better.
+function remember(events) {
+  const bySeq = new Map([...state.events, ...events].map(event => [event.seq, event]));
+  const all = [...bySeq.values()].toSorted((a, b) => b.seq - a.seq);
+  state.events = all.slice(0, MAX_EVENTS);
+  for (const { kind, entityId, payload } of state.events) {
+    if (kind === 'system' && payload?.name && !state.names.has(entityId)) state.names.set(entityId, payload.name);
+  }
+}
 
 // Line is one connection to the core: the stream, and the reads that it causes.
 class Line {
@@ -159,9 +178,9 @@ class Line {
 
   #hear({ id, data }) {
     if (id) this.lastEventId = id;
+    if (!data) return; // only where the stream begins
     const event = JSON.parse(data);
-    state.events.unshift(event);
-    state.events.length = Math.min(state.events.length, MAX_EVENTS);
+    remember([event]);
     const known = event.payload;
     if (event.kind === 'system' && known?.name) state.names.set(event.entityId, known.name);
     showEvents();
@@ -169,7 +188,8 @@ class Line {
   }
 }
 
-// Message gathers the lines of server-sent events.
+// Message gathers the lines of server-sent events. An id without data is delivered
+// too: it counts as the last one.
 class Message {
   #rest = '';
   #id = '';
@@ -185,7 +205,7 @@ class Message {
 
   #line(line) {
     if (line === '') {
-      if (this.#data.length) this.deliver({ id: this.#id, data: this.#data.join('\n') });
+      if (this.#id || this.#data.length) this.deliver({ id: this.#id, data: this.#data.join('\n') });
       this.#data = [];
       return;
     }
@@ -329,6 +349,8 @@ function setText(node, text) {
 }
 
 const clockTime = date => date.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
+const isToday = date => date.toDateString() === new Date().toDateString();
+const eventTime = date => (isToday(date) ? '' : `${date.toLocaleDateString([], { day: 'numeric', month: 'short' })} `) + clockTime(date);
 const plural = (n, word) => `${n} ${word}${n === 1 ? '' : 's'}`;
 const byName = new Intl.Collator(undefined, { numeric: true }).compare;
 
@@ -530,7 +552,7 @@ function showEvents() {
   $('events-note').hidden = told.length > 0;
   $('events').replaceChildren(...told.map(([event, text]) => {
     const at = new Date(event.at);
-    return element('li', {}, element('time', { datetime: event.at, title: at.toLocaleString() }, clockTime(at)), element('span', {}, text));
+    return element('li', {}, element('time', { datetime: event.at, title: at.toLocaleString() }, eventTime(at)), element('span', {}, text));
   }));
 }
 
