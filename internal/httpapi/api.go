@@ -88,7 +88,7 @@ type Bells interface {
 	Subscribe(topics ...string) (<-chan struct{}, func())
 }
 
-// Options are what an API is made of; all are needed.
+// Options are what an API is made of; all that are no flags are needed.
 type Options struct {
 	Fleet   Fleet
 	Catalog Catalog
@@ -97,6 +97,9 @@ type Options struct {
 	Bells   Bells
 	// Satellites takes the requests at SatellitePath, unauthenticated.
 	Satellites http.Handler
+	// TrustForwarded takes the last address of X-Forwarded-For for the peer's, for
+	// Satellites too; only for a core that is reached through a proxy alone.
+	TrustForwarded bool
 	// Ready are what /readyz asks.
 	Ready []Readiness
 	// Metrics gets the API's own metrics, and is what /metrics shows.
@@ -157,6 +160,10 @@ type requestIDKey struct{}
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	id := uuid.Must(uuid.NewV7()).String()
 	r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
+	if a.TrustForwarded {
+		r.RemoteAddr = forwarded(r)
+	}
+	limit(w, r)
 	h := w.Header()
 	h.Set("X-Request-Id", id)
 	h.Set("Cache-Control", "no-store")

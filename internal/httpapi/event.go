@@ -144,6 +144,9 @@ func (a *API) stream(hctx huma.Context, after int64) {
 	if out.welcome(after) != nil {
 		return
 	}
+	// Of a body that nobody asked for, which the server has read by now; when it
+	// passed, that would be taken for the client's going.
+	out.control.SetReadDeadline(time.Time{}) //nolint:errcheck // no connection, no deadline
 	comment := time.NewTicker(streamComment)
 	defer comment.Stop()
 	poll := time.NewTicker(streamPoll)

@@ -78,7 +78,7 @@ func (durationSchema) Schema(huma.Registry) *huma.Schema {
 // route adds an operation to the REST API.
 func route[I, O any](a *API, method, path, id, summary string, handle func(context.Context, *I) (*O, error), more ...func(*huma.Operation)) {
 	tag, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-	op := huma.Operation{Method: method, Path: path, OperationID: id, Summary: summary, Tags: []string{tag}, MaxBodyBytes: maxBody, DefaultStatus: http.StatusOK}
+	op := huma.Operation{Method: method, Path: path, OperationID: id, Summary: summary, Tags: []string{tag}, MaxBodyBytes: maxBody, BodyReadTimeout: bodyTimeout, DefaultStatus: http.StatusOK}
 	for _, change := range more {
 		change(&op)
 	}

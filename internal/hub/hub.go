@@ -64,9 +64,6 @@ type Config struct {
 	Limits  Limits
 	// Link are the options of connections that ServeHTTP accepts.
 	Link link.Options
-	// TrustForwarded takes the last address of X-Forwarded-For for the peer's; only
-	// for a core that is reached through a proxy alone.
-	TrustForwarded bool
 	// SandboxPolicy is relayed to satellites as it is (spec G.8); nil for none.
 	SandboxPolicy json.RawMessage
 }
@@ -124,13 +121,14 @@ func New(c Config) *Hub {
 }
 
 // ServeHTTP upgrades requests for protocol.Path, exactly, and serves them in
-// goroutines that Run waits for.
+// goroutines that Run waits for. Peers are counted by the request's RemoteAddr; who
+// serves behind a proxy puts the address there that the proxy saw.
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != protocol.Path {
 		http.NotFound(w, r)
 		return
 	}
-	remote := h.remote(r)
+	remote := r.RemoteAddr
 	if h.stopping() || !h.gate.enter(remote) {
 		h.metrics.refusedSockets.Inc()
 		w.Header().Set("Retry-After", strconv.Itoa(retryAfterSeconds))
@@ -193,19 +191,6 @@ func (h *Hub) stopping() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.draining
-}
-
-// remote is the address by which a peer is counted.
-func (h *Hub) remote(r *http.Request) string {
-	if h.config.TrustForwarded {
-		if all := r.Header.Values("X-Forwarded-For"); len(all) > 0 {
-			hops := strings.Split(all[len(all)-1], ",")
-			if last := strings.TrimSpace(hops[len(hops)-1]); last != "" {
-				return last
-			}
-		}
-	}
-	return r.RemoteAddr
 }
 
 // Run relays changes and looks after idle sessions until ctx ends. Then it ends

@@ -23,8 +23,9 @@ const (
 func (s *Server) wireHTTP(metrics *prometheus.Registry) {
 	s.api = httpapi.New(httpapi.Options{
 		Fleet: s.fleet, Catalog: s.Catalog, Records: s.db, Auth: auth.New(s.db), Bells: s.bell, Satellites: s.hub,
-		Ready:   []httpapi.Readiness{{Name: "database", Check: s.db.Ping}},
-		Metrics: metrics, Version: s.config.Version, Log: s.log,
+		TrustForwarded: s.config.TrustForwarded,
+		Ready:          []httpapi.Readiness{{Name: "database", Check: s.db.Ping}},
+		Metrics:        metrics, Version: s.config.Version, Log: s.log,
 	})
 	s.http = &http.Server{
 		Handler: s.api, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout,

@@ -123,7 +123,7 @@ func (s *Server) wire() {
 	metrics := hub.NewMetrics()
 	s.hub = hub.New(hub.Config{
 		Fleet: s.fleet, Ingest: s.ingest, Changes: s.subscribe(fleet.TopicConfig),
-		Log: s.log, Metrics: metrics, TrustForwarded: s.config.TrustForwarded,
+		Log: s.log, Metrics: metrics,
 	})
 	s.wireHTTP(registry(s, metrics))
 }
