@@ -22,17 +22,20 @@ type EventCmd struct {
 
 // EventListCmd lists events.
 type EventListCmd struct {
-	After int64 `placeholder:"NUMBER" help:"Only what came after this event."`
+	After int64 `default:"-1" placeholder:"NUMBER" help:"Begin with what came after this event; without it, the newest."`
 	Limit int   `default:"50" placeholder:"N" help:"The most to show (${default}); 0 is all."`
 }
 
 // Run lists them.
 func (c *EventListCmd) Run(ctx context.Context, a *app) error {
-	events, more, err := a.events(ctx, c.After, c.Limit)
+	next, err := c.start(ctx, a)
 	if err != nil {
 		return err
 	}
-	next := c.After
+	events, more, err := a.events(ctx, next, c.Limit)
+	if err != nil {
+		return err
+	}
 	if n := len(events); n > 0 {
 		next = events[n-1].Seq
 	}
@@ -50,6 +53,18 @@ func (c *EventListCmd) Run(ctx context.Context, a *app) error {
 		fmt.Fprintf(a.errw, "there is more: perigee event list --after %d\n", next)
 	}
 	return err
+}
+
+// start is the number after which the list begins.
+func (c *EventListCmd) start(ctx context.Context, a *app) (int64, error) {
+	if c.After >= 0 || c.Limit <= 0 {
+		return max(c.After, 0), nil
+	}
+	var last httpapi.EventList
+	if err := a.client.Get(ctx, "/events", url.Values{"newest": {"true"}, "limit": {"1"}}, &last); err != nil {
+		return 0, err
+	}
+	return max(last.Next-int64(c.Limit), 0), nil
 }
 
 // eventPage is the most events that the core gives at once.

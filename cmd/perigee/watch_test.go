@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -120,6 +121,34 @@ TIME                  NUMBER  EVENT                        OF                   
 2026-11-22T04:00:01Z  9       healthcheck.system_degraded  health shop                healthyChecks: 2 → 1, status: healthy → unhealthy
 2026-11-22T04:00:02Z  10      satellite.removed            satellite eu-1
 `)
+}
+
+func TestEventListBeginsWithTheNewest(t *testing.T) {
+	t.Parallel()
+	answers := map[string]string{
+		"GET /events?limit=1&newest=true": `{"items":[` + removed + `],"next":10}`,
+		"GET /events?after=8&limit=2":     `{"items":[` + sick + `,` + removed + `],"next":10}`,
+		"GET /events?after=0&limit=50":    `{"items":[` + removed + `],"next":10}`,
+		"GET /events?after=0&limit=1000":  `{"items":[` + sick + `,` + removed + `],"next":10}`,
+	}
+	for _, test := range []struct {
+		list EventListCmd
+		want []string
+	}{
+		{EventListCmd{After: -1, Limit: 2}, []string{sick, removed}},
+		{EventListCmd{After: -1, Limit: 50}, []string{removed}}, // there are fewer
+		{EventListCmd{After: -1}, []string{sick, removed}},      // all
+		{EventListCmd{After: 0, Limit: 50}, []string{removed}},  // from the beginning
+	} {
+		a, _, out := setup(t, "json", answers)
+		if err := test.list.Run(t.Context(), a); err != nil {
+			t.Fatal(err)
+		}
+		var got struct{ Items []json.RawMessage }
+		if err := json.Unmarshal(out.Bytes(), &got); err != nil || len(got.Items) != len(test.want) {
+			t.Errorf("%+v: %v, %s", test.list, err, out)
+		}
+	}
 }
 
 func TestEventListSaysThatThereIsMore(t *testing.T) {
