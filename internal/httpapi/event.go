@@ -118,8 +118,10 @@ func (a *API) streamStart(ctx context.Context, in *streamQuery) (int64, error) {
 		}
 		after, err := strconv.ParseInt(text, 10, 64)
 		if err != nil || after < 0 {
-			return 0, &fault.Error{Kind: fault.Invalid, Message: "the stream cannot begin there",
-				Fields: []fault.Field{{Path: "header.Last-Event-ID", Message: "must be the id of an event", Value: text}}}
+			return 0, &fault.Error{
+				Kind: fault.Invalid, Message: "the stream cannot begin there",
+				Fields: []fault.Field{{Path: "header.Last-Event-ID", Message: "must be the id of an event", Value: text}},
+			}
 		}
 		last, err := a.Records.LastEvent(ctx)
 		return min(after, last), err

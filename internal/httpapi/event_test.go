@@ -267,8 +267,10 @@ func TestTheStreamCatchesUpInMoreThanOneReading(t *testing.T) {
 	c := setup(t)
 	var documents []catalog.Document
 	for i := range 1200 {
-		documents = append(documents, catalog.Document{APIVersion: catalog.APIVersion, Kind: catalog.DocSystem,
-			Metadata: catalog.Metadata{Name: fmt.Sprintf("s%d", i)}, Spec: json.RawMessage(`{}`)})
+		documents = append(documents, catalog.Document{
+			APIVersion: catalog.APIVersion, Kind: catalog.DocSystem,
+			Metadata: catalog.Metadata{Name: fmt.Sprintf("s%d", i)}, Spec: json.RawMessage(`{}`),
+		})
 	}
 	if _, err := c.catalog.Apply(t.Context(), entity.System, documents, false); err != nil {
 		t.Fatal(err)

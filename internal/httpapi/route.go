@@ -183,8 +183,10 @@ func filterID[T any](ctx context.Context, param, ref string, find func(context.C
 	found, err := find(ctx, ref)
 	if fault.Is(err, fault.NotFound) {
 		f, _ := errors.AsType[*fault.Error](err)
-		return "", &fault.Error{Kind: fault.Invalid, Message: "a filter names something that does not exist",
-			Fields: []fault.Field{{Path: "query." + param, Message: f.Message, Value: ref}}}
+		return "", &fault.Error{
+			Kind: fault.Invalid, Message: "a filter names something that does not exist",
+			Fields: []fault.Field{{Path: "query." + param, Message: f.Message, Value: ref}},
+		}
 	}
 	if err != nil {
 		return "", err
