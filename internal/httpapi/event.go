@@ -148,7 +148,7 @@ func (a *API) stream(hctx huma.Context, after int64) {
 	}
 	// Of a body that nobody asked for, which the server has read by now; when it
 	// passed, that would be taken for the client's going.
-	out.control.SetReadDeadline(time.Time{}) //nolint:errcheck // no connection, no deadline
+	_ = out.control.SetReadDeadline(time.Time{}) // no connection, no deadline
 	comment := time.NewTicker(streamComment)
 	defer comment.Stop()
 	poll := time.NewTicker(streamPoll)

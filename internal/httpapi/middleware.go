@@ -79,7 +79,7 @@ func writeIn(ctx huma.Context, p *Problem) {
 		ctx.SetHeader(name, values[0])
 	}
 	ctx.SetStatus(p.Status)
-	json.NewEncoder(ctx.BodyWriter()).Encode(p) //nolint:errcheck // the client has gone
+	_ = json.NewEncoder(ctx.BodyWriter()).Encode(p) // the client has gone
 }
 
 // problemHeader is what goes with a problem of the status.

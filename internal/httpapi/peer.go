@@ -21,11 +21,11 @@ const (
 // that is taken over has none of these.
 func limit(w http.ResponseWriter, r *http.Request) {
 	c := http.NewResponseController(w)
-	c.SetWriteDeadline(time.Now().Add(answerTimeout)) //nolint:errcheck // no connection, no deadline
+	_ = c.SetWriteDeadline(time.Now().Add(answerTimeout)) // no connection, no deadline
 	if r.Body == nil || r.Body == http.NoBody {
 		return // the server reads on, to hear whether the peer goes; a deadline would be taken for that
 	}
-	c.SetReadDeadline(time.Now().Add(bodyTimeout)) //nolint:errcheck // no connection, no deadline
+	_ = c.SetReadDeadline(time.Now().Add(bodyTimeout)) // no connection, no deadline
 	r.Body = &body{r.Body, c}
 }
 
@@ -38,7 +38,7 @@ type body struct {
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err == io.EOF { //nolint:errorlint // as readers return it
-		b.control.SetReadDeadline(time.Time{}) //nolint:errcheck // as in limit
+		_ = b.control.SetReadDeadline(time.Time{}) // as in limit
 	}
 	return n, err
 }

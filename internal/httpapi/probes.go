@@ -48,5 +48,5 @@ func (a *API) ready(w http.ResponseWriter, r *http.Request) {
 func writeJSON(w http.ResponseWriter, code int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	json.NewEncoder(w).Encode(v) //nolint:errcheck // the client has gone
+	_ = json.NewEncoder(w).Encode(v) // the client has gone
 }

@@ -69,7 +69,7 @@ func write(w http.ResponseWriter, p *Problem) {
 		w.Header()[name] = values
 	}
 	w.WriteHeader(p.Status)
-	json.NewEncoder(w).Encode(p) //nolint:errcheck // the client has gone
+	_ = json.NewEncoder(w).Encode(p) // the client has gone
 }
 
 // likeOurs is a huma transformer: problems that huma's validation makes get the
