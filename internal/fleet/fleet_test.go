@@ -198,6 +198,19 @@ func TestM14_M16_ALateCloseOfAnOlderSessionChangesNothing(t *testing.T) {
 	})
 }
 
+func TestM44_ALateCloseDoesNotBlindTheMonitor(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		c := start(t, url)
+		s, _ := c.create(t, "eu-1")
+		older := c.open(t, s.ID)
+		c.open(t, s.ID)
+		if err := c.Close(t.Context(), s.ID, older); err != nil {
+			t.Fatal(err)
+		}
+		c.lose(t, s.ID) // the next silent death is found all the same
+	})
+}
+
 func TestL18_L19_M43_M47_SilenceIsOneEdgeAndSoIsRecovery(t *testing.T) {
 	onBoth(t, func(t *testing.T, url string) {
 		c := start(t, url)

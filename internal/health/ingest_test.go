@@ -205,6 +205,30 @@ func TestM2_RepeatsAreNotCounted(t *testing.T) {
 	})
 }
 
+func TestM7_ResultsStayWithTheirSource(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		w := newWorld(t, url, 1)
+		here, there := w.run(0, 0, 20*time.Second, check.Healthy), w.run(0, 1, 20*time.Second, check.Unhealthy)
+		there.Source = "eu-1 (eu)"
+		w.submit(here, there)
+		seats, err := w.db.Seats(t.Context(), []string{systemID})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]check.Status{}
+		for _, s := range seats {
+			got[s.SatelliteName] = s.Location.Status
+		}
+		if diff := cmp.Diff(map[string]check.Status{"eu-0": check.Healthy, "eu-1": check.Unhealthy}, got); diff != "" {
+			t.Errorf("locations (-want +got):\n%s", diff)
+		}
+		runs, _, err := w.db.Runs(t.Context(), health.RunFilter{SatelliteID: satelliteID(0)}, fleet.Page{Limit: 10})
+		if err != nil || len(runs) != 1 || runs[0].Source != "eu-0 (eu)" {
+			t.Errorf("runs of eu-0 = %+v, %v", runs, err)
+		}
+	})
+}
+
 func TestManySessionsAtOnce(t *testing.T) {
 	onBoth(t, func(t *testing.T, url string) {
 		const sessions, batches, size = 8, 6, 50
