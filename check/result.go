@@ -1,6 +1,9 @@
 package check
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"unicode/utf8"
+)
 
 // Result is what one run found; the wire's RunResult (spec F.1).
 type Result struct {
@@ -29,4 +32,17 @@ type Timings struct {
 	WaitMs       *float64 `json:"waitMs,omitempty"`
 	TransferMs   *float64 `json:"transferMs,omitempty"`
 	ProcessingMs *float64 `json:"processingMs,omitempty"`
+}
+
+// Truncate cuts text to at most limit bytes at a character boundary, with an
+// ellipsis where something is missing.
+func Truncate(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	end := limit - len("…")
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end] + "…"
 }

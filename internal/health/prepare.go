@@ -6,7 +6,6 @@ import (
 	"math"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/assertion"
@@ -71,7 +70,7 @@ func Prepare(o Origin, a *protocol.Assignment, r *protocol.Result, received time
 		judge(a, evidence)
 		run.Status = check.Worst(run.Status, evidence.Status)
 	}
-	run.Message = truncate(evidence.Message, maxMessage)
+	run.Message = check.Truncate(evidence.Message, maxMessage)
 	detail, err := json.Marshal(evidence)
 	if err != nil {
 		return Run{}, fault.Wrap(fault.Invalid, err, "the evidence cannot be stored")
@@ -124,25 +123,13 @@ func latency(r *protocol.Result) *int64 {
 func withoutCollectors(r *check.Result, size int) json.RawMessage {
 	cut := *r
 	cut.Metadata.Collectors = nil
-	cut.Message = truncate(r.Message, maxMessage)
-	cut.Metadata.Error = truncate(strings.TrimSpace(r.Metadata.Error+fmt.Sprintf(" [evidence of %d bytes left out: the limit is %d]", size, maxDetail)), maxMessage)
+	cut.Message = check.Truncate(r.Message, maxMessage)
+	cut.Metadata.Error = check.Truncate(strings.TrimSpace(r.Metadata.Error+fmt.Sprintf(" [evidence of %d bytes left out: the limit is %d]", size, maxDetail)), maxMessage)
 	detail, err := json.Marshal(cut)
 	if err != nil { // strings and numbers only
 		return nil
 	}
 	return detail
-}
-
-// truncate cuts text to at most limit bytes at a character boundary.
-func truncate(text string, limit int) string {
-	if len(text) <= limit {
-		return text
-	}
-	cut := limit - len("…")
-	for cut > 0 && !utf8.RuneStart(text[cut]) {
-		cut--
-	}
-	return text[:cut] + "…"
 }
 
 // PrepareSkip makes a skip of the satellite's report.

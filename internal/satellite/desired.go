@@ -95,7 +95,7 @@ func (d *desired) works(runnable func(*protocol.Assignment) error) (map[check.Ke
 			err = runnable(a)
 		}
 		if err != nil {
-			refused = append(refused, protocol.AppliedError{Pair: a.Pair(), Message: cut(err.Error(), protocol.MaxText)})
+			refused = append(refused, protocol.AppliedError{Pair: a.Pair(), Message: check.Truncate(err.Error(), protocol.MaxText)})
 			continue
 		}
 		w := work{assignment: a, interval: interval, revision: d.Revision, assert: d.Assert}

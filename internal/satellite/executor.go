@@ -8,7 +8,6 @@ import (
 	"math"
 	"runtime/debug"
 	"time"
-	"unicode/utf8"
 
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/assertion"
@@ -102,15 +101,15 @@ func (x *executor) fault(w *work, err error) {
 	x.log.Error("a run could not be carried out", "strategy", w.assignment.StrategyID,
 		"check", w.assignment.ConfigID, "system", w.assignment.SystemID, "error", err)
 	x.recent.fault(err)
-	x.complain(protocol.StrategyError{StrategyID: w.assignment.StrategyID, Message: cut(err.Error(), protocol.MaxText)})
+	x.complain(protocol.StrategyError{StrategyID: w.assignment.StrategyID, Message: check.Truncate(err.Error(), protocol.MaxText)})
 }
 
 // record is the run as it travels. Latency is whole milliseconds, because the
 // original core stores nothing else (A.12); the time is that of completion.
 func record(w *work, r check.Result, slot int64, ended time.Time) *protocol.Result {
 	r.LatencyMs = math.Round(r.LatencyMs)
-	r.Message = cut(r.Message, protocol.MaxText)
-	r.Metadata.Error = cut(r.Metadata.Error, protocol.MaxText)
+	r.Message = check.Truncate(r.Message, protocol.MaxText)
+	r.Metadata.Error = check.Truncate(r.Metadata.Error, protocol.MaxText)
 	result := &protocol.Result{
 		ConfigID:   w.assignment.ConfigID,
 		SystemID:   w.assignment.SystemID,
@@ -137,7 +136,7 @@ func encodable(r *protocol.Result) error {
 	}
 	if size > protocol.MaxResult {
 		r.Result.Metadata.Collectors = nil
-		r.Result.Metadata.Error = cut(fmt.Sprintf("evidence of %d bytes left out: the limit is %d. %s",
+		r.Result.Metadata.Error = check.Truncate(fmt.Sprintf("evidence of %d bytes left out: the limit is %d. %s",
 			size, protocol.MaxResult, r.Result.Metadata.Error), protocol.MaxText)
 	}
 	if err := r.Validate(); err != nil {
@@ -147,16 +146,4 @@ func encodable(r *protocol.Result) error {
 		return fmt.Errorf("satellite fault: the result cannot be encoded: %w", err)
 	}
 	return nil
-}
-
-// cut shortens text to at most limit bytes at a character boundary.
-func cut(text string, limit int) string {
-	if len(text) <= limit {
-		return text
-	}
-	end := limit - len("…")
-	for end > 0 && !utf8.RuneStart(text[end]) {
-		end--
-	}
-	return text[:end] + "…"
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"sync"
 
+	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/link"
 	"github.com/perigee-monitoring/perigee/protocol"
 )
@@ -161,7 +162,7 @@ func (s *sender) sendPlain(batch []entry, upTo int64) error {
 func (s *sender) ack(m *protocol.Ack) {
 	for _, r := range m.Refused {
 		s.refusals.add(r)
-		s.log.Warn("the core refused a record for good", "seq", r.Seq, "reason", cut(r.Reason, 200))
+		s.log.Warn("the core refused a record for good", "seq", r.Seq, "reason", check.Truncate(r.Reason, 200))
 	}
 	s.answered(m.UpTo, min(m.Credit, protocol.MaxCredit))
 }
@@ -193,7 +194,7 @@ func (r *refusals) add(refused protocol.Refused) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.count++
-	r.last = cut(refused.Reason, 500)
+	r.last = check.Truncate(refused.Reason, 500)
 }
 
 func (r *refusals) get() (count int64, last string) {

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/link"
 	"github.com/perigee-monitoring/perigee/protocol"
 )
@@ -238,7 +239,7 @@ func (s *session) read() error {
 		case err != nil:
 			// The error names the place; the message itself may hold secrets, and may be
 			// long (spec M41).
-			s.log.Warn("ignored a message that cannot be read", "bytes", len(frame), "error", cut(err.Error(), 300))
+			s.log.Warn("ignored a message that cannot be read", "bytes", len(frame), "error", check.Truncate(err.Error(), 300))
 			s.state.ignoredMessage()
 		default:
 			if err := s.handle(m); err != nil {
@@ -387,7 +388,7 @@ func (s *session) report(applied *protocol.Applied) error {
 	for _, e := range applied.Errors {
 		m := &protocol.StrategyError{
 			StrategyID: s.scheduler.status.strategyOf(e.Pair),
-			Message:    cut(fmt.Sprintf("check %s of system %s is not run: %s", e.ConfigID, e.SystemID, e.Message), protocol.MaxText),
+			Message:    check.Truncate(fmt.Sprintf("check %s of system %s is not run: %s", e.ConfigID, e.SystemID, e.Message), protocol.MaxText),
 		}
 		if err := s.send(m); err != nil {
 			return err

@@ -215,7 +215,7 @@ func (r *recent) add(w *work, result *protocol.Result) {
 		System:    firstOf(w.assignment.SystemName, result.SystemID),
 		Status:    result.Status,
 		LatencyMs: *result.LatencyMs,
-		Message:   cut(result.Result.Message, 500),
+		Message:   check.Truncate(result.Result.Message, 500),
 		At:        result.ExecutedAt,
 	}
 	r.mu.Lock()
@@ -237,7 +237,7 @@ func (r *recent) fault(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.faults++
-	r.last = cut(err.Error(), 500)
+	r.last = check.Truncate(err.Error(), 500)
 }
 
 // Status is how things are now.
