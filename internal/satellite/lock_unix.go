@@ -20,3 +20,10 @@ func lockFile(path string) (f *os.File, held bool, err error) {
 	}
 	return f, false, nil
 }
+
+// unlockFile lets go of the lock before it closes the file: a program that is just
+// being started elsewhere in this process holds a copy of the file until it runs,
+// and with it a lock that was only closed.
+func unlockFile(f *os.File) error {
+	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
+}

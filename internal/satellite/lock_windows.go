@@ -20,3 +20,6 @@ func lockFile(path string) (f *os.File, held bool, err error) {
 	}
 	return f, false, nil
 }
+
+// unlockFile gives the lock back with the file.
+func unlockFile(f *os.File) error { return f.Close() }

@@ -238,7 +238,7 @@ func (s *Satellite) close() error {
 		errs = append(errs, s.spool.Close())
 	}
 	if s.lock != nil {
-		errs = append(errs, s.lock.Close())
+		errs = append(errs, unlockFile(s.lock))
 	}
 	return errors.Join(errs...)
 }

@@ -12,3 +12,5 @@ import (
 func lockFile(string) (*os.File, error) {
 	return nil, errors.New("SQLite is not supported on this system; use PostgreSQL")
 }
+
+func unlockFile(f *os.File) error { return f.Close() }

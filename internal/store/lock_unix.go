@@ -42,3 +42,10 @@ func notePid(f *os.File) error {
 	_, err := f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
 	return err
 }
+
+// unlockFile lets go of the lock before it closes the file: a program that is just
+// being started elsewhere in this process holds a copy of the file until it runs,
+// and with it a lock that was only closed.
+func unlockFile(f *os.File) error {
+	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
+}

@@ -48,11 +48,11 @@ func openSQLite(ctx context.Context, path string, log *slog.Logger) (*DB, error)
 	db := &DB{dialect: sqlite, lock: lock, log: log}
 	if db.write, err = sql.Open("sqlite", liteURL(path, "_txlock=immediate", "synchronous(FULL)", "foreign_keys(1)",
 		"cache_size(-65536)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)")); err != nil {
-		return nil, errors.Join(fmt.Errorf("opening the database: %w", err), lock.Close())
+		return nil, errors.Join(fmt.Errorf("opening the database: %w", err), unlockFile(lock))
 	}
 	db.write.SetMaxOpenConns(1)
 	if db.read, err = sql.Open("sqlite", liteURL(path, "", "query_only(1)", "cache_size(-16384)")); err != nil {
-		return nil, errors.Join(fmt.Errorf("opening the database: %w", err), db.write.Close(), lock.Close())
+		return nil, errors.Join(fmt.Errorf("opening the database: %w", err), db.write.Close(), unlockFile(lock))
 	}
 	db.read.SetMaxOpenConns(readers)
 	db.read.SetMaxIdleConns(readers)

@@ -91,7 +91,7 @@ func (db *DB) Close() error {
 		err = errors.Join(err, db.read.Close())
 	}
 	if db.lock != nil {
-		if e := db.lock.Close(); !errors.Is(e, os.ErrClosed) {
+		if e := unlockFile(db.lock); !errors.Is(e, os.ErrClosed) {
 			err = errors.Join(err, e)
 		}
 	}
