@@ -238,7 +238,7 @@ func (f *Fleet) Verify(ctx context.Context, clientID, token string) (Verified, e
 		return Verified{}, err
 	}
 	if legacy {
-		err := entity.InTx(ctx, f.recorder, func(tx Tx) error { return tx.SetTokenHash(ctx, clientID, hashToken(token), false) })
+		err := entity.InTx(ctx, f.recorder, func(tx Tx) error { return tx.UpgradeTokenHash(ctx, clientID, cred.Hash, hashToken(token)) })
 		if err != nil { // it verified; the upgrade comes with the next sign-in
 			f.log.Warn("upgrading a stored token failed", "satellite_id", clientID, "error", err)
 		}

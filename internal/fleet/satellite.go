@@ -150,6 +150,9 @@ type Tx interface {
 	// SetTokenHash stores a hash; bump raises the credential's version, which ends the
 	// sessions that were opened with the old token. NotFound.
 	SetTokenHash(ctx context.Context, id, hash string, bump bool) error
+	// UpgradeTokenHash stores another form of the same token, unless what is stored is
+	// no longer the old form: a rotation in between must not be undone.
+	UpgradeTokenHash(ctx context.Context, id, old, upgraded string) error
 	DeleteSatellite(ctx context.Context, id string) error // NotFound
 	SatelliteForUpdate(ctx context.Context, id string) (Satellite, error)
 	// LockConnections reads and locks rows in id order; unknown ids are left out.

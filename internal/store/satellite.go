@@ -158,6 +158,11 @@ func (tx *Tx) SetTokenHash(ctx context.Context, id, hash string, bump bool) erro
 		`UPDATE satellites SET token_hash = $2, credential_version = credential_version + $3 WHERE id = $1`, id, hash, raise)
 }
 
+func (tx *Tx) UpgradeTokenHash(ctx context.Context, id, old, upgraded string) error {
+	_, err := tx.exec(ctx, `UPDATE satellites SET token_hash = $3 WHERE id = $1 AND token_hash = $2`, id, old, upgraded)
+	return err
+}
+
 // bcryptPrefix is how every bcrypt hash begins, and no digest of ours.
 const bcryptPrefix = "$2"
 

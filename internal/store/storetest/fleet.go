@@ -207,6 +207,17 @@ func testReports(_ *testing.T, s *suite) {
 	s.same(0, len(got.AppliedErrors))
 }
 
+// testUpgrade: what was verified may be replaced before its better form is stored.
+func testUpgrade(_ *testing.T, s *suite) {
+	sat := s.satellite("eu-1")
+	s.tx(func(tx *store.Tx) error { return tx.SetTokenHash(s.ctx(), sat.ID, "$2a$10$old", false) })
+	s.tx(func(tx *store.Tx) error { return tx.UpgradeTokenHash(s.ctx(), sat.ID, "$2a$10$old", "sha256:old") })
+	s.credential(sat.ID, "sha256:old", 1)
+	s.tx(func(tx *store.Tx) error { return tx.SetTokenHash(s.ctx(), sat.ID, "sha256:rotated", true) })
+	s.tx(func(tx *store.Tx) error { return tx.UpgradeTokenHash(s.ctx(), sat.ID, "$2a$10$old", "sha256:old") })
+	s.credential(sat.ID, "sha256:rotated", 2)
+}
+
 // credential checks how the satellite's token is stored.
 func (s *suite) credential(id, hash string, version int64) {
 	s.t.Helper()

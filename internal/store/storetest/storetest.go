@@ -37,6 +37,7 @@ func Run(t *testing.T, open func(t testing.TB) *store.DB) {
 		{"M92_SatelliteNameIsTaken", testSatelliteNameTaken},
 		{"MissingSatellite", testMissingSatellite},
 		{"L12_L13_L55_L56_StatusIsComputedOnRead", testStatus},
+		{"UpgradedTokenHash", testUpgrade},
 		{"SatelliteFilter", testSatelliteFilter},
 		{"M91_SatellitePagesWhileInserting", testSatellitePages},
 		{"BadCursor", testBadCursor},
