@@ -154,7 +154,7 @@ func TestApplyDryRunLeavesNothing(t *testing.T) {
 	if diff := cmp.Diff(before, w.look(), cmp.AllowUnexported(data{})); diff != "" {
 		t.Errorf("a dry run left something (-before +after):\n%s", diff)
 	}
-	if n := w.bell.count(catalog.TopicConfig) + w.bell.count("events"); n > 0 {
+	if n := w.bell.count(fleet.TopicConfig) + w.bell.count("events"); n > 0 {
 		t.Errorf("a dry run rang %d times", n)
 	}
 }

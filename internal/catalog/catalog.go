@@ -3,7 +3,7 @@
 //
 // Every write validates first, happens in one transaction, recomputes which
 // satellites are placed, raises the desired revision of exactly the satellites
-// that are affected, and rings TopicConfig afterwards (spec M62, M64, M65).
+// that are affected, and rings fleet.TopicConfig afterwards (spec M62, M64, M65).
 // A satellite is affected when what it is told differs afterwards: labels,
 // descriptions and an assignment's name are not told to it.
 //
@@ -23,9 +23,6 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 )
-
-// TopicConfig is rung when some satellite's desired set has changed.
-const TopicConfig = "config"
 
 // System is a thing that is watched.
 type System struct {

@@ -433,7 +433,7 @@ func (w *world) satellite(name string, tags ...string) fleet.Satellite {
 	if err != nil {
 		w.Fatalf("creating satellite %s: %v", name, err)
 	}
-	w.bell.Ring(catalog.TopicConfig)
+	w.bell.Ring(fleet.TopicConfig)
 	return s
 }
 
@@ -465,7 +465,7 @@ func (w *world) assigned(name string, satellites catalog.Selector) catalog.Assig
 func (w *world) bumped(fn func()) []string {
 	w.Helper()
 	before := w.look()
-	rings := w.bell.count(catalog.TopicConfig)
+	rings := w.bell.count(fleet.TopicConfig)
 	fn()
 	after := w.look()
 	names := []string{}
@@ -478,7 +478,7 @@ func (w *world) bumped(fn func()) []string {
 		}
 		names = append(names, after.satellites[id].Name)
 	}
-	if len(names) > 0 && w.bell.count(catalog.TopicConfig) == rings {
+	if len(names) > 0 && w.bell.count(fleet.TopicConfig) == rings {
 		w.Error("a satellite is affected and the bell was not rung")
 	}
 	slices.Sort(names)

@@ -94,7 +94,7 @@ func (c *Catalog) Replan(ctx context.Context) (affected []string, err error) {
 		return tx.BumpRevisions(ctx, affected)
 	})
 	if err == nil && len(affected) > 0 {
-		c.bell.Ring(TopicConfig)
+		c.bell.Ring(fleet.TopicConfig)
 	}
 	return affected, err
 }

@@ -102,7 +102,7 @@ func (c *Catalog) change(ctx context.Context, actor entity.Actor, dryRun bool, f
 		return nil
 	}
 	if err == nil && len(affected) > 0 {
-		c.bell.Ring(TopicConfig)
+		c.bell.Ring(fleet.TopicConfig)
 	}
 	return err
 }
