@@ -21,6 +21,9 @@ type Hello struct {
 	Revision int64 `json:"revision,omitempty"`
 	// Inventory is what it can run.
 	Inventory *Inventory `json:"inventory,omitempty"`
+	// SealKey is the public key of this session to which secret values are sealed
+	// (feature seal; see Seal).
+	SealKey string `json:"sealKey,omitempty"`
 }
 
 // Inventory says what a satellite is and can run (spec M71, M72).

@@ -14,6 +14,7 @@
 // What was added, and when:
 //
 //	2026-11-22  protocol 1: ack, slots, delta, inventory, clock, assert
+//	2026-11-26  chunk, seal, drain, run
 package protocol
 
 // Path is where a core serves satellites.
@@ -40,11 +41,21 @@ const (
 	// FeatureAssert: the satellite evaluates assertions itself and drops ephemeral
 	// fields before it stores the result.
 	FeatureAssert = "assert"
+	// FeatureChunk: package blobs travel in pieces (BlobRequest, BlobChunk), and an
+	// unknown manifest is answered with an error.
+	FeatureChunk = "chunk"
+	// FeatureSeal: secret values are sealed to a key that the satellite made for the
+	// session, so that who ends TLS in between does not see them (Seal, Unseal).
+	FeatureSeal = "seal"
+	// FeatureDrain: a core that is about to stop says so (Drain).
+	FeatureDrain = "drain"
+	// FeatureRun: the core may ask for a run now (RunNow).
+	FeatureRun = "run"
 )
 
 // Features are all that this build knows, in a fixed order.
 func Features() []string {
-	return []string{FeatureAck, FeatureSlots, FeatureDelta, FeatureInventory, FeatureClock, FeatureAssert}
+	return []string{FeatureAck, FeatureSlots, FeatureDelta, FeatureInventory, FeatureClock, FeatureAssert, FeatureChunk, FeatureSeal, FeatureDrain, FeatureRun}
 }
 
 // Agree returns the features that both lists name, in our order.

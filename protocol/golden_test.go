@@ -132,6 +132,18 @@ func golden() map[string]Message {
 		"perigee_ack_full":                 &Ack{UpTo: 42, Credit: 1 << 20, Refused: []Refused{{Seq: 41, Reason: "not assigned"}}},
 		"perigee_delta":                    &Delta{Base: 12, Revision: 13},
 		"perigee_delta_full":               &Delta{Base: 12, Revision: 14, Upserts: []Assignment{assignment}, Removals: []Pair{pair}},
+		"script_package_manifest_error":    &ScriptPackageManifest{LockfileHash: hash, Entries: []ManifestEntry{}, Error: "this lockfile hash is not known"},
+		"script_package_manifest_paths":    &ScriptPackageManifest{LockfileHash: hash, Entries: []ManifestEntry{{Name: "a", Version: "1.0.0", Integrity: "sha512-abc==", BlobSha256: hash, Paths: []string{"node_modules/a", "node_modules/@s/b/node_modules/a"}}}},
+		"run_secrets_sealed":               &RunSecrets{RequestID: "r1", Sealed: "c2VhbGVk"},
+		"config_secrets_sealed":            &ConfigSecrets{RequestID: "r1", Sealed: "c2VhbGVk"},
+		"authenticate_seal_key":            &Authenticate{ClientID: "s", Token: "csat_x", Perigee: &Hello{Protocol: Version, Features: []string{FeatureSeal}, SealKey: "a2V5"}},
+		"perigee_request_blob":             &BlobRequest{RequestID: "r1", Integrity: "sha512-abc==", Offset: 262144, Length: 262144},
+		"perigee_blob_chunk":               &BlobChunk{RequestID: "r1", Offset: 262144, Total: 262148, Sha256: hash, Data: "H4sIAA=="},
+		"perigee_blob_chunk_error":         &BlobChunk{RequestID: "r1", Error: "this package is not known"},
+		"perigee_drain":                    &Drain{SpanMs: 5000},
+		"perigee_drain_reason":             &Drain{SpanMs: 5000, Reason: "the core is stopping"},
+		"perigee_run":                      &RunNow{Pair: pair, Slot: 1893553445678},
+		"perigee_run_environment":          &RunNow{Pair: pair, EnvironmentID: "prod", Slot: 1893553445678},
 		"perigee_clock":                    &Clock{Echo: 1893553445678, ReceivedAt: 1893553445690, SentAt: 1893553445691},
 	}
 }

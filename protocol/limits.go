@@ -43,6 +43,13 @@ const (
 	// MaxEntries bounds lists that grow with what they describe: packages of a
 	// manifest, refused records of an ack.
 	MaxEntries = 100_000
+	// MaxChunk is the most bytes of a blob in one BlobChunk.
+	MaxChunk = 256 << 10
+	// MaxSealed bounds sealed values and the keys to which they are sealed.
+	MaxSealed  = 8 << 20
+	maxSealKey = 4 << 10
+	// maxPath bounds one path of a package in a tree.
+	maxPath = 4 << 10
 	// MaxDepth bounds how deep values nest.
 	MaxDepth = 100
 	// MaxCredit is the most bytes a core lets a satellite have in flight.

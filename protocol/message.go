@@ -41,6 +41,7 @@ func (*CapabilitySecretRequest) Type() string      { return "capability_secret_r
 func (*Results) Type() string                      { return "perigee_results" }
 func (*Applied) Type() string                      { return "perigee_applied" }
 func (*Inventory) Type() string                    { return "perigee_inventory" }
+func (*BlobRequest) Type() string                  { return "perigee_request_blob" }
 
 func (*Authenticate) fromAgent()                 {}
 func (*Heartbeat) fromAgent()                    {}
@@ -57,6 +58,7 @@ func (*CapabilitySecretRequest) fromAgent()      {}
 func (*Results) fromAgent()                      {}
 func (*Applied) fromAgent()                      {}
 func (*Inventory) fromAgent()                    {}
+func (*BlobRequest) fromAgent()                  {}
 
 // What a core sends: A.6 first, then the extension.
 
@@ -76,6 +78,9 @@ func (*CapabilitySecretResponse) Type() string { return "capability_secret_respo
 func (*Ack) Type() string                      { return "perigee_ack" }
 func (*Delta) Type() string                    { return "perigee_delta" }
 func (*Clock) Type() string                    { return "perigee_clock" }
+func (*BlobChunk) Type() string                { return "perigee_blob_chunk" }
+func (*Drain) Type() string                    { return "perigee_drain" }
+func (*RunNow) Type() string                   { return "perigee_run" }
 
 func (*Authenticated) fromCore()            {}
 func (*AuthFailed) fromCore()               {}
@@ -93,6 +98,9 @@ func (*CapabilitySecretResponse) fromCore() {}
 func (*Ack) fromCore()                      {}
 func (*Delta) fromCore()                    {}
 func (*Clock) fromCore()                    {}
+func (*BlobChunk) fromCore()                {}
+func (*Drain) fromCore()                    {}
+func (*RunNow) fromCore()                   {}
 
 // agentMessages and coreMessages are everything that can be decoded.
 var (
@@ -112,6 +120,7 @@ var (
 		func() FromAgent { return new(Results) },
 		func() FromAgent { return new(Applied) },
 		func() FromAgent { return new(Inventory) },
+		func() FromAgent { return new(BlobRequest) },
 	)
 	coreMessages = catalogue(
 		func() FromCore { return new(Authenticated) },
@@ -130,6 +139,9 @@ var (
 		func() FromCore { return new(Ack) },
 		func() FromCore { return new(Delta) },
 		func() FromCore { return new(Clock) },
+		func() FromCore { return new(BlobChunk) },
+		func() FromCore { return new(Drain) },
+		func() FromCore { return new(RunNow) },
 	)
 )
 

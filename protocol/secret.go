@@ -8,11 +8,13 @@ type RequestRunSecrets struct {
 	RunID       string `json:"runId"`
 }
 
-// RunSecrets answers RequestRunSecrets with Env or Error.
+// RunSecrets answers RequestRunSecrets with Env or Error; under feature seal with
+// Sealed in place of Env.
 type RunSecrets struct {
 	RequestID string            `json:"requestId"`
 	Env       map[string]string `json:"env,omitempty"`
 	Error     string            `json:"error,omitempty"`
+	Sealed    string            `json:"perigeeSealed,omitempty"`
 }
 
 // RequestConfigSecrets asks for the secret fields of a configuration (H.3), since 0.8.
@@ -23,10 +25,11 @@ type RequestConfigSecrets struct {
 }
 
 // ConfigSecrets answers RequestConfigSecrets: path to value, for the strategy
-// and for each collector entry.
+// and for each collector entry; under feature seal with Sealed in place of both.
 type ConfigSecrets struct {
 	RequestID  string                       `json:"requestId"`
 	Strategy   map[string]string            `json:"strategy,omitempty"`
 	Collectors map[string]map[string]string `json:"collectors,omitempty"`
 	Error      string                       `json:"error,omitempty"`
+	Sealed     string                       `json:"perigeeSealed,omitempty"`
 }

@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"encoding/base64"
 	"strconv"
 	"strings"
 
@@ -20,7 +21,8 @@ func (h *Hello) validate() *InvalidError {
 	if h == nil {
 		return nil
 	}
-	return anyOf(ids("features", h.Features), id("bootId", h.BootID), h.Inventory.validate().at("inventory"))
+	return anyOf(ids("features", h.Features), id("bootId", h.BootID), h.Inventory.validate().at("inventory"),
+		bounded("sealKey", h.SealKey, maxSealKey))
 }
 
 func (m *Inventory) Validate() error { return first(m, m.validate()) }
@@ -275,17 +277,17 @@ func (m *ScriptPackageManifest) Validate() error {
 	}
 	for i, e := range m.Entries {
 		if err := anyOf(name("name", e.Name), id("version", e.Version),
-			name("integrity", e.Integrity), id("blobSha256", e.BlobSha256)); err != nil {
+			name("integrity", e.Integrity), id("blobSha256", e.BlobSha256), paths("perigeePaths", e.Paths)); err != nil {
 			return first(m, err.in("entries", i))
 		}
 	}
-	return first(m, id("lockfileHash", m.LockfileHash))
+	return first(m, id("lockfileHash", m.LockfileHash), words("perigeeError", m.Error))
 }
 
 func (m *ScriptPackageBlob) Validate() error { return first(m, name("integrity", m.Integrity)) }
 
 func (m *RunSecrets) Validate() error {
-	return first(m, id("requestId", m.RequestID), dictionary("env", m.Env), words("error", m.Error))
+	return first(m, id("requestId", m.RequestID), dictionary("env", m.Env), words("error", m.Error), bounded("perigeeSealed", m.Sealed, MaxSealed))
 }
 
 func (m *ConfigSecrets) Validate() error {
@@ -297,7 +299,7 @@ func (m *ConfigSecrets) Validate() error {
 			return first(m, err.at("collectors"))
 		}
 	}
-	return first(m, id("requestId", m.RequestID), dictionary("strategy", m.Strategy), words("error", m.Error))
+	return first(m, id("requestId", m.RequestID), dictionary("strategy", m.Strategy), words("error", m.Error), bounded("perigeeSealed", m.Sealed, MaxSealed))
 }
 
 // Validate leaves the policy itself to the sandbox (G.8).
@@ -326,6 +328,26 @@ func (m *Ack) Validate() error {
 // Validate has nothing to say: any three numbers are a clock reading.
 func (m *Clock) Validate() error { return nil }
 
+func (m *BlobRequest) Validate() error {
+	if m.Length < 1 || m.Length > MaxChunk {
+		return first(m, &InvalidError{Path: "length", Reason: "must be from 1 to " + strconv.Itoa(MaxChunk)})
+	}
+	return first(m, id("requestId", m.RequestID), name("integrity", m.Integrity), notNegative("offset", m.Offset))
+}
+
+func (m *BlobChunk) Validate() error {
+	return first(m, id("requestId", m.RequestID), notNegative("offset", m.Offset), notNegative("total", m.Total),
+		id("sha256", m.Sha256), bounded("data", m.Data, base64.StdEncoding.EncodedLen(MaxChunk)), words("error", m.Error))
+}
+
+func (m *Drain) Validate() error {
+	return first(m, notNegative("spanMs", m.SpanMs), words("reason", m.Reason))
+}
+
+func (m *RunNow) Validate() error {
+	return first(m, m.Pair.validate(), id("environmentId", m.EnvironmentID), notNegative("slot", m.Slot))
+}
+
 // The rules that the messages above are made of. Each returns nil or what is
 // wrong at the path.
 
@@ -349,6 +371,19 @@ func words(path, s string) *InvalidError { return bounded(path, s, MaxText) }
 func bounded(path, s string, most int) *InvalidError {
 	if len(s) > most {
 		return &InvalidError{Path: path, Reason: "is longer than " + strconv.Itoa(most) + " bytes"}
+	}
+	return nil
+}
+
+// paths are places in a tree of packages: long, as packages nest.
+func paths(path string, all []string) *InvalidError {
+	if len(all) > MaxList {
+		return tooMany(path, MaxList)
+	}
+	for i, s := range all {
+		if err := label("", s, maxPath); err != nil {
+			return err.in(path, i)
+		}
 	}
 	return nil
 }

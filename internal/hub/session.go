@@ -379,7 +379,7 @@ func (s *session) info() SessionInfo {
 }
 
 // features is a set of the protocol's features.
-type features uint8
+type features uint16
 
 func featuresOf(names []string) features {
 	var f features
