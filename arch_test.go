@@ -31,6 +31,8 @@ var arrows = map[string]string{
 	"internal/bus":      "",
 	"internal/selector": "",
 	"internal/link":     "protocol",
+	// What both ends agree on about script packages: standard library only.
+	"internal/scriptpkg": "",
 
 	// What is carried out where the satellite stands.
 	"internal/checkschema": "check internal/fault internal/assertion",
@@ -65,6 +67,7 @@ var arrows = map[string]string{
 	"internal/schemagen": "check",
 	"internal/targets":   "",
 	"internal/pgtest":    "",
+	"internal/npmtest":   "",
 	"e2e":                "",
 }
 
