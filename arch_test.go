@@ -48,7 +48,7 @@ var arrows = map[string]string{
 	"internal/auth":    "internal/fault internal/entity",
 
 	// The edges of the core.
-	"internal/hub":   "check protocol internal/link internal/fleet internal/health internal/catalog internal/entity internal/fault",
+	"internal/hub":   "check protocol internal/link internal/scriptpkg internal/fleet internal/health internal/catalog internal/entity internal/fault",
 	"internal/store": "check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth",
 	"internal/store/storetest": "check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth " +
 		"internal/store internal/pgtest",

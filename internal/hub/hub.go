@@ -17,6 +17,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/health"
 	"github.com/perigee-monitoring/perigee/internal/link"
+	"github.com/perigee-monitoring/perigee/internal/scriptpkg"
 	"github.com/perigee-monitoring/perigee/protocol"
 )
 
@@ -47,6 +48,9 @@ type Packages interface {
 	Manifest(ctx context.Context, lockfileHash string) ([]protocol.ManifestEntry, error)
 	// Blob is a package in base64 (spec N.2).
 	Blob(ctx context.Context, integrity string) (string, error)
+	// Piece is at most length bytes of a package's blob from offset; beyond its end
+	// there are none.
+	Piece(ctx context.Context, integrity string, offset, length int64) (scriptpkg.Piece, error)
 }
 
 // Config is what a hub is made of.

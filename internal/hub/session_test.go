@@ -12,6 +12,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/hub"
+	"github.com/perigee-monitoring/perigee/internal/scriptpkg"
 	"github.com/perigee-monitoring/perigee/internal/link"
 	"github.com/perigee-monitoring/perigee/protocol"
 )
@@ -144,6 +145,15 @@ func (p packages) Blob(_ context.Context, integrity string) (string, error) {
 		return "", fault.New(fault.NotFound, "no such package")
 	}
 	return "YmxvYg==", nil
+}
+
+func (p packages) Piece(_ context.Context, integrity string, offset, length int64) (scriptpkg.Piece, error) {
+	if integrity != "sha512-x" {
+		return scriptpkg.Piece{}, fault.New(fault.NotFound, "no such package")
+	}
+	blob := []byte("blob")
+	from := min(offset, int64(len(blob)))
+	return scriptpkg.Piece{Data: blob[from:min(from+length, int64(len(blob)))], Total: int64(len(blob)), Sha256: scriptpkg.Sha256(blob)}, nil
 }
 
 func with(p hub.Packages) func(*hub.Config) { return func(c *hub.Config) { c.Packages = p } }

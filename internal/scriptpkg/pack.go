@@ -175,3 +175,11 @@ func writeFile(archive *tar.Writer, name string, f file) error {
 	_, err = archive.Write(f.data)
 	return err
 }
+
+// Piece is a part of a blob, as it is served (feature chunk).
+type Piece struct {
+	Data []byte
+	// Total is the size of the whole blob in bytes, Sha256 its digest in lower-case hex.
+	Total  int64
+	Sha256 string
+}
