@@ -31,6 +31,7 @@ var arrows = map[string]string{
 	"internal/bus":      "",
 	"internal/selector": "",
 	"internal/link":     "protocol",
+	"internal/redact":   "check",
 	// What both ends agree on about script packages: standard library only.
 	"internal/scriptpkg": "",
 
