@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -17,13 +18,14 @@ import (
 
 // SatelliteCmd is what can be done with satellites.
 type SatelliteCmd struct {
-	Create      SatelliteCreateCmd      `cmd:"" help:"Make a satellite and show its token, this once."`
-	List        SatelliteListCmd        `cmd:"" help:"List satellites."`
-	Get         SatelliteGetCmd         `cmd:"" help:"Show a satellite."`
-	Update      SatelliteUpdateCmd      `cmd:"" help:"Rename, move or tag a satellite."`
-	RotateToken SatelliteRotateTokenCmd `cmd:"" help:"Replace a satellite's token and end its session."`
-	Delete      SatelliteDeleteCmd      `cmd:"" help:"Delete a satellite and end its session."`
-	Transitions SatelliteTransitionsCmd `cmd:"" help:"What happened to a satellite, newest first."`
+	Create              SatelliteCreateCmd              `cmd:"" help:"Make a satellite and show its token, this once."`
+	List                SatelliteListCmd                `cmd:"" help:"List satellites."`
+	Get                 SatelliteGetCmd                 `cmd:"" help:"Show a satellite."`
+	Update              SatelliteUpdateCmd              `cmd:"" help:"Rename, move or tag a satellite."`
+	RotateToken         SatelliteRotateTokenCmd         `cmd:"" help:"Replace a satellite's token, at once or with an overlap."`
+	RevokePreviousToken SatelliteRevokePreviousTokenCmd `cmd:"" help:"End a rotation's overlap now, and what the old token opened."`
+	Delete              SatelliteDeleteCmd              `cmd:"" help:"Delete a satellite and end its session."`
+	Transitions         SatelliteTransitionsCmd         `cmd:"" help:"What happened to a satellite, newest first."`
 }
 
 // SatelliteCreateCmd makes a satellite.
@@ -32,6 +34,7 @@ type SatelliteCreateCmd struct {
 	Region           string            `required:"" placeholder:"REGION" help:"Where it is."`
 	Tag              map[string]string `mapsep:"none" placeholder:"KEY=VALUE" help:"What selectors see; may be repeated."`
 	OfflineThreshold *time.Duration    `placeholder:"D" help:"How long it may be silent before it counts as offline, 15s to 24h; 45s when left out."`
+	Expires          *time.Duration    `placeholder:"D" help:"How long its token is valid; for ever when left out."`
 }
 
 // Run makes it.
@@ -39,6 +42,9 @@ func (c *SatelliteCreateCmd) Run(ctx context.Context, a *app) error {
 	body := httpapi.NewSatellite{Name: c.Name, Region: c.Region, Tags: c.Tag}
 	if c.OfflineThreshold != nil {
 		body.OfflineThresholdMs = new(c.OfflineThreshold.Milliseconds())
+	}
+	if c.Expires != nil {
+		body.TokenExpiresInMs = new(c.Expires.Milliseconds())
 	}
 	var made httpapi.SatelliteToken
 	if err := a.client.Post(ctx, "/satellites", body, &made); err != nil {
@@ -49,18 +55,45 @@ func (c *SatelliteCreateCmd) Run(ctx context.Context, a *app) error {
 
 // SatelliteRotateTokenCmd gives a satellite a new token.
 type SatelliteRotateTokenCmd struct {
-	Name string `arg:"" help:"Its name or id."`
+	Name    string         `arg:"" help:"Its name or id."`
+	Overlap *time.Duration `placeholder:"D" help:"How long the old token stays valid, and its session lives on; both end at once when left out."`
+	Expires *time.Duration `placeholder:"D" help:"How long the new token is valid; for ever when left out."`
 }
 
 // Run rotates it.
 func (c *SatelliteRotateTokenCmd) Run(ctx context.Context, a *app) error {
+	var body httpapi.RotateRequest
+	if c.Overlap != nil {
+		body.OverlapMs = new(c.Overlap.Milliseconds())
+	}
+	if c.Expires != nil {
+		body.ExpiresInMs = new(c.Expires.Milliseconds())
+	}
 	var made httpapi.SatelliteToken
-	if err := a.client.Post(ctx, at("/satellites", c.Name, "rotate-token"), nil, &made); err != nil {
+	if err := a.client.Post(ctx, at("/satellites", c.Name, "rotate-token"), body, &made); err != nil {
 		return err
 	}
 	return a.print(made, func(w *tabwriter.Writer) {
-		a.token(w, made, "The old token of satellite %s (%s) does not work any more.")
+		said := "The old token of satellite %s (%s) does not work any more."
+		if until := made.Satellite.PreviousTokenValidUntil; until != nil {
+			said = "The old token of satellite %s (%s) works until " + instant(*until) + "."
+		}
+		a.token(w, made, said)
 	})
+}
+
+// SatelliteRevokePreviousTokenCmd ends an overlap.
+type SatelliteRevokePreviousTokenCmd struct {
+	Name string `arg:"" help:"Its name or id."`
+}
+
+// Run ends it.
+func (c *SatelliteRevokePreviousTokenCmd) Run(ctx context.Context, a *app) error {
+	var s fleet.Satellite
+	if err := a.client.Post(ctx, at("/satellites", c.Name, "revoke-previous-token"), nil, &s); err != nil {
+		return err
+	}
+	return a.print(s, func(w *tabwriter.Writer) { a.satellite(w, &s) })
 }
 
 // token shows a token and what to do with it.
@@ -96,9 +129,16 @@ func (c *SatelliteListCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	return a.print(list[fleet.Satellite]{all}, func(w *tabwriter.Writer) {
-		row(w, "NAME", "REGION", "STATUS", "HEARD", "VERSION", "TAGS")
+		tokens := slices.ContainsFunc(all, func(s fleet.Satellite) bool { return a.tokenState(&s) != "-" })
+		show := func(token string, cells ...string) {
+			if tokens { // a column only when there is something to look at
+				cells = slices.Insert(cells, len(cells)-1, token)
+			}
+			row(w, cells...)
+		}
+		show("TOKEN", "NAME", "REGION", "STATUS", "HEARD", "VERSION", "TAGS")
 		for _, s := range all {
-			row(w, s.Name, s.Region, string(s.Status), a.ago(value(s.LastHeartbeatAt)), dash(value(s.Version)), pairs(s.Tags))
+			show(a.tokenState(&s), s.Name, s.Region, string(s.Status), a.ago(value(s.LastHeartbeatAt)), dash(value(s.Version)), pairs(s.Tags))
 		}
 	})
 }
@@ -138,6 +178,14 @@ func (a *app) satellite(w *tabwriter.Writer, s *fleet.Satellite) {
 	row(w, "Heard", a.ago(value(s.LastHeartbeatAt)))
 	row(w, "Last event", cmp.Or(string(value(s.LastConnectionEvent)), "never connected"))
 	row(w, "Version", dash(value(s.Version)))
+	row(w, "Token", a.tokenLife(s))
+	if until := s.PreviousTokenValidUntil; until != nil {
+		use := "not in use"
+		if s.PreviousTokenInUse {
+			use = "still in use"
+		}
+		row(w, "Previous token", fmt.Sprintf("valid until %s, %s", instant(*until), use))
+	}
 	row(w, "Offline after", fleet.Threshold(s.OfflineThresholdMs).String())
 	row(w, "Definitions", definitions(s))
 	for _, e := range s.AppliedErrors {
@@ -147,6 +195,36 @@ func (a *app) satellite(w *tabwriter.Writer, s *fleet.Satellite) {
 		row(w, "To be sent", fmt.Sprintf("%d records, %d dropped so far", p.SpoolRecords, p.SpoolDropped))
 	}
 	row(w, "Created", instant(s.CreatedAt))
+}
+
+// tokenLife is when a satellite's token was used and when it ends.
+func (a *app) tokenLife(s *fleet.Satellite) string {
+	life := "never used"
+	if used := s.TokenLastUsedAt; used != nil {
+		life = "used " + a.ago(*used)
+	}
+	switch end := s.TokenExpiresAt; {
+	case end == nil:
+		return life + ", does not expire"
+	case end.Before(a.now()):
+		return life + ", expired " + a.ago(*end)
+	default:
+		return life + ", expires " + instant(*end)
+	}
+}
+
+// tokenState is tokenLife in a word for lists: what somebody should look at.
+func (a *app) tokenState(s *fleet.Satellite) string {
+	switch end := s.TokenExpiresAt; {
+	case s.PreviousTokenInUse:
+		return "previous in use"
+	case end == nil:
+		return "-"
+	case end.Before(a.now()):
+		return "expired"
+	default:
+		return "expires " + a.ago(*end)
+	}
 }
 
 // definitions says whether a satellite runs what it should.
@@ -235,9 +313,15 @@ func (c *SatelliteTransitionsCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	return a.print(list[entity.Transition]{all}, func(w *tabwriter.Writer) {
-		row(w, "TIME", "FIELD", "FROM", "TO")
+		show := func(who string, cells ...string) {
+			if c.Record { // what happens to a connection nobody does
+				cells = append(cells, who)
+			}
+			row(w, cells...)
+		}
+		show("BY", "TIME", "FIELD", "FROM", "TO")
 		for _, t := range all {
-			row(w, instant(t.At), t.Field, dash(value(t.From)), t.To)
+			show(cmp.Or(t.Actor.Name, t.Actor.ID), instant(t.At), t.Field, dash(value(t.From)), t.To)
 		}
 	})
 }

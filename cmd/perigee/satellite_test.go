@@ -46,6 +46,10 @@ func TestSatelliteCreateAsJSONIsSatelliteAndToken(t *testing.T) {
     "version": null,
     "createdAt": "2026-11-20T08:00:00Z",
     "offlineThresholdMs": null,
+    "tokenExpiresAt": null,
+    "tokenLastUsedAt": null,
+    "previousTokenValidUntil": null,
+    "previousTokenInUse": false,
     "capabilities": [],
     "inventory": null,
     "epoch": 0,
@@ -67,6 +71,51 @@ Where it shall check from, run:
 
   export PERIGEE_SATELLITE_TOKEN=csat_y
   perigee-satellite --core URL --id 8a01
+`)
+}
+
+const overlapping = `{"id":"7f4d","name":"eu-1","region":"eu","tags":{},"status":"online","lastHeartbeatAt":"2026-11-22T04:59:57Z",
+	"createdAt":"2026-11-20T08:00:00Z","capabilities":[],"appliedErrors":[],"epoch":3,"desiredRevision":7,"appliedRevision":7,
+	"tokenExpiresAt":"2026-12-22T05:00:00Z","tokenLastUsedAt":"2026-11-22T04:00:00Z",
+	"previousTokenValidUntil":"2026-11-22T06:00:00Z","previousTokenInUse":true}`
+
+func TestSatelliteRotateTokenWithAnOverlap(t *testing.T) {
+	t.Parallel()
+	hour, month := time.Hour, 720*time.Hour
+	rotate := &SatelliteRotateTokenCmd{Name: "eu-1", Overlap: &hour, Expires: &month}
+	core := runs(t, rotate, "table", map[string]string{"POST /satellites/eu-1/rotate-token": `{"satellite":` + overlapping + `,"token":"csat_y"}`}, `
+The old token of satellite eu-1 (eu) works until 2026-11-22T06:00:00Z. Its token is shown this once.
+Where it shall check from, run:
+
+  export PERIGEE_SATELLITE_TOKEN=csat_y
+  perigee-satellite --core URL --id 7f4d
+`)
+	if got, _ := core.received("POST /satellites/eu-1/rotate-token"); got != `{"overlapMs":3600000,"expiresInMs":2592000000}` {
+		t.Errorf("sent %s", got)
+	}
+}
+
+func TestSatellitesShowTheirTokens(t *testing.T) {
+	t.Parallel()
+	runs(t, &SatelliteListCmd{}, "table", map[string]string{"GET /satellites?limit=1000": `{"items":[` + overlapping + `,` + us1 + `],"nextCursor":null}`}, `
+NAME  REGION  STATUS   HEARD   VERSION  TOKEN            TAGS
+eu-1  eu      online   3s ago  -        previous in use
+us-1  us      offline  -       -        -
+`)
+	runs(t, &SatelliteRevokePreviousTokenCmd{Name: "eu-1"}, "table", map[string]string{"POST /satellites/eu-1/revoke-previous-token": overlapping}, `
+Name            eu-1
+Id              7f4d
+Region          eu
+Tags            -
+Status          online
+Heard           3s ago
+Last event      never connected
+Version         -
+Token           used 1h ago, expires 2026-12-22T05:00:00Z
+Previous token  valid until 2026-11-22T06:00:00Z, still in use
+Offline after   45s
+Definitions     revision 7, up to date
+Created         2026-11-20T08:00:00Z
 `)
 }
 
@@ -102,6 +151,7 @@ Status         online
 Heard          3s ago
 Last event     connected
 Version        0.1.0
+Token          never used, does not expire
 Offline after  1m0s
 Definitions    revision 7, still runs 6
                check c1 of system s1: unknown strategy
@@ -143,6 +193,19 @@ func TestSatelliteDelete(t *testing.T) {
 	if _, asked := core.received("DELETE /satellites/eu-1"); !asked {
 		t.Error("nothing was deleted")
 	}
+}
+
+func TestM93_TransitionsOfTheRecordSayWho(t *testing.T) {
+	t.Parallel()
+	runs(t, &SatelliteTransitionsCmd{Name: "eu-1", Limit: 2, Record: true}, "table", map[string]string{
+		"GET /satellites/eu-1/transitions?kind=satellite&limit=2": `{"items":[
+			{"field":"region","from":"eu","to":"us","at":"2026-11-22T04:00:00Z","actor":{"type":"application","id":"t1","name":"deploy"}},
+			{"field":"name","from":null,"to":"eu-1","at":"2026-11-22T03:00:00Z","actor":{"type":"system","id":"perigee"}}],"nextCursor":"more"}`,
+	}, `
+TIME                  FIELD   FROM  TO    BY
+2026-11-22T04:00:00Z  region  eu    us    deploy
+2026-11-22T03:00:00Z  name    -     eu-1  perigee
+`)
 }
 
 func TestSatelliteTransitions(t *testing.T) {

@@ -60,6 +60,7 @@ type Transition struct {
 	To       string    `json:"to"`
 	At       time.Time `json:"at"`
 	ChangeID string    `json:"changeId"`
+	Actor    Actor     `json:"actor"`
 }
 
 // Event is what a change means to whoever reacts. Every change gives at least
@@ -215,7 +216,7 @@ func (r *Recorder) describe(c Change, now time.Time) ([]Transition, []Event, err
 	var transitions []Transition
 	if c.Next != nil {
 		for _, field := range changed {
-			t := Transition{Kind: c.Kind, EntityID: c.ID, Field: field, To: historyText(c.Next[field]), At: now, ChangeID: changeID}
+			t := Transition{Kind: c.Kind, EntityID: c.ID, Field: field, To: historyText(c.Next[field]), At: now, ChangeID: changeID, Actor: c.Actor}
 			if c.Prev != nil {
 				from := historyText(c.Prev[field])
 				t.From = &from

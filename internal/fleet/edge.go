@@ -23,13 +23,7 @@ const (
 func Derivers() []entity.Deriver {
 	return []entity.Deriver{
 		{Kind: KindConnection, Types: connectionEvents, Payload: connectionPayload},
-		{Kind: KindSatellite, Types: satelliteEvents, Payload: func(c entity.Change) any {
-			state := c.Next
-			if state == nil {
-				state = c.Prev
-			}
-			return map[string]any{"satelliteId": c.ID, "name": state["name"], "region": state["region"]}
-		}},
+		{Kind: KindSatellite, Types: satelliteEvents, Payload: satellitePayload},
 		{Kind: KindCore, Types: func(entity.Change) []string { return []string{TypeBlind} }, Payload: func(c entity.Change) any { return c.Next }},
 	}
 }
@@ -59,6 +53,22 @@ func connectionPayload(c entity.Change) any {
 	return payload
 }
 
+// satellitePayload says which satellite, and what of its token when that is the
+// change.
+func satellitePayload(c entity.Change) any {
+	state := c.Next
+	if state == nil {
+		state = c.Prev
+	}
+	payload := map[string]any{"satelliteId": c.ID, "name": state["name"], "region": state["region"]}
+	for _, field := range []string{"tokenExpiresAt", "previousTokenValidUntil", "tokenExpiring"} {
+		if v, said := state[field]; said {
+			payload[field] = v
+		}
+	}
+	return payload
+}
+
 func satelliteEvents(c entity.Change) []string {
 	switch {
 	case c.Prev == nil:
@@ -67,6 +77,10 @@ func satelliteEvents(c entity.Change) []string {
 		return []string{"satellite.removed"}
 	case c.Next["tokenRotatedAt"] != nil:
 		return []string{"satellite.token_rotated"}
+	case c.Next["previousTokenRevokedAt"] != nil:
+		return []string{"satellite.previous_token_revoked"}
+	case c.Next["tokenExpiring"] != nil:
+		return []string{"satellite.token_expiring"}
 	default:
 		return []string{"satellite.updated"}
 	}
@@ -114,7 +128,9 @@ type edge struct {
 	// epoch of the session that ends or recovers; of the new session after opening.
 	epoch int64
 	open  bool
-	err   error // of this edge alone
+	// credential is the number of the token that opens a session.
+	credential int64
+	err        error // of this edge alone
 }
 
 // step applies the edge to the row and reports whether that changed anything. It
@@ -130,6 +146,7 @@ func (e *edge) step(row *Connection, now time.Time) bool {
 		row.Epoch++
 		e.epoch = row.Epoch
 		row.LastEvent, row.LastHeartbeatAt = Connected, &now
+		row.Credential, row.Opened = e.credential, true
 		return true
 	}
 	if e.epoch != row.Epoch {
@@ -181,10 +198,10 @@ func (f *Fleet) commitEdges(ctx context.Context, edges []*edge) error {
 	})
 }
 
-// Open records that the satellite is connected and returns the epoch of its new
-// session. It returns once the edge is durable.
-func (f *Fleet) Open(ctx context.Context, satelliteID string) (int64, error) {
-	e := &edge{satelliteID: satelliteID, open: true}
+// Open records that the satellite is connected, by which of its tokens, and
+// returns the epoch of its new session. It returns once the edge is durable.
+func (f *Fleet) Open(ctx context.Context, satelliteID string, credential int64) (int64, error) {
+	e := &edge{satelliteID: satelliteID, open: true, credential: credential}
 	if err := f.edges.Do(ctx, e); err != nil {
 		return 0, err
 	}

@@ -25,13 +25,19 @@ func TestEdgeMachine(t *testing.T) {
 		changes bool
 		want    Connection
 	}{
-		{"first connect", Connection{}, edge{open: true}, true, Connection{Epoch: 1, LastEvent: Connected, LastHeartbeatAt: &now}},
+		{
+			"first connect",
+			Connection{},
+			edge{open: true, credential: 2},
+			true,
+			Connection{Epoch: 1, LastEvent: Connected, LastHeartbeatAt: &now, Credential: 2, Opened: true},
+		},
 		{
 			"reconnect while the row says connected",
 			Connection{Epoch: 4, LastEvent: Connected, LastHeartbeatAt: ago(time.Second)},
-			edge{open: true},
+			edge{open: true, credential: 2},
 			true,
-			Connection{Epoch: 5, LastEvent: Connected, LastHeartbeatAt: &now},
+			Connection{Epoch: 5, LastEvent: Connected, LastHeartbeatAt: &now, Credential: 2, Opened: true},
 		},
 		{
 			"close",

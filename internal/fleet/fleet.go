@@ -78,6 +78,8 @@ type NewSatellite struct {
 	Region             string
 	Tags               map[string]string
 	OfflineThresholdMs *int64
+	// TokenExpiresIn is how long its token is valid; 0 for ever.
+	TokenExpiresIn time.Duration
 }
 
 // Patch changes a satellite; nil fields stay.
@@ -99,10 +101,20 @@ func (f *Fleet) Create(ctx context.Context, actor entity.Actor, n NewSatellite) 
 	if err := Validate(s); err != nil {
 		return Satellite{}, "", err
 	}
+	if err := (Rotation{ExpiresIn: n.TokenExpiresIn}).validate(); err != nil {
+		return Satellite{}, "", err
+	}
 	token, hash := NewToken()
 	err := entity.Record(ctx, f.recorder, func(tx Tx) ([]entity.Change, error) {
 		if err := tx.LockDefinitions(ctx); err != nil {
 			return nil, err
+		}
+		if n.TokenExpiresIn > 0 {
+			now, err := tx.Now(ctx)
+			if err != nil {
+				return nil, err
+			}
+			s.TokenExpiresAt = new(now.Add(n.TokenExpiresIn))
 		}
 		if err := tx.InsertSatellite(ctx, s, hash); err != nil {
 			return nil, err
@@ -164,33 +176,6 @@ func (p *Patch) apply(s *Satellite) {
 	}
 }
 
-// Rotate replaces the token. Sessions opened with the old one end.
-func (f *Fleet) Rotate(ctx context.Context, actor entity.Actor, id string) (Satellite, string, error) {
-	token, hash := NewToken()
-	err := entity.Record(ctx, f.recorder, func(tx Tx) ([]entity.Change, error) {
-		s, err := tx.SatelliteForUpdate(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		if err := tx.SetTokenHash(ctx, id, hash, true); err != nil {
-			return nil, err
-		}
-		now, err := tx.Now(ctx)
-		if err != nil {
-			return nil, err
-		}
-		change := RecordChange(&s, &s, actor)
-		change.Next["tokenRotatedAt"] = now.UTC().Format(time.RFC3339Nano)
-		return []entity.Change{change}, nil
-	})
-	if err != nil {
-		return Satellite{}, "", err
-	}
-	f.bell.Ring(TopicConfig)
-	s, err := f.store.Satellite(ctx, id)
-	return s, token, err
-}
-
 // Delete removes a satellite, what is placed on it, and its live session.
 func (f *Fleet) Delete(ctx context.Context, actor entity.Actor, id string) error {
 	err := entity.Record(ctx, f.recorder, func(tx Tx) ([]entity.Change, error) {
@@ -228,22 +213,29 @@ func (f *Fleet) Delete(ctx context.Context, actor entity.Actor, id string) error
 type Verified struct {
 	Satellite  Satellite
 	Credential int64
+	// Left is for how long the token is valid yet; 0 without end.
+	Left time.Duration
 }
 
 // Verify checks a satellite's credentials. Faults: Unauthenticated, at the same
-// cost whatever is wrong; Unavailable when the database is away.
+// cost and in the same words whatever is wrong, with the cause for the log;
+// Unavailable when the database is away.
 func (f *Fleet) Verify(ctx context.Context, clientID, token string) (Verified, error) {
-	cred, legacy, err := f.verifier.verify(ctx, clientID, token)
+	m, err := f.verifier.verify(ctx, clientID, token)
 	if err != nil {
 		return Verified{}, err
 	}
-	if legacy {
-		err := entity.InTx(ctx, f.recorder, func(tx Tx) error { return tx.UpgradeTokenHash(ctx, clientID, cred.Hash, hashToken(token)) })
+	if m.legacy {
+		err := entity.InTx(ctx, f.recorder, func(tx Tx) error { return tx.UpgradeTokenHash(ctx, m.cred.Satellite.ID, m.hash, hashToken(token)) })
 		if err != nil { // it verified; the upgrade comes with the next sign-in
 			f.log.Warn("upgrading a stored token failed", "satellite_id", clientID, "error", err)
 		}
 	}
-	return Verified{Satellite: cred.Satellite, Credential: cred.Version}, nil
+	v := Verified{Satellite: m.cred.Satellite, Credential: m.version}
+	if !m.until.IsZero() {
+		v.Left = m.until.Sub(m.cred.At)
+	}
+	return v, nil
 }
 
 // Revisions is what sessions compare themselves with.

@@ -82,7 +82,7 @@ func (c *core) create(t *testing.T, name string) (fleet.Satellite, string) {
 
 func (c *core) open(t *testing.T, id string) int64 {
 	t.Helper()
-	epoch, err := c.Open(t.Context(), id)
+	epoch, err := c.Open(t.Context(), id, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -386,7 +386,7 @@ func TestM32_RotationEndsTheOldToken(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, token, err := c.Rotate(t.Context(), entity.System, s.ID)
+		_, token, err := c.Rotate(t.Context(), entity.System, s.ID, fleet.Rotation{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -403,6 +403,146 @@ func TestM32_RotationEndsTheOldToken(t *testing.T) {
 	})
 }
 
+func TestM33_OverlapExpiryAndEarlyRevocation(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		c := start(t, url)
+		s, old := c.create(t, "eu-1")
+		valid := func(token string) bool {
+			t.Helper()
+			_, err := c.Verify(t.Context(), s.ID, token)
+			if err != nil && !fault.Is(err, fault.Unauthenticated) {
+				t.Fatal(err)
+			}
+			return err == nil
+		}
+		rotate := func(r fleet.Rotation) (fleet.Satellite, string) {
+			t.Helper()
+			s, token, err := c.Rotate(t.Context(), entity.System, s.ID, r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s, token
+		}
+		shown, second := rotate(fleet.Rotation{Overlap: time.Hour, ExpiresIn: 24 * time.Hour})
+		if !valid(old) || !valid(second) {
+			t.Errorf("during the overlap the old token is valid: %v, the new one: %v; want both", valid(old), valid(second))
+		}
+		if shown.TokenExpiresAt == nil || shown.PreviousTokenValidUntil == nil {
+			t.Errorf("shown: expires at %v, previous until %v", shown.TokenExpiresAt, shown.PreviousTokenValidUntil)
+		}
+		_, third := rotate(fleet.Rotation{Overlap: time.Hour})
+		if valid(old) || !valid(second) || !valid(third) {
+			t.Errorf("after a second rotation: %v, %v, %v; want the oldest dropped", valid(old), valid(second), valid(third))
+		}
+		if shown, err := c.RevokePrevious(t.Context(), entity.System, s.ID); err != nil || shown.PreviousTokenValidUntil != nil {
+			t.Errorf("revoking the previous token: until %v, %v", shown.PreviousTokenValidUntil, err)
+		}
+		if valid(second) || !valid(third) {
+			t.Errorf("after the revocation: %v, %v; want only the newest", valid(second), valid(third))
+		}
+		if _, err := c.RevokePrevious(t.Context(), entity.System, s.ID); !fault.Is(err, fault.Conflict) {
+			t.Errorf("revoking what is not there: %v, want conflict", err)
+		}
+		if _, err := c.RevokePrevious(t.Context(), entity.System, "01890000-0000-7000-8000-000000000000"); !fault.Is(err, fault.NotFound) {
+			t.Errorf("revoking for nobody: %v, want not found", err)
+		}
+
+		exec(t, url, `UPDATE satellites SET token_expires_at = $1`, time.Now().Add(-time.Minute).UnixMicro())
+		if valid(third) {
+			t.Error("an expired token is valid")
+		}
+	})
+}
+
+func TestM33_OneEventBeforeATokenExpires(t *testing.T) {
+	t.Parallel()
+	url := pgtest.URL(t)
+	first, second := start(t, url), start(t, url)
+	s, _, err := first.Create(t.Context(), entity.System, fleet.NewSatellite{Name: "eu-1", Region: "eu", TokenExpiresIn: 24 * time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	third := start(t, url) // each looks when it starts
+	told := func() (n int) {
+		events, err := second.db.Events(t.Context(), 0, 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range events {
+			if e.Type == "satellite.token_expiring" && e.EntityID == s.ID {
+				n++
+			}
+		}
+		return n
+	}
+	eventually(t, "the event", func() bool { return told() > 0 })
+	third.stop()
+	fourth := start(t, url)
+	watchLooks(t, url, 3)
+	fourth.stop()
+	if n := told(); n != 1 {
+		t.Errorf("told %d times, want once", n)
+	}
+}
+
+func TestM93_TheRecordSaysWhoDidWhat(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		c := start(t, url)
+		ada := entity.Actor{Type: "user", ID: "u1", Name: "Ada"}
+		s, _, err := c.Create(t.Context(), ada, fleet.NewSatellite{Name: "eu-1", Region: "eu"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := c.Rotate(t.Context(), ada, s.ID, fleet.Rotation{Overlap: time.Hour}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.RevokePrevious(t.Context(), ada, s.ID); err != nil {
+			t.Fatal(err)
+		}
+		region := "us"
+		if _, err := c.Update(t.Context(), ada, s.ID, fleet.Patch{Region: &region}); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Delete(t.Context(), ada, s.ID); err != nil {
+			t.Fatal(err)
+		}
+		rows, _, err := c.db.Transitions(t.Context(), fleet.KindSatellite, s.ID, fleet.Page{Limit: 100})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var fields []string
+		for _, r := range slices.Backward(rows) {
+			fields = append(fields, r.Field)
+			if r.Actor != ada {
+				t.Errorf("%s by %+v, want %+v", r.Field, r.Actor, ada)
+			}
+		}
+		want := []string{
+			"name", "offlineThresholdMs", "region", "tags",
+			"previousTokenValidUntil", "tokenRotatedAt", "previousTokenRevokedAt", "region",
+		}
+		if diff := cmp.Diff(want, fields); diff != "" {
+			t.Errorf("history (-want +got):\n%s", diff)
+		}
+		events, err := c.db.Events(t.Context(), 0, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var types []string
+		for _, e := range events {
+			if types = append(types, e.Type); e.Actor != ada {
+				t.Errorf("%s by %+v, want %+v", e.Type, e.Actor, ada)
+			}
+		}
+		wantEvents := []string{
+			"satellite.created", "satellite.token_rotated", "satellite.previous_token_revoked", "satellite.updated", "satellite.removed",
+		}
+		if diff := cmp.Diff(wantEvents, types); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
+		}
+	})
+}
+
 func TestBcryptRowsAreUpgradedOnFirstUse(t *testing.T) {
 	onBoth(t, func(t *testing.T, url string) {
 		c := start(t, url)
@@ -413,7 +553,7 @@ func TestBcryptRowsAreUpgradedOnFirstUse(t *testing.T) {
 			t.Fatal(err)
 		}
 		err = c.db.InTx(t.Context(), func(tx entity.Tx) error {
-			return tx.(fleet.Tx).SetTokenHash(t.Context(), s.ID, string(hash), false)
+			return tx.(fleet.Tx).SetTokens(t.Context(), s.ID, fleet.Tokens{Hash: string(hash), Version: 1})
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -440,7 +580,7 @@ func TestM54_DeletionLeavesATombstone(t *testing.T) {
 		if err := c.Close(t.Context(), s.ID, epoch); err != nil {
 			t.Errorf("the late close of a deleted satellite: %v, want nothing", err)
 		}
-		if _, err := c.Open(t.Context(), s.ID); !fault.Is(err, fault.NotFound) {
+		if _, err := c.Open(t.Context(), s.ID, 1); !fault.Is(err, fault.NotFound) {
 			t.Errorf("opening a deleted satellite: %v, want not found (L64)", err)
 		}
 		if _, err := c.Verify(t.Context(), s.ID, token); !fault.Is(err, fault.Unauthenticated) {
@@ -489,7 +629,7 @@ func TestManyEdgesAtOnce(t *testing.T) {
 		for _, id := range ids {
 			for range 3 {
 				wg.Go(func() {
-					epoch, err := c.Open(t.Context(), id)
+					epoch, err := c.Open(t.Context(), id, 1)
 					if err == nil {
 						err = c.Close(t.Context(), id, epoch)
 					}

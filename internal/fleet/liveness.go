@@ -14,6 +14,8 @@ const (
 	watchInterval = time.Second
 	// blindAfter is how long no core may have looked before deadlines are amended.
 	blindAfter = 3 * time.Second
+	// expiryInterval is how often tokens that expire soon are looked for.
+	expiryInterval = time.Minute
 )
 
 // noted is a heartbeat in memory.
@@ -54,6 +56,7 @@ func (f *Fleet) forgetBeat(satelliteID string, epoch int64) {
 func (f *Fleet) watch(ctx context.Context) error {
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
+	var expiry time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -69,6 +72,12 @@ func (f *Fleet) watch(ctx context.Context) error {
 					f.log.Error("liveness step failed", "step", step.name, "error", err)
 				}
 				break // without the earlier step the later one would judge on old facts
+			}
+		}
+		if time.Since(expiry) >= expiryInterval {
+			expiry = time.Now()
+			if err := f.tellExpiring(ctx); err != nil && ctx.Err() == nil {
+				f.log.Error("looking for tokens that expire failed", "error", err)
 			}
 		}
 	}

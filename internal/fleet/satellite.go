@@ -44,9 +44,17 @@ type Satellite struct {
 	Version             *string           `json:"version"`
 	CreatedAt           time.Time         `json:"createdAt"`
 	// OfflineThresholdMs is the satellite's own threshold; nil means the default, 45 s.
-	OfflineThresholdMs *int64              `json:"offlineThresholdMs"`
-	Capabilities       []string            `json:"capabilities"`
-	Inventory          *protocol.Inventory `json:"inventory"`
+	OfflineThresholdMs *int64 `json:"offlineThresholdMs"`
+	// TokenExpiresAt is when the current token ends; nil for never. TokenLastUsedAt is
+	// when it last opened a session.
+	TokenExpiresAt  *time.Time `json:"tokenExpiresAt"`
+	TokenLastUsedAt *time.Time `json:"tokenLastUsedAt"`
+	// PreviousTokenValidUntil is the end of a rotation's overlap; nil when there is
+	// none. PreviousTokenInUse: the satellite's session was opened with that token.
+	PreviousTokenValidUntil *time.Time          `json:"previousTokenValidUntil"`
+	PreviousTokenInUse      bool                `json:"previousTokenInUse"`
+	Capabilities            []string            `json:"capabilities"`
+	Inventory               *protocol.Inventory `json:"inventory"`
 	// Epoch numbers its sessions; 0 is never connected.
 	Epoch int64 `json:"epoch"`
 	// DesiredRevision is what it should run, AppliedRevision what it reports to
@@ -77,6 +85,10 @@ type Connection struct {
 	LastHeartbeatAt *time.Time
 	LastEvent       Edge
 	ThresholdMs     *int64
+	// Credential is the number of the token that opened the session of the epoch; 0
+	// is not known. Opened says that it did so now, which is a use of the token.
+	Credential int64
+	Opened     bool
 }
 
 // Beat is a heartbeat as noted in memory, to be flushed. A beat of an older
@@ -144,12 +156,17 @@ type Tx interface {
 	// with another's stale half. It is the first call of every such transaction,
 	// before any row lock; a store with one writer does nothing.
 	LockDefinitions(ctx context.Context) error
+	// InsertSatellite makes the row; of the token's life only TokenExpiresAt is written.
 	InsertSatellite(ctx context.Context, s Satellite, tokenHash string) error // Conflict: name taken
 	// UpdateSatellite writes name, region, tags and threshold. NotFound, Conflict.
 	UpdateSatellite(ctx context.Context, s Satellite) error
-	// SetTokenHash stores a hash; bump raises the credential's version, which ends the
-	// sessions that were opened with the old token. NotFound.
-	SetTokenHash(ctx context.Context, id, hash string, bump bool) error
+	// Tokens are the satellite's, NotFound. SetTokens stores them; the last use of the
+	// current token is forgotten when its version is another.
+	Tokens(ctx context.Context, id string) (Tokens, error)
+	SetTokens(ctx context.Context, id string, t Tokens) error
+	// MarkExpiring finds the satellites whose token expires within that time and has
+	// not been found before.
+	MarkExpiring(ctx context.Context, within time.Duration) (ids []string, err error)
 	// UpgradeTokenHash stores another form of the same token, unless what is stored is
 	// no longer the old form: a rotation in between must not be undone.
 	UpgradeTokenHash(ctx context.Context, id, old, upgraded string) error
@@ -157,7 +174,7 @@ type Tx interface {
 	SatelliteForUpdate(ctx context.Context, id string) (Satellite, error)
 	// LockConnections reads and locks rows in id order; unknown ids are left out.
 	LockConnections(ctx context.Context, ids []string) (map[string]Connection, error)
-	// WriteConnections writes epoch, last heartbeat and last event.
+	// WriteConnections writes epoch, last heartbeat, last event and credential.
 	WriteConnections(ctx context.Context, rows []Connection) error
 	// MarkLost flips every overdue row from connected to heartbeat_lost in one
 	// conditional statement and returns the rows as they are now.
@@ -182,11 +199,12 @@ type Desired struct {
 	Grants      []Grant
 }
 
-// Credential is how a satellite's token is stored, and whose it is.
+// Credential is how a satellite's tokens are stored, whose they are, and when by
+// the database's clock that was read.
 type Credential struct {
-	Hash      string
-	Version   int64
+	Tokens
 	Satellite Satellite
+	At        time.Time
 }
 
 // Revision is what a session compares itself with: the desired set, the
@@ -196,6 +214,12 @@ type Revision struct {
 	Desired    int64
 	Credential int64
 	Epoch      int64
+	// ExpiresIn is how long the credential is valid yet: nil without end, not positive
+	// once it has expired.
+	ExpiresIn *time.Duration
+	// Previous is the credential before, for PreviousIn; 0 when it is not valid any more.
+	Previous   int64
+	PreviousIn time.Duration
 }
 
 // Grant is a pair that a satellite may report for; after RemovedAt only runs that

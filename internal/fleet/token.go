@@ -65,46 +65,90 @@ func newVerifier(store Store, find func(context.Context, string) (Credential, bo
 	return &verifier{store: store, find: find, bcryptPlace: make(chan struct{}, 1), decoyDigest: digest, decoyBcrypt: decoy}
 }
 
-// verify returns the stored credential when token is the id's, and whether it is
-// stored as bcrypt. A wrong token and an unknown id are the same Unauthenticated
-// fault after the same work: one digest comparison, and one bcrypt comparison as
-// long as the fleet still holds bcrypt rows.
-func (v *verifier) verify(ctx context.Context, id, token string) (cred Credential, legacy bool, err error) {
+// match is a token that was found right: whose it is, as what it is stored (hash,
+// legacy for bcrypt), its number, and until when it is valid (zero: for ever).
+type match struct {
+	cred    Credential
+	hash    string
+	legacy  bool
+	version int64
+	until   time.Time
+}
+
+// verify finds the token among the id's. A wrong token, an unknown id and a token
+// whose time is over are the same Unauthenticated fault after the same work: two
+// digest comparisons, for the current token and the one before, and one bcrypt
+// comparison as long as the fleet still holds bcrypt rows.
+func (v *verifier) verify(ctx context.Context, id, token string) (match, error) {
 	cred, known, err := v.find(ctx, id)
 	if err != nil {
-		return Credential{}, false, err
+		return match{}, err
 	}
-	hash := cred.Hash
-	if !known {
-		hash = v.decoyDigest
+	current := match{cred: cred, hash: v.decoyDigest}
+	if known {
+		current.hash, current.version = cred.Hash, cred.Version
 	}
-	legacy = strings.HasPrefix(hash, "$2")
-	digest := hash
-	if legacy {
-		digest = v.decoyDigest
+	previous := match{cred: cred, hash: v.decoyDigest}
+	if known && cred.Previous != nil {
+		previous.hash, previous.version = cred.Previous.Hash, cred.Previous.Version
 	}
-	match := subtle.ConstantTimeCompare([]byte(hashToken(token)), []byte(digest)) == 1
-	if match && known && !legacy {
-		return cred, false, nil
+	found, slow := v.compareDigests(&current, &previous, token)
+	cause := error(errUnknownSatellite)
+	if known {
+		found, cause = found.inTime()
 	}
-	slow, err := v.holdsBcrypt(ctx)
+	if found != nil && cause == nil {
+		return *found, nil
+	}
+	holds, err := v.holdsBcrypt(ctx)
 	if err != nil {
-		return Credential{}, false, err
+		return match{}, err
 	}
-	if legacy || slow {
-		against := v.decoyBcrypt
-		if legacy {
-			against = []byte(hash)
-		}
-		match, err = v.compareBcrypt(ctx, against, token)
-		if err != nil {
-			return Credential{}, false, err
-		}
-		if match && known && legacy {
-			return cred, true, nil
+	if slow == nil && !holds {
+		return match{}, refusal(cause)
+	}
+	against := v.decoyBcrypt
+	if slow != nil {
+		against = []byte(slow.hash)
+	}
+	right, err := v.compareBcrypt(ctx, against, token)
+	if err != nil {
+		return match{}, err
+	}
+	if right && slow != nil {
+		if found, cause = slow.inTime(); cause == nil {
+			return *found, nil
 		}
 	}
-	return Credential{}, false, fault.New(fault.Unauthenticated, "invalid client ID or token")
+	return match{}, refusal(cause)
+}
+
+// compareDigests compares the token with both, always: found is the one that it
+// is, slow the one that is stored as bcrypt instead. There is at most one of
+// those, because a rotation makes digests.
+func (v *verifier) compareDigests(current, previous *match, token string) (found, slow *match) {
+	digest := []byte(hashToken(token))
+	for _, m := range []*match{previous, current} {
+		against := m.hash
+		if m.legacy = strings.HasPrefix(m.hash, "$2"); m.legacy {
+			against, slow = v.decoyDigest, m
+		}
+		if subtle.ConstantTimeCompare(digest, []byte(against)) == 1 {
+			found = m
+		}
+	}
+	return found, slow
+}
+
+// inTime is m with its end, when it is a token whose time is not over; else why
+// not.
+func (m *match) inTime() (*match, error) {
+	if m == nil {
+		return nil, errWrongToken
+	}
+	var err error
+	m.until, err = m.cred.end(m.version, m.cred.At)
+	return m, err
 }
 
 func (v *verifier) compareBcrypt(ctx context.Context, hash []byte, token string) (bool, error) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/bcrypt"
 
@@ -15,16 +16,16 @@ import (
 // credentials is the part of a store that verification reads.
 type credentials struct {
 	Store
-	rows   map[string]string
+	rows   map[string]Tokens
 	looked atomic.Int32
 }
 
 func (c *credentials) find(_ context.Context, id string) (Credential, bool, error) {
-	hash, ok := c.rows[id]
-	return Credential{Hash: hash, Version: 7}, ok, nil
+	tokens, ok := c.rows[id]
+	return Credential{Tokens: tokens, At: now}, ok, nil
 }
 
-func verifierOf(rows map[string]string) *verifier {
+func verifierOf(rows map[string]Tokens) *verifier {
 	c := &credentials{rows: rows}
 	return newVerifier(c, c.find)
 }
@@ -32,8 +33,8 @@ func verifierOf(rows map[string]string) *verifier {
 func (c *credentials) BcryptRows(context.Context) (int, error) {
 	c.looked.Add(1)
 	n := 0
-	for _, hash := range c.rows {
-		if strings.HasPrefix(hash, "$2") {
+	for _, row := range c.rows {
+		if strings.HasPrefix(row.Hash, "$2") || row.Previous != nil && strings.HasPrefix(row.Previous.Hash, "$2") {
 			n++
 		}
 	}
@@ -60,7 +61,7 @@ func TestL52_L54_Verification(t *testing.T) {
 	t.Parallel()
 	token, hash := NewToken()
 	other, _ := NewToken()
-	v := verifierOf(map[string]string{"s1": hash})
+	v := verifierOf(map[string]Tokens{"s1": {Hash: hash, Version: 7}})
 	for _, tc := range []struct {
 		name, id, token string
 		ok              bool
@@ -74,9 +75,9 @@ func TestL52_L54_Verification(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			cred, legacy, err := v.verify(t.Context(), tc.id, tc.token)
-			if tc.ok && (err != nil || cred.Version != 7 || legacy) {
-				t.Errorf("verify = %+v, %v, %v", cred, legacy, err)
+			m, err := v.verify(t.Context(), tc.id, tc.token)
+			if tc.ok && (err != nil || m.version != 7 || m.legacy) {
+				t.Errorf("verify = %+v, %v", m, err)
 			}
 			if !tc.ok && !fault.Is(err, fault.Unauthenticated) {
 				t.Errorf("error = %v, want unauthenticated", err)
@@ -93,11 +94,11 @@ func TestBcryptRowsOfTheOriginalVerify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := verifierOf(map[string]string{"old": string(hash)})
-	if _, legacy, err := v.verify(t.Context(), "old", token); err != nil || !legacy {
-		t.Errorf("verify = legacy %v, %v; want the row accepted and marked for upgrade", legacy, err)
+	v := verifierOf(map[string]Tokens{"old": {Hash: string(hash), Version: 7}})
+	if m, err := v.verify(t.Context(), "old", token); err != nil || !m.legacy {
+		t.Errorf("verify = legacy %v, %v; want the row accepted and marked for upgrade", m.legacy, err)
 	}
-	if _, _, err := v.verify(t.Context(), "old", wrong); !fault.Is(err, fault.Unauthenticated) {
+	if _, err := v.verify(t.Context(), "old", wrong); !fault.Is(err, fault.Unauthenticated) {
 		t.Errorf("error = %v, want unauthenticated", err)
 	}
 }
@@ -113,24 +114,40 @@ func TestM30_L173_RefusalsCostTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	wrong, _ := NewToken()
-	slow := func(rows map[string]string, id string) bool {
+	spent, spentHash := NewToken()
+	right := map[string]string{"expired": spent, "over": spent} // right but for the time
+	slow := func(rows map[string]Tokens, id string) bool {
 		v := verifierOf(rows)
 		v.bcryptPlace <- struct{}{} // taken: whoever needs it cannot go on
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		_, _, err := v.verify(ctx, id, wrong)
+		token := wrong
+		if given, ok := right[id]; ok {
+			token = given
+		}
+		_, err := v.verify(ctx, id, token)
 		return fault.Is(err, fault.Unavailable)
 	}
-	modern := map[string]string{"known": digest}
-	mixed := map[string]string{"known": digest, "old": string(old)}
+	expired := Tokens{Hash: spentHash, Version: 1, ExpiresAt: ago(time.Second)}
+	over := Tokens{Hash: digest, Version: 2, Previous: &PreviousToken{Hash: spentHash, Version: 1, ValidUntil: now}}
+	modern := map[string]Tokens{"known": {Hash: digest}, "expired": expired, "over": over}
+	mixed := map[string]Tokens{
+		"known": {Hash: digest}, "expired": expired, "over": over, "old": {Hash: string(old)},
+		"before": {Hash: digest, Version: 2, Previous: &PreviousToken{Hash: string(old), Version: 1, ValidUntil: now.Add(time.Hour)}},
+	}
 	for _, tc := range []struct {
 		name string
-		rows map[string]string
+		rows map[string]Tokens
 		id   string
 		want bool
 	}{
 		{"digests only, known id", modern, "known", false},
 		{"digests only, unknown id", modern, "unknown", false},
+		{"digests only, expired", modern, "expired", false},
+		{"digests only, overlap over", modern, "over", false},
+		{"mixed, expired", mixed, "expired", true},
+		{"mixed, overlap over", mixed, "over", true},
+		{"mixed, previous with bcrypt", mixed, "before", true},
 		{"mixed, id with a digest", mixed, "known", true},
 		{"mixed, id with bcrypt", mixed, "old", true},
 		{"mixed, unknown id", mixed, "unknown", true},
@@ -148,9 +165,9 @@ func TestM31_RightTokensNeverWaitForBcrypt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := verifierOf(map[string]string{"s1": hash, "old": string(old)})
+	v := verifierOf(map[string]Tokens{"s1": {Hash: hash}, "old": {Hash: string(old)}})
 	v.bcryptPlace <- struct{}{} // somebody is keeping bcrypt busy
-	if _, _, err := v.verify(t.Context(), "s1", token); err != nil {
+	if _, err := v.verify(t.Context(), "s1", token); err != nil {
 		t.Errorf("a right token was refused or kept waiting: %v", err)
 	}
 }

@@ -39,7 +39,8 @@ const (
 type Fleet interface {
 	Create(ctx context.Context, actor entity.Actor, n fleet.NewSatellite) (fleet.Satellite, string, error)
 	Update(ctx context.Context, actor entity.Actor, id string, p fleet.Patch) (fleet.Satellite, error)
-	Rotate(ctx context.Context, actor entity.Actor, id string) (fleet.Satellite, string, error)
+	Rotate(ctx context.Context, actor entity.Actor, id string, r fleet.Rotation) (fleet.Satellite, string, error)
+	RevokePrevious(ctx context.Context, actor entity.Actor, id string) (fleet.Satellite, error)
 	Delete(ctx context.Context, actor entity.Actor, id string) error
 }
 

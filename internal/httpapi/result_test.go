@@ -191,7 +191,7 @@ func TestStatusNamesItsEvidence(t *testing.T) {
 	if diff := cmp.Diff(want, before); diff != "" || before.Reason == "" {
 		t.Errorf("before a result (-want +got):\n%s", diff)
 	}
-	if _, err := c.fleet.Open(t.Context(), p.satellite.ID); err != nil {
+	if _, err := c.fleet.Open(t.Context(), p.satellite.ID, 1); err != nil {
 		t.Fatal(err)
 	}
 	run := p.found(t, time.Now().Truncate(time.Second), check.Unhealthy, "no answer")

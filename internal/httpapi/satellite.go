@@ -2,8 +2,10 @@ package httpapi
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
@@ -16,6 +18,14 @@ type NewSatellite struct {
 	Region             string            `json:"region"`
 	Tags               map[string]string `json:"tags,omitempty" doc:"What selectors see, besides name and region."`
 	OfflineThresholdMs *int64            `json:"offlineThresholdMs,omitempty" nullable:"true" doc:"How long it may be silent before it counts as offline; null is the default, 45 s."`
+	TokenExpiresInMs   *int64            `json:"tokenExpiresInMs,omitempty" nullable:"true" doc:"How long its token is valid; null is for ever."`
+}
+
+// RotateRequest is the body of POST /satellites/{id}/rotate-token; none is the
+// empty one.
+type RotateRequest struct {
+	OverlapMs   *int64 `json:"overlapMs,omitempty" nullable:"true" doc:"How long the old token stays valid, and its sessions live on; null ends both at once."`
+	ExpiresInMs *int64 `json:"expiresInMs,omitempty" nullable:"true" doc:"How long the new token is valid; null is for ever."`
 }
 
 // SatellitePatch is the body of PATCH /satellites/{id}. Absent fields stay; tags
@@ -55,7 +65,14 @@ func (a *API) addSatellites() {
 	})
 	route(a, http.MethodPatch, "/satellites/{id}", "update-satellite", "Rename, move or tag a satellite", a.updateSatellite)
 	route(a, http.MethodDelete, "/satellites/{id}", "delete-satellite", "Delete a satellite and end its session", a.deleteSatellite, status(http.StatusNoContent))
-	route(a, http.MethodPost, "/satellites/{id}/rotate-token", "rotate-satellite-token", "Replace a satellite's token and end its session", a.rotateSatellite)
+	route(a, http.MethodPost, "/satellites/{id}/rotate-token", "rotate-satellite-token", "Replace a satellite's token; sessions of the old one end, at once or after an overlap", a.rotateSatellite)
+	route(a, http.MethodPost, "/satellites/{id}/revoke-previous-token", "revoke-previous-satellite-token", "End a rotation's overlap now, and the sessions of the old token", func(ctx context.Context, in *Ref) (*answer[fleet.Satellite], error) {
+		s, err := a.satellite(ctx, in.ID)
+		if err != nil {
+			return nil, err
+		}
+		return answered(a.Fleet.RevokePrevious(ctx, actor(ctx), s.ID))
+	})
 	route(a, http.MethodGet, "/satellites/{id}/transitions", "list-satellite-transitions", "What happened to a satellite, newest first", a.listTransitions)
 }
 
@@ -88,6 +105,7 @@ func (a *API) listSatellites(ctx context.Context, in *satelliteQuery) (*answer[L
 func (a *API) createSatellite(ctx context.Context, in *struct{ Body NewSatellite }) (*created[SatelliteToken], error) {
 	s, token, err := a.Fleet.Create(ctx, actor(ctx), fleet.NewSatellite{
 		Name: in.Body.Name, Region: in.Body.Region, Tags: in.Body.Tags, OfflineThresholdMs: in.Body.OfflineThresholdMs,
+		TokenExpiresIn: milliseconds(in.Body.TokenExpiresInMs),
 	})
 	if err != nil {
 		return nil, err
@@ -122,17 +140,47 @@ func (a *API) deleteSatellite(ctx context.Context, in *Ref) (*struct{}, error) {
 	return nil, a.Fleet.Delete(ctx, actor(ctx), s.ID)
 }
 
-func (a *API) rotateSatellite(ctx context.Context, in *Ref) (*answer[SatelliteToken], error) {
+type rotateInput struct {
+	Ref
+	Body *RotateRequest
+}
+
+func (a *API) rotateSatellite(ctx context.Context, in *rotateInput) (*answer[SatelliteToken], error) {
 	s, err := a.satellite(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
-	s, token, err := a.Fleet.Rotate(ctx, actor(ctx), s.ID)
+	var r fleet.Rotation
+	if b := in.Body; b != nil {
+		r = fleet.Rotation{Overlap: milliseconds(b.OverlapMs), ExpiresIn: milliseconds(b.ExpiresInMs)}
+	}
+	s, token, err := a.Fleet.Rotate(ctx, actor(ctx), s.ID, r)
 	return answered(SatelliteToken{s, token}, err)
+}
+
+// milliseconds is the span of so many; absent is 0. What a span cannot hold is
+// its longest, which is over every limit.
+func milliseconds(ms *int64) time.Duration {
+	switch most := math.MaxInt64 / int64(time.Millisecond); {
+	case ms == nil:
+		return 0
+	case *ms > most:
+		return math.MaxInt64
+	case *ms < 0:
+		return -1
+	}
+	return time.Duration(*ms) * time.Millisecond
 }
 
 func (a *API) listTransitions(ctx context.Context, in *transitionQuery) (*answer[List[entity.Transition]], error) {
 	s, err := a.satellite(ctx, in.ID)
+	if fault.Is(err, fault.NotFound) && isID(in.ID) {
+		// The history of a satellite that was deleted is there under its id.
+		items, next, readErr := a.Records.Transitions(ctx, in.Kind, strings.ToLower(in.ID), in.page())
+		if readErr != nil || len(items) > 0 {
+			return listed(items, next, readErr)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

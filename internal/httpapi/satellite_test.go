@@ -234,10 +234,52 @@ func TestDeleteSatellite(t *testing.T) {
 			method, path string
 			body         any
 		}{{"GET", "", nil}, {"DELETE", "", nil}, {"PATCH", "", object{}}, {"POST", "/rotate-token", nil}, {"GET", "/transitions", nil}} {
+			if ref == s.ID && route.path == "/transitions" {
+				continue // its history stays
+			}
 			p := c.wrong(route.method, "/satellites/"+ref+route.path, route.body, http.StatusNotFound)
 			if p.Type != "urn:perigee:problem:not-found" || !strings.Contains(p.Detail, "satellite") {
 				t.Errorf("%s %s: %+v", route.method, ref+route.path, p)
 			}
+		}
+	}
+	var record list[entity.Transition]
+	c.get("/satellites/"+s.ID+"/transitions?kind=satellite", &record)
+	if len(record.Items) == 0 || record.Items[0].Actor == entity.System {
+		t.Errorf("the record of a deleted satellite: %+v, want its making, by whoever made it", record.Items)
+	}
+}
+
+func TestM33_RotationWithAnOverlap(t *testing.T) {
+	t.Parallel()
+	c := setup(t)
+	s, old := c.satellite("eu-1", "eu")
+	var rotated httpapi.SatelliteToken
+	c.call(http.MethodPost, "/satellites/eu-1/rotate-token", object{"overlapMs": 3600000, "expiresInMs": 7200000}, http.StatusOK, &rotated)
+	if rotated.Satellite.PreviousTokenValidUntil == nil || rotated.Satellite.TokenExpiresAt == nil {
+		t.Errorf("rotated = %+v, want an overlap and an expiry", rotated.Satellite)
+	}
+	for _, token := range []string{old, rotated.Token} {
+		if _, err := c.fleet.Verify(t.Context(), s.ID, token); err != nil {
+			t.Errorf("during the overlap: %v", err)
+		}
+	}
+	var revoked fleet.Satellite
+	c.call(http.MethodPost, "/satellites/eu-1/revoke-previous-token", nil, http.StatusOK, &revoked)
+	if revoked.PreviousTokenValidUntil != nil {
+		t.Errorf("revoked = %+v, want no overlap", revoked)
+	}
+	if _, err := c.fleet.Verify(t.Context(), s.ID, old); !fault.Is(err, fault.Unauthenticated) {
+		t.Errorf("the previous token: %v", err)
+	}
+	c.wrong(http.MethodPost, "/satellites/eu-1/revoke-previous-token", nil, http.StatusConflict)
+	for body, location := range map[string]string{
+		`{"overlapMs":-1}`: "overlapMs", `{"overlapMs":9223372036854775807}`: "overlapMs", `{"expiresInMs":1}`: "expiresInMs",
+		`{"overlapMs":5000,"expiresInMs":5000}`: "overlapMs", `{"overlap":1}`: "overlap",
+	} {
+		p := c.wrong(http.MethodPost, "/satellites/eu-1/rotate-token", body, http.StatusUnprocessableEntity)
+		if len(p.Errors) != 1 || p.Errors[0].Location != location {
+			t.Errorf("%s: %q, want at %s", body, places(p), location)
 		}
 	}
 }
@@ -268,7 +310,7 @@ func TestTransitionsOfASatellite(t *testing.T) {
 	t.Parallel()
 	c := setup(t)
 	s, _ := c.satellite("eu-1", "eu")
-	epoch, err := c.fleet.Open(t.Context(), s.ID)
+	epoch, err := c.fleet.Open(t.Context(), s.ID, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

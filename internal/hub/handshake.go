@@ -107,7 +107,7 @@ func (s *session) notAdmitted(err error) {
 	switch kind := fault.KindOf(err); {
 	case kind == fault.Unauthenticated || kind == fault.NotFound:
 		s.answered("refused")
-		s.hub.log.Info("refused a satellite", "remote", s.remote)
+		s.hub.log.Info("refused a satellite", "remote", s.remote, "cause", errors.Unwrap(err))
 		s.refuse(refused, protocol.ReasonInvalid)
 	case kind == fault.TooMany:
 		s.answered("too_many")
@@ -175,7 +175,7 @@ func (s *session) open(v *fleet.Verified, m *protocol.Authenticate, d *fleet.Des
 		return false
 	}
 	ctx, cancel := context.WithTimeout(s.hub.base, openTimeout)
-	epoch, err := s.hub.fleet.Open(ctx, v.Satellite.ID)
+	epoch, err := s.hub.fleet.Open(ctx, v.Satellite.ID, v.Credential)
 	cancel()
 	if err != nil {
 		s.notAdmitted(err)
@@ -189,6 +189,7 @@ func (s *session) open(v *fleet.Verified, m *protocol.Authenticate, d *fleet.Des
 		return false
 	}
 	s.credential = v.Credential
+	s.lookAgainLocked(v.Left)
 	s.origin = health.Origin{SatelliteID: s.id, Source: sourceOf(&v.Satellite)}
 	if hello := m.Perigee; hello != nil {
 		s.bootID, s.features = hello.BootID, featuresOf(hello.Features)

@@ -24,7 +24,7 @@ import (
 // Fleet is what the hub needs of the satellites' records; *fleet.Fleet is one.
 type Fleet interface {
 	Verify(ctx context.Context, clientID, token string) (fleet.Verified, error)
-	Open(ctx context.Context, satelliteID string) (epoch int64, err error)
+	Open(ctx context.Context, satelliteID string, credential int64) (epoch int64, err error)
 	Close(ctx context.Context, satelliteID string, epoch int64) error
 	Beat(b fleet.Beat)
 	Desired(ctx context.Context, satelliteID string) (fleet.Desired, error)

@@ -253,7 +253,7 @@ func TestReal_M32_RotationAndDeletionEndTheSession(t *testing.T) {
 	onBoth(t, func(t *testing.T, c *core) {
 		m := c.satellite("eu-1")
 		conn, _ := c.enter(asOurs(m))
-		if _, _, err := c.fleet.Rotate(t.Context(), entity.System, m.ClientID); err != nil {
+		if _, _, err := c.fleet.Rotate(t.Context(), entity.System, m.ClientID, fleet.Rotation{}); err != nil {
 			t.Fatal(err)
 		}
 		conn.wantEnd(protocol.CloseRotated)

@@ -37,9 +37,10 @@ var (
 	slow        = reason{"slow", protocol.CloseSlow, protocol.CloseSlow, false}
 	superseded  = reason{"superseded", protocol.CloseSuperseded, protocol.CloseSuperseded, true}
 	rotated     = reason{"rotated", protocol.CloseRotated, protocol.CloseRotated, true}
+	expired     = reason{"expired", protocol.CloseRotated, protocol.CloseRotated, true}
 	removed     = reason{"removed", protocol.CloseRemoved, protocol.CloseRemoved, true}
 	draining    = reason{"draining", protocol.CloseGoingAway, protocol.CloseGoingAway, false}
-	allReasons  = []reason{peerClosed, lost, silent, tooBig, badFraming, notFirst, refused, authTimeout, nonsense, tooMany, unavailable, internal, overCredit, resync, slow, superseded, rotated, removed, draining}
+	allReasons  = []reason{peerClosed, lost, silent, tooBig, badFraming, notFirst, refused, authTimeout, nonsense, tooMany, unavailable, internal, overCredit, resync, slow, superseded, rotated, expired, removed, draining}
 )
 
 // ending is how one session ended.

@@ -2,9 +2,11 @@ package hub
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -56,19 +58,43 @@ func (h *Hub) relay(ctx context.Context) error {
 }
 
 // allowed ends the session when its satellite, its token or its turn is gone
-// (spec M15, M32).
+// (spec M15, M32, M33).
 func (s *session) allowed(r fleet.Revision, exists bool) bool {
-	switch {
-	case !exists:
+	if !exists {
 		s.end(removed, "the satellite was removed")
-	case r.Credential != s.credential:
-		s.end(rotated, "the satellite's token was replaced")
+		return false
+	}
+	left, err := r.Holds(s.credential)
+	switch {
+	case errors.Is(err, fleet.ErrExpired):
+		s.end(expired, err.Error())
+	case err != nil:
+		s.end(rotated, err.Error())
 	case r.Epoch > s.epoch:
 		s.end(superseded, "a newer session of this satellite took over at another core")
 	default:
+		s.lookAgain(left)
 		return true
 	}
 	return false
+}
+
+// lookAgain has the relay look when the session's token is not valid any more, in
+// left; 0 is never. It is the database's clock that decides then.
+func (s *session) lookAgain(left time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lookAgainLocked(left)
+}
+
+func (s *session) lookAgainLocked(left time.Duration) {
+	if s.expiry != nil {
+		s.expiry.Stop()
+		s.expiry = nil
+	}
+	if left > 0 && s.phase != ended {
+		s.expiry = time.AfterFunc(left+time.Millisecond, s.hub.kick)
+	}
 }
 
 // behind reports whether the satellite is to be sent something.

@@ -65,6 +65,7 @@ type session struct {
 	phase     phase
 	ending    ending      // why, once ended
 	authTimer *time.Timer // until it has said something valid
+	expiry    *time.Timer // until its token is not valid any more; nil without end
 	gated     bool        // counted by the hub's gate
 	results   results
 	set       *set    // what it was sent last
@@ -273,8 +274,10 @@ func (s *session) finish(e ending) bool {
 		return false
 	}
 	s.phase, s.ending = ended, e
-	if s.authTimer != nil {
-		s.authTimer.Stop()
+	for _, timer := range []*time.Timer{s.authTimer, s.expiry} {
+		if timer != nil {
+			timer.Stop()
+		}
 	}
 	gated := s.gated
 	s.gated = false

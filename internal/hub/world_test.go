@@ -374,7 +374,7 @@ func (f *fakeFleet) Verify(ctx context.Context, clientID, token string) (fleet.V
 	return fleet.Verified{Satellite: r.Satellite, Credential: r.credential}, nil
 }
 
-func (f *fakeFleet) Open(ctx context.Context, id string) (int64, error) {
+func (f *fakeFleet) Open(ctx context.Context, id string, _ int64) (int64, error) {
 	if err := f.begin(ctx, "open", id); err != nil {
 		return 0, err
 	}

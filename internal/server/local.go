@@ -70,6 +70,6 @@ func (s *Server) localCredentials(ctx context.Context) (id, token string, err er
 	if err != nil {
 		return "", "", err
 	}
-	_, token, err = s.fleet.Rotate(ctx, entity.System, known.ID)
+	_, token, err = s.fleet.Rotate(ctx, entity.System, known.ID, fleet.Rotation{})
 	return known.ID, token, err
 }

@@ -9,12 +9,12 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 )
 
-const connectionColumns = `id, name, region, epoch, last_heartbeat_at, last_connection_event, offline_threshold_ms`
+const connectionColumns = `id, name, region, epoch, last_heartbeat_at, last_connection_event, offline_threshold_ms, coalesce(session_credential, 0)`
 
 func scanConnection(row scanner) (fleet.Connection, error) {
 	var c fleet.Connection
 	var event *fleet.Edge
-	err := row.Scan(&c.SatelliteID, &c.Name, &c.Region, &c.Epoch, momentOrNil{&c.LastHeartbeatAt}, &event, &c.ThresholdMs)
+	err := row.Scan(&c.SatelliteID, &c.Name, &c.Region, &c.Epoch, momentOrNil{&c.LastHeartbeatAt}, &event, &c.ThresholdMs, &c.Credential)
 	if event != nil {
 		c.LastEvent = *event
 	}
@@ -46,10 +46,14 @@ func (tx *Tx) WriteConnections(ctx context.Context, rows []fleet.Connection) err
 			col("epoch", "bigint", rows, func(c *fleet.Connection) int64 { return c.Epoch }),
 			col("heartbeat", "bigint", rows, func(c *fleet.Connection) *int64 { return microsOrNil(c.LastHeartbeatAt) }),
 			col("event", "text", rows, func(c *fleet.Connection) *string { return orNil(string(c.LastEvent)) }),
+			col("credential", "bigint", rows, func(c *fleet.Connection) int64 { return c.Credential }),
+			col("opened", "boolean", rows, func(c *fleet.Connection) bool { return c.Opened }),
 		}
 		written := int64(0)
 		if tx.db.dialect == sqlite {
-			err := tx.repeat(ctx, `UPDATE satellites SET epoch = $2, last_heartbeat_at = $3, last_connection_event = $4 WHERE id = $1`,
+			err := tx.repeat(ctx, `UPDATE satellites SET epoch = $2, last_heartbeat_at = $3, last_connection_event = $4, session_credential = $5,
+				token_last_used_at = CASE WHEN $6 AND credential_version = $5 THEN $3 ELSE token_last_used_at END
+				WHERE id = $1`,
 				len(rows), cols, func(_ int, touched int64) { written += touched })
 			if err != nil {
 				return err
@@ -58,7 +62,9 @@ func (tx *Tx) WriteConnections(ctx context.Context, rows []fleet.Connection) err
 			table, args := unnest(cols)
 			var err error
 			if written, err = tx.exec(ctx, `UPDATE satellites AS s SET epoch = b.epoch, last_heartbeat_at = b.heartbeat,
-				last_connection_event = b.event FROM `+table+` WHERE s.id = b.id`, args...); err != nil {
+				last_connection_event = b.event, session_credential = b.credential,
+				token_last_used_at = CASE WHEN b.opened AND s.credential_version = b.credential THEN b.heartbeat ELSE s.token_last_used_at END
+				FROM `+table+` WHERE s.id = b.id`, args...); err != nil {
 				return err
 			}
 		}

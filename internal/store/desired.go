@@ -98,8 +98,17 @@ func (db *DB) Revisions(ctx context.Context, satelliteIDs []string) (map[string]
 		fleet.Revision
 	}
 	for r, err := range each(ctx, db.reads(), func(s scanner) (r row, err error) {
-		return r, s.Scan(&r.id, &r.Desired, &r.Credential, &r.Epoch)
-	}, `SELECT id, desired_revision, credential_version, epoch FROM satellites WHERE id = ANY($1)`, satelliteIDs) {
+		var expires *int64
+		var previous int64
+		err = s.Scan(&r.id, &r.Desired, &r.Credential, &r.Epoch, &expires, &r.Previous, &previous)
+		if expires != nil {
+			r.ExpiresIn = new(time.Duration(*expires) * time.Microsecond)
+		}
+		r.PreviousIn = time.Duration(previous) * time.Microsecond
+		return r, err
+	}, `SELECT s.id, s.desired_revision, s.credential_version, s.epoch, s.token_expires_at - {now},
+			CASE WHEN `+overlapping+` THEN s.previous_version ELSE 0 END, CASE WHEN `+overlapping+` THEN s.previous_until - {now} ELSE 0 END
+		FROM satellites AS s WHERE s.id = ANY($1)`, satelliteIDs) {
 		if err != nil {
 			return nil, err
 		}

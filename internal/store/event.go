@@ -27,13 +27,16 @@ func (tx *Tx) AppendTransitions(ctx context.Context, rows []entity.Transition) e
 			col("to_value", "text", rows, func(t *entity.Transition) string { return stored(t.To) }),
 			col("at", "bigint", rows, func(t *entity.Transition) int64 { return t.At.UnixMicro() }),
 			col("change_id", "text", rows, func(t *entity.Transition) string { return t.ChangeID }),
+			col("actor", "text", rows, func(t *entity.Transition) *string {
+				return jsonOrNil(t.Actor, t.Actor == entity.Actor{} || t.Actor == entity.System)
+			}),
 		})
 	})
 }
 
 func scanTransition(row scanner) (numbered[entity.Transition], error) {
-	var t numbered[entity.Transition]
-	return t, row.Scan(&t.id, &t.row.Kind, &t.row.EntityID, &t.row.Field, &t.row.From, &t.row.To, moment{&t.row.At}, &t.row.ChangeID)
+	t := numbered[entity.Transition]{row: entity.Transition{Actor: entity.System}}
+	return t, row.Scan(&t.id, &t.row.Kind, &t.row.EntityID, &t.row.Field, &t.row.From, &t.row.To, moment{&t.row.At}, &t.row.ChangeID, document{&t.row.Actor})
 }
 
 // numbered is a row with the number that its type does not show.
@@ -57,7 +60,7 @@ func (db *DB) Transitions(ctx context.Context, kind, id string, p fleet.Page) ([
 		}
 		w.and(`id < $$`, n)
 	}
-	rows, err := all(ctx, db.reads(), scanTransition, `SELECT id, kind, entity_id, field, from_value, to_value, at, change_id
+	rows, err := all(ctx, db.reads(), scanTransition, `SELECT id, kind, entity_id, field, from_value, to_value, at, change_id, actor
 		FROM transitions`+w.String()+` ORDER BY id DESC LIMIT `+w.arg(limit(p)+1), w.args...)
 	if err != nil {
 		return nil, "", err

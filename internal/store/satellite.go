@@ -16,8 +16,12 @@ const (
 )
 
 const (
+	// An overlap is over when its time is, whoever looks.
+	overlapping      = `(s.previous_until IS NOT NULL AND s.previous_until > {now})`
 	satelliteColumns = `s.id, s.name, s.region, s.tags, ` + online + `, s.last_heartbeat_at, s.last_connection_event,
 		s.version, s.created_at, s.offline_threshold_ms, s.capabilities, s.epoch, s.desired_revision, s.pulse,
+		s.token_expires_at, s.token_last_used_at, CASE WHEN ` + overlapping + ` THEN s.previous_until END,
+		` + overlapping + ` AND s.session_credential = s.previous_version AND s.last_connection_event <> 'disconnected',
 		r.inventory, r.applied_revision, r.applied_errors`
 	satelliteTables = ` FROM satellites AS s LEFT JOIN satellite_reports AS r ON r.satellite_id = s.id`
 	satelliteRows   = `SELECT ` + satelliteColumns + satelliteTables
@@ -26,12 +30,15 @@ const (
 func scanSatellite(row scanner) (fleet.Satellite, error) {
 	s := fleet.Satellite{Tags: map[string]string{}, Capabilities: []string{}, AppliedErrors: []protocol.AppliedError{}, Status: fleet.Offline}
 	var isOnline bool
+	var previousInUse *bool
 	err := row.Scan(&s.ID, &s.Name, &s.Region, document{&s.Tags}, &isOnline, momentOrNil{&s.LastHeartbeatAt}, &s.LastConnectionEvent,
 		&s.Version, moment{&s.CreatedAt}, &s.OfflineThresholdMs, document{&s.Capabilities}, &s.Epoch, &s.DesiredRevision, document{&s.Pulse},
+		momentOrNil{&s.TokenExpiresAt}, momentOrNil{&s.TokenLastUsedAt}, momentOrNil{&s.PreviousTokenValidUntil}, &previousInUse,
 		document{&s.Inventory}, &s.AppliedRevision, document{&s.AppliedErrors})
 	if isOnline {
 		s.Status = fleet.Online
 	}
+	s.PreviousTokenInUse = previousInUse != nil && *previousInUse
 	if s.AppliedErrors == nil { // stored as null: a report without errors
 		s.AppliedErrors = []protocol.AppliedError{}
 	}
@@ -102,8 +109,8 @@ func (tx *Tx) InsertSatellite(ctx context.Context, s fleet.Satellite, tokenHash 
 	if err != nil {
 		return err
 	}
-	_, err = tx.execNaming(ctx, s.Name, `INSERT INTO satellites (id, name, region, tags, token_hash, created_at, offline_threshold_ms)
-		VALUES ($1, $2, $3, $4, $5, $6, $7)`, s.ID, s.Name, s.Region, tags, tokenHash, created.UnixMicro(), s.OfflineThresholdMs)
+	_, err = tx.execNaming(ctx, s.Name, `INSERT INTO satellites (id, name, region, tags, token_hash, created_at, offline_threshold_ms, token_expires_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, s.ID, s.Name, s.Region, tags, tokenHash, created.UnixMicro(), s.OfflineThresholdMs, microsOrNil(s.TokenExpiresAt))
 	return err
 }
 
@@ -125,52 +132,6 @@ func (tx *Tx) UpdateSatellite(ctx context.Context, s fleet.Satellite) error {
 func (tx *Tx) DeleteSatellite(ctx context.Context, id string) error {
 	return tx.execOne(ctx, satelliteNamed(id), `DELETE FROM satellites WHERE id = $1`, id)
 }
-
-func (db *DB) Credentials(ctx context.Context, ids []string) (map[string]fleet.Credential, error) {
-	found := make(map[string]fleet.Credential, len(ids))
-	scan := func(row scanner) (c fleet.Credential, err error) {
-		c.Satellite, err = scanSatellite(withMore{row, []any{&c.Hash, &c.Version}})
-		return c, err
-	}
-	for c, err := range each(ctx, db.reads(), scan, `SELECT `+satelliteColumns+`, s.token_hash, s.credential_version`+satelliteTables+` WHERE s.id = ANY($1)`, ids) {
-		if err != nil {
-			return nil, err
-		}
-		found[c.Satellite.ID] = c
-	}
-	return found, nil
-}
-
-// withMore is a row that has further columns behind those that its reader knows.
-type withMore struct {
-	scanner
-	more []any
-}
-
-func (w withMore) Scan(dest ...any) error { return w.scanner.Scan(append(dest, w.more...)...) }
-
-func (tx *Tx) SetTokenHash(ctx context.Context, id, hash string, bump bool) error {
-	raise := 0
-	if bump {
-		raise = 1
-	}
-	return tx.execOne(ctx, satelliteNamed(id),
-		`UPDATE satellites SET token_hash = $2, credential_version = credential_version + $3 WHERE id = $1`, id, hash, raise)
-}
-
-func (tx *Tx) UpgradeTokenHash(ctx context.Context, id, old, upgraded string) error {
-	_, err := tx.exec(ctx, `UPDATE satellites SET token_hash = $3 WHERE id = $1 AND token_hash = $2`, id, old, upgraded)
-	return err
-}
-
-// bcryptPrefix is how every bcrypt hash begins, and no digest of ours.
-const bcryptPrefix = "$2"
-
-func (db *DB) BcryptRows(ctx context.Context) (int, error) {
-	return one(ctx, db.reads(), "", scanInt, `SELECT count(*) FROM satellites WHERE token_hash LIKE $1`, bcryptPrefix+"%")
-}
-
-func scanInt(row scanner) (n int, err error) { return n, row.Scan(&n) }
 
 // What satellites report of themselves.
 

@@ -242,7 +242,7 @@ func testDesired(_ *testing.T, s *suite) {
 func testRevisions(_ *testing.T, s *suite) {
 	a, b := s.satellite("a"), s.satellite("b")
 	s.tx(func(tx *store.Tx) error {
-		s.ok(tx.SetTokenHash(s.ctx(), b.ID, "h", true))
+		s.ok(tx.SetTokens(s.ctx(), b.ID, fleet.Tokens{Hash: "h", Version: 2}))
 		return tx.BumpRevisions(s.ctx(), []string{a.ID, "unknown"})
 	})
 	s.same(map[string]fleet.Revision{a.ID: {Desired: 2, Credential: 1}, b.ID: {Desired: 1, Credential: 2}},

@@ -20,6 +20,10 @@ func testTransitions(_ *testing.T, s *suite) {
 		if i > 0 {
 			t.From = ptr("a")
 		}
+		t.Actor = entity.System
+		if i%2 > 0 {
+			t.Actor = entity.Actor{Type: "user", ID: "u1", Name: "Ada"}
+		}
 		want = append(want, t)
 	}
 	written := slices.Clone(want)

@@ -63,7 +63,7 @@ func testMissingSatellite(_ *testing.T, s *suite) {
 	s.same(0, len(must(s.db.DesiredSets(s.ctx(), []string{id}))(s)))
 	for _, write := range []func(tx *store.Tx) error{
 		func(tx *store.Tx) error { return tx.UpdateSatellite(s.ctx(), fleet.Satellite{ID: id, Name: "n"}) },
-		func(tx *store.Tx) error { return tx.SetTokenHash(s.ctx(), id, "h", true) },
+		func(tx *store.Tx) error { return tx.SetTokens(s.ctx(), id, fleet.Tokens{Hash: "h", Version: 2}) },
 		func(tx *store.Tx) error { return tx.DeleteSatellite(s.ctx(), id) },
 		func(tx *store.Tx) error { _, err := tx.SatelliteForUpdate(s.ctx(), id); return err },
 		func(tx *store.Tx) error { return tx.SetInventory(s.ctx(), id, protocol.Inventory{}) },
@@ -176,11 +176,13 @@ func testCredential(_ *testing.T, s *suite) {
 	sat := s.satellite("eu-1")
 	s.credential(sat.ID, "hash of eu-1", 1)
 
-	s.tx(func(tx *store.Tx) error { return tx.SetTokenHash(s.ctx(), sat.ID, "$2a$10$old", false) })
+	s.tx(func(tx *store.Tx) error {
+		return tx.SetTokens(s.ctx(), sat.ID, fleet.Tokens{Hash: "$2a$10$old", Version: 1})
+	})
 	s.credential(sat.ID, "$2a$10$old", 1)
 	s.same(1, must(s.db.BcryptRows(s.ctx()))(s))
 
-	s.tx(func(tx *store.Tx) error { return tx.SetTokenHash(s.ctx(), sat.ID, "new", true) })
+	s.tx(func(tx *store.Tx) error { return tx.SetTokens(s.ctx(), sat.ID, fleet.Tokens{Hash: "new", Version: 2}) })
 	s.credential(sat.ID, "new", 2)
 	s.same(0, must(s.db.BcryptRows(s.ctx()))(s))
 }
@@ -210,10 +212,14 @@ func testReports(_ *testing.T, s *suite) {
 // testUpgrade: what was verified may be replaced before its better form is stored.
 func testUpgrade(_ *testing.T, s *suite) {
 	sat := s.satellite("eu-1")
-	s.tx(func(tx *store.Tx) error { return tx.SetTokenHash(s.ctx(), sat.ID, "$2a$10$old", false) })
+	s.tx(func(tx *store.Tx) error {
+		return tx.SetTokens(s.ctx(), sat.ID, fleet.Tokens{Hash: "$2a$10$old", Version: 1})
+	})
 	s.tx(func(tx *store.Tx) error { return tx.UpgradeTokenHash(s.ctx(), sat.ID, "$2a$10$old", "sha256:old") })
 	s.credential(sat.ID, "sha256:old", 1)
-	s.tx(func(tx *store.Tx) error { return tx.SetTokenHash(s.ctx(), sat.ID, "sha256:rotated", true) })
+	s.tx(func(tx *store.Tx) error {
+		return tx.SetTokens(s.ctx(), sat.ID, fleet.Tokens{Hash: "sha256:rotated", Version: 2})
+	})
 	s.tx(func(tx *store.Tx) error { return tx.UpgradeTokenHash(s.ctx(), sat.ID, "$2a$10$old", "sha256:old") })
 	s.credential(sat.ID, "sha256:rotated", 2)
 }

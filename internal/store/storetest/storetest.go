@@ -42,6 +42,9 @@ func Run(t *testing.T, open func(t testing.TB) *store.DB) {
 		{"M91_SatellitePagesWhileInserting", testSatellitePages},
 		{"BadCursor", testBadCursor},
 		{"Credential", testCredential},
+		{"M33_TwoTokens", testTwoTokens},
+		{"M33_TokenUse", testTokenUse},
+		{"M33_TokensThatExpireAreFoundOnce", testExpiring},
 		{"Reports", testReports},
 
 		{"L15_NeverConnected", testNeverConnected},
