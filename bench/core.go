@@ -22,7 +22,7 @@ import (
 
 const adminToken = "perigee_bench-administrator-token-0123456789"
 
-// build makes the core's binary in a folder of its own.
+// build makes both programs in a folder of their own; binary is the core's.
 func build(ctx context.Context) (binary string, cleanup func(), err error) {
 	dir, err := os.MkdirTemp("", "perigee-bench-")
 	if err != nil {
@@ -30,9 +30,9 @@ func build(ctx context.Context) (binary string, cleanup func(), err error) {
 	}
 	cleanup = func() { _ = os.RemoveAll(dir) }
 	binary = filepath.Join(dir, "perigee")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/perigee").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", dir+"/", "./cmd/perigee", "./cmd/perigee-satellite").CombinedOutput(); err != nil {
 		cleanup()
-		return "", nil, fmt.Errorf("building the core: %w\n%s", err, out)
+		return "", nil, fmt.Errorf("building the programs: %w\n%s", err, out)
 	}
 	return binary, cleanup, nil
 }
@@ -40,18 +40,22 @@ func build(ctx context.Context) (binary string, cleanup func(), err error) {
 // core is a running core process with its database.
 type core struct {
 	url     string
+	args    []string // with the program's name
+	addr    string
 	cmd     *exec.Cmd
 	dir     string
 	cluster *pgtest.Cluster // nil on SQLite
+	ready   time.Duration   // from its start until it served
 }
 
-func startCore(ctx context.Context, binary, engine string) (*core, error) {
+// startCoreOn starts a core on an empty database, or on one that prepare has filled.
+func startCoreOn(ctx context.Context, binary, engine string, prepare func(database string) error) (*core, error) {
 	dir, err := os.MkdirTemp("", "perigee-bench-core-")
 	if err != nil {
 		return nil, err
 	}
 	c := &core{dir: dir}
-	args := []string{"serve", "--data-dir", dir, "--no-local"}
+	database := filepath.Join(dir, "perigee.db")
 	switch engine {
 	case "sqlite":
 	case "postgres":
@@ -59,51 +63,83 @@ func startCore(ctx context.Context, binary, engine string) (*core, error) {
 		if c.cluster, err = pgtest.Start("", "fsync=on", "synchronous_commit=on", "full_page_writes=on", "shared_buffers=512MB", "max_wal_size=4GB"); err != nil {
 			return nil, errors.Join(err, c.stop())
 		}
-		args = append(args, "--database", c.cluster.URL())
+		database = c.cluster.URL()
 	default:
 		return nil, errors.Join(fmt.Errorf("unknown engine %q: sqlite or postgres", engine), c.stop())
+	}
+	if prepare != nil {
+		if err := prepare(database); err != nil {
+			return nil, errors.Join(err, c.stop())
+		}
 	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, errors.Join(err, c.stop())
 	}
-	addr := ln.Addr().String()
+	c.addr = ln.Addr().String()
 	ln.Close()
-	c.url = "http://" + addr
-
-	log, err := os.Create(filepath.Join(dir, "core.log"))
-	if err != nil {
+	c.url = "http://" + c.addr
+	c.args = []string{binary, "serve", "--data-dir", dir, "--no-local", "--database", database, "--listen", c.addr}
+	if err := c.start(ctx); err != nil {
 		return nil, errors.Join(err, c.stop())
 	}
+	return c, nil
+}
+
+// start starts the process and waits until it serves.
+func (c *core) start(ctx context.Context) error {
+	log, err := os.Create(filepath.Join(c.dir, "core.log"))
+	if err != nil {
+		return err
+	}
 	defer log.Close()
-	c.cmd = exec.Command(binary, append(args, "--listen", addr)...)
+	c.cmd = exec.Command(c.args[0], c.args[1:]...)
 	c.cmd.Env = append(os.Environ(), "PERIGEE_ADMIN_TOKEN="+adminToken)
 	c.cmd.Stdout, c.cmd.Stderr = log, log
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	began := time.Now()
 	if err := c.cmd.Start(); err != nil {
-		return nil, errors.Join(err, c.stop())
+		return err
 	}
-	for deadline := time.Now().Add(30 * time.Second); ; {
+	for deadline := began.Add(30 * time.Second); ; {
 		err := c.call(ctx, http.MethodGet, "/readyz", nil, nil)
 		if err == nil {
-			return c, nil
+			c.ready = time.Since(began)
+			return nil
 		}
 		if time.Now().After(deadline) || ctx.Err() != nil {
-			said, _ := os.ReadFile(filepath.Join(dir, "core.log"))
-			return nil, errors.Join(fmt.Errorf("the core is not ready: %w\n%s", err, said), c.stop())
+			said, _ := os.ReadFile(filepath.Join(c.dir, "core.log"))
+			return fmt.Errorf("the core is not ready: %w\n%s", err, said)
 		}
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(5 * time.Millisecond)
 	}
 }
 
-func (c *core) stop() error {
-	var errs []error
-	if c.cmd != nil && c.cmd.Process != nil {
-		_ = c.cmd.Process.Signal(syscall.SIGTERM)
-		if err := c.cmd.Wait(); err != nil {
-			errs = append(errs, fmt.Errorf("the core ended with %w", err))
-		}
+// end ends the process, and leaves its database.
+func (c *core) end() error {
+	if c.cmd == nil || c.cmd.Process == nil {
+		return nil
 	}
+	_ = c.cmd.Process.Signal(syscall.SIGTERM)
+	err := c.cmd.Wait()
+	c.cmd = nil
+	if err != nil {
+		return fmt.Errorf("the core ended with %w", err)
+	}
+	return nil
+}
+
+// again ends the process and starts it anew on the same database.
+func (c *core) again(ctx context.Context) error {
+	if err := c.end(); err != nil {
+		return err
+	}
+	return c.start(ctx)
+}
+
+// stop ends the process and removes everything.
+func (c *core) stop() error {
+	errs := []error{c.end()}
 	if c.cluster != nil {
 		errs = append(errs, c.cluster.Stop())
 	}
@@ -137,8 +173,11 @@ func (c *core) memory() (sum float64, err error) {
 }
 
 // cpu is the processor time that the core has used.
-func (c *core) cpu() time.Duration {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))
+func (c *core) cpu() time.Duration { return processorTime(c.cmd.Process.Pid) }
+
+// processorTime is what a process has used, user and system.
+func processorTime(pid int) time.Duration {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0
 	}

@@ -28,7 +28,8 @@ type satellite struct {
 	acked   atomic.Int64 // records
 	answers atomic.Int64 // heartbeats answered
 	refused atomic.Int64
-	inFree  chan struct{} // one place for each batch that may be in flight
+	told    atomic.Pointer[chan arrival] // where changes of assignments are noted; nil for nowhere
+	inFree  chan struct{}                // one place for each batch that may be in flight
 	readers sync.WaitGroup
 	batches sync.Map // last seq of a batch → struct{}
 }
@@ -43,17 +44,10 @@ func enroll(ctx context.Context, c *core, n int) (*fleet, error) {
 		return nil, err
 	}
 	f := &fleet{url: url, satellites: make([]*satellite, n)}
-	documents := []any{document("Check", "front", map[string]any{
-		"strategy": "healthcheck-http.http", "interval": "24h", "config": map[string]any{},
-		"collectors": []any{map[string]any{"id": "page", "collector": "healthcheck-http.request", "config": map[string]any{"url": "http://127.0.0.1:9/"}}},
-	})}
+	documents := []any{document("Check", "front", checkSpec())}
 	for group := range (n + watchers - 1) / watchers {
-		system := fmt.Sprintf("system-%04d", group)
-		documents = append(documents, document("System", system, map[string]any{}),
-			document("Assignment", system, map[string]any{
-				"check": "front", "system": system, "includeLocal": false,
-				"satellites": map[string]any{"selector": fmt.Sprintf("group=%d", group)},
-			}))
+		documents = append(documents, document("System", systemName(group), map[string]any{}),
+			document("Assignment", systemName(group), assignmentSpec(group)))
 	}
 	if err := c.call(ctx, http.MethodPost, "/api/v1/apply", map[string]any{"documents": documents}, nil); err != nil {
 		return nil, err
@@ -77,6 +71,23 @@ func enroll(ctx context.Context, c *core, n int) (*fleet, error) {
 		})
 	}
 	return f, group.Wait()
+}
+
+func systemName(group int) string { return fmt.Sprintf("system-%04d", group) }
+
+func checkSpec() map[string]any {
+	return map[string]any{
+		"strategy": "healthcheck-http.http", "interval": "24h", "config": map[string]any{},
+		"collectors": []any{map[string]any{"id": "page", "collector": "healthcheck-http.request", "config": map[string]any{"url": "http://127.0.0.1:9/"}}},
+	}
+}
+
+// assignmentSpec lets the satellites of one group watch its system.
+func assignmentSpec(group int) map[string]any {
+	return map[string]any{
+		"check": "front", "system": systemName(group), "includeLocal": false,
+		"satellites": map[string]any{"selector": fmt.Sprintf("group=%d", group)},
+	}
 }
 
 func document(kind, name string, spec map[string]any) map[string]any {
@@ -143,6 +154,10 @@ func (s *satellite) read(conn link.Conn, welcomed chan<- error) {
 			welcomed <- fmt.Errorf("refused: %s", m.Reason)
 		case *protocol.Clock:
 			s.answers.Add(1)
+		case *protocol.Delta:
+			if told := s.told.Load(); told != nil {
+				*told <- arrival{s, time.Now()}
+			}
 		case *protocol.Ack:
 			s.refused.Add(int64(len(m.Refused)))
 			s.takeAck(m.UpTo)

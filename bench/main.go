@@ -1,5 +1,6 @@
 // Bench starts a real core on a real database, connects protocol-true satellites
-// to it over loopback, and prints what was reached beside what is aimed at.
+// to it over loopback, and prints what was reached beside what is aimed at. The
+// satellite's footprint is measured on the real program.
 //
 //	go run ./bench                         # every scenario on both engines
 //	go run ./bench -engines sqlite -scenarios ingest -for 20s
@@ -30,6 +31,8 @@ type settings struct {
 	senders    int
 	window     int
 	batch      int
+	records    int
+	runs       int
 }
 
 // figure is one measurement and what design and issue ask of it.
@@ -52,8 +55,10 @@ func main() {
 	flag.IntVar(&s.senders, "senders", 100, "how many of the satellites send results, as fast as they are acknowledged")
 	flag.IntVar(&s.window, "window", 4, "batches of results in flight for each satellite")
 	flag.IntVar(&s.batch, "batch", 50, "results in one batch")
+	flag.IntVar(&s.records, "records", 100_000, "how many satellites the records hold when some fall silent")
+	flag.IntVar(&s.runs, "runs", 1_000_000, "how many runs the database holds when a core starts")
 	flag.StringVar(&engines, "engines", "sqlite,postgres", "databases to run on")
-	flag.StringVar(&scenarios, "scenarios", "storm,heartbeats,ingest", "what to run")
+	flag.StringVar(&scenarios, "scenarios", "storm,heartbeats,ingest,pushes,silence,start,footprint", "what to run")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -79,14 +84,46 @@ func run(ctx context.Context, s settings, engines, scenarios []string) ([]figure
 		if err != nil {
 			return all, fmt.Errorf("%s: %w", engine, err)
 		}
+		figures, err = measureAlone(ctx, s, binary, engine, scenarios)
+		all = append(all, figures...)
+		if err != nil {
+			return all, fmt.Errorf("%s: %w", engine, err)
+		}
 	}
 	return all, nil
 }
 
+// measureAlone runs the scenarios that need a core of their own.
+func measureAlone(ctx context.Context, s settings, binary, engine string, scenarios []string) (figures []figure, err error) {
+	for _, scenario := range []struct {
+		name string
+		run  func(ctx context.Context, s settings, binary, engine string) ([]figure, error)
+	}{{"silence", silence}, {"start", start}, {"footprint", footprint}} {
+		if !slices.Contains(scenarios, scenario.name) || scenario.name == "footprint" && engine != "sqlite" && slices.Contains(scenarios, "storm") {
+			continue // the satellite does not know what its core keeps its records in
+		}
+		progress("%s: %s", engine, scenario.name)
+		got, err := scenario.run(ctx, s, binary, engine)
+		for i := range got {
+			got[i].scenario, got[i].engine = scenario.name, engine
+		}
+		figures = append(figures, got...)
+		if err != nil {
+			return figures, fmt.Errorf("%s: %w", scenario.name, err)
+		}
+	}
+	return figures, nil
+}
+
 // measure runs the scenarios against one core on one engine.
 func measure(ctx context.Context, s settings, binary, engine string, scenarios []string) (figures []figure, err error) {
+	if !slices.ContainsFunc(scenarios, func(name string) bool {
+		return slices.Contains([]string{"storm", "heartbeats", "ingest", "pushes"}, name)
+	}) {
+		return nil, nil
+	}
 	progress("%s: starting a core", engine)
-	c, err := startCore(ctx, binary, engine)
+	c, err := startCoreOn(ctx, binary, engine, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +141,7 @@ func measure(ctx context.Context, s settings, binary, engine string, scenarios [
 	for _, scenario := range []struct {
 		name string
 		run  func(context.Context, settings, *core, *fleet) ([]figure, error)
-	}{{"storm", storm}, {"heartbeats", heartbeats}, {"ingest", ingest}} {
+	}{{"storm", storm}, {"heartbeats", heartbeats}, {"ingest", ingest}, {"pushes", pushes}} {
 		if !slices.Contains(scenarios, scenario.name) {
 			continue
 		}
