@@ -38,8 +38,8 @@ var arrows = map[string]string{
 	// What is carried out where the satellite stands.
 	"internal/checkschema": "check internal/fault internal/assertion",
 	"internal/assertion":   "check internal/fault",
-	"internal/probe":       "check protocol internal/assertion internal/checkschema",
-	"internal/satellite":   "check protocol internal/assertion internal/probe internal/link",
+	"internal/probe":       "check protocol internal/assertion internal/checkschema internal/redact",
+	"internal/satellite":   "check protocol internal/assertion internal/probe internal/link internal/redact",
 
 	// The domain of the core.
 	"internal/entity":  "internal/fault",

@@ -40,7 +40,15 @@ func Decode[T any, P config[T]](raw json.RawMessage) (T, error) {
 // Validate holds a config, given by value, against the constraints of its fields.
 // Templates count as what they are written as, so it is asked again once they are
 // filled.
-func Validate(config any) error { return usable(reflect.ValueOf(config), "") }
+func Validate(config any) error {
+	if err := usable(reflect.ValueOf(config), ""); err != nil {
+		return err
+	}
+	if c, ok := config.(interface{ valid() error }); ok {
+		return c.valid()
+	}
+	return nil
+}
 
 func decodeAny[T any, P config[T]](raw json.RawMessage) (any, error) { return Decode[T, P](raw) }
 
@@ -67,7 +75,7 @@ func wanted(t reflect.Type) string {
 		return "a whole number"
 	case reflect.Slice:
 		return "an array"
-	case reflect.Struct:
+	case reflect.Struct, reflect.Map:
 		return "an object"
 	default:
 		return "a " + jsonType(t)

@@ -41,6 +41,7 @@ var (
 		strategy[TLSConfig](TLS, "TLS", false),
 		strategy[DNSConfig](DNS, "DNS", true),
 		strategy[PingConfig](Ping, "Ping", true),
+		strategy[ScriptConfig](Script, "Script", true),
 	}
 	collectorKinds = []Kind{
 		collector[HTTPRequestConfig, HTTPRequestResult](HTTPRequest, HTTP, "HTTP request", true),
@@ -48,6 +49,7 @@ var (
 		collector[TLSCertificateConfig, TLSCertificateResult](TLSCertificate, TLS, "Certificate", false),
 		collector[DNSLookupConfig, DNSLookupResult](DNSLookup, DNS, "Lookup", true),
 		collector[PingPingConfig, PingPingResult](PingPing, Ping, "Ping", true),
+		collector[ScriptExecuteConfig, ScriptExecuteResult](ScriptExecute, Script, "Shell script", true),
 	}
 )
 

@@ -40,6 +40,9 @@ const (
 	SkipLimit    SkipReason = "limit"        // no place free before the next slot
 	SkipOverflow SkipReason = "overflow"     // run, and dropped from a full spool
 	SkipClock    SkipReason = "clock"        // the satellite's clock jumped over it
+	SkipSecrets  SkipReason = "secrets"      // its secrets could not be asked for: no connection to a core
+	// SkipUnassigned answers a RunNow for what the satellite does not hold.
+	SkipUnassigned SkipReason = "not-assigned"
 )
 
 // Record is one entry of a satellite's spool: a result or a skip, never both.

@@ -29,10 +29,11 @@ type flags struct {
 	Token     string `env:"PERIGEE_SATELLITE_TOKEN,CHECKSTACK_SATELLITE_TOKEN" placeholder:"TOKEN" help:"The satellite's token. On the command line others on this machine can read it; prefer the environment or --token-file."`
 	TokenFile string `env:"PERIGEE_SATELLITE_TOKEN_FILE" placeholder:"FILE" help:"File that holds the token."`
 
-	DataDir     string        `env:"PERIGEE_DATA_DIR,CHECKSTACK_DATA_DIR" placeholder:"DIR" help:"Where results wait for the core and the last known assignments are kept. One process each. Default: a directory of the satellite's own under the user's state directory."`
-	SpoolBytes  int64         `env:"PERIGEE_SPOOL_BYTES" default:"${spool_bytes}" placeholder:"N" help:"Most bytes of results to keep while the core is away; beyond, the oldest are dropped and counted (default ${default})."`
-	Concurrency int           `env:"PERIGEE_CONCURRENCY" default:"${concurrency}" placeholder:"N" help:"Most runs that go on at once (default ${default})."`
-	RunTimeout  time.Duration `env:"PERIGEE_RUN_TIMEOUT" default:"${run_timeout}" placeholder:"D" help:"End a run that takes longer than this and its interval (default ${default})."`
+	DataDir      string        `env:"PERIGEE_DATA_DIR,CHECKSTACK_DATA_DIR" placeholder:"DIR" help:"Where results wait for the core and the last known assignments are kept. One process each. Default: a directory of the satellite's own under the user's state directory."`
+	SpoolBytes   int64         `env:"PERIGEE_SPOOL_BYTES" default:"${spool_bytes}" placeholder:"N" help:"Most bytes of results to keep while the core is away; beyond, the oldest are dropped and counted (default ${default})."`
+	Concurrency  int           `env:"PERIGEE_CONCURRENCY" default:"${concurrency}" placeholder:"N" help:"Most runs that go on at once (default ${default})."`
+	RunTimeout   time.Duration `env:"PERIGEE_RUN_TIMEOUT" default:"${run_timeout}" placeholder:"D" help:"End a run that takes longer than this and its interval (default ${default})."`
+	AllowScripts bool          `env:"PERIGEE_ALLOW_SCRIPTS" help:"Run shell scripts that the core assigns. They run as this user, with nothing around them: whoever may edit checks at the core can then do here what this user can."`
 
 	StatusListen string `env:"PERIGEE_STATUS_LISTEN" placeholder:"ADDR" help:"Serve a status page here, such as 127.0.0.1:8421 (default: nowhere)."`
 	LogFormat    string `env:"PERIGEE_LOG_FORMAT" enum:"text,json" default:"text" help:"Log as text or json (default ${default})."`
@@ -45,6 +46,7 @@ type flags struct {
 type settings struct {
 	config   satellite.Config
 	url      string // of the WebSocket
+	scripts  bool
 	debug    bool
 	warnings []string
 }
@@ -68,6 +70,9 @@ func (f *flags) settle() (settings, error) {
 	dir := f.DataDir
 	if dir == "" {
 		dir = defaultDataDir(f.ID)
+	}
+	if s.scripts = f.AllowScripts; s.scripts {
+		s.warnings = append(s.warnings, "scripts are allowed: whoever may edit checks at the core can run commands here, as the user of this process")
 	}
 	s.debug = f.Debug || os.Getenv("DEBUG") != ""
 	s.config = satellite.Config{

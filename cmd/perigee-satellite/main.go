@@ -102,7 +102,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	for _, w := range settings.warnings {
 		log.Warn(w)
 	}
-	s, err := satellite.New(settings.config, probe.New(probe.Options{Log: log, Version: settings.config.Version}), dialer(settings.url), log)
+	prober := probe.New(probe.Options{Log: log, Version: settings.config.Version, AllowScripts: settings.scripts})
+	s, err := satellite.New(settings.config, prober, dialer(settings.url), log)
 	if err != nil {
 		return complain(stderr, exitFailure, err)
 	}

@@ -17,6 +17,7 @@ type ServeCmd struct {
 	DataDir        string `default:"/var/lib/perigee" env:"PERIGEE_DATA_DIR" placeholder:"DIR" help:"Where the core keeps its files (${default})."`
 	AdminToken     string `env:"PERIGEE_ADMIN_TOKEN" placeholder:"TOKEN" hidden:"" help:"First API token, better given by PERIGEE_ADMIN_TOKEN; without it the first start makes one and prints it once."`
 	Local          bool   `default:"true" negatable:"" env:"PERIGEE_LOCAL" help:"Run the built-in satellite, which carries out assignments that include the core (on)."`
+	LocalScripts   bool   `env:"PERIGEE_LOCAL_SCRIPTS" help:"Let the built-in satellite run shell scripts, as the user of this process; whoever may edit checks can then do here what this user can."`
 	TrustForwarded bool   `env:"PERIGEE_TRUST_FORWARDED" help:"Believe X-Forwarded-For; only behind a proxy that sets it."`
 	LogFormat      string `enum:"text,json" default:"text" env:"PERIGEE_LOG_FORMAT" help:"How to log: text or json."`
 	Debug          bool   `env:"PERIGEE_DEBUG" help:"Log what a developer wants to see."`
@@ -27,7 +28,7 @@ func (c *ServeCmd) Run(ctx context.Context) error {
 	log := newLog(os.Stderr, c.LogFormat, c.Debug)
 	s, err := server.New(ctx, server.Config{
 		Listen: c.Listen, Database: c.Database, DataDir: c.DataDir, AdminToken: c.AdminToken,
-		Local: c.Local, TrustForwarded: c.TrustForwarded, Version: versionText(), Log: log,
+		Local: c.Local, LocalScripts: c.LocalScripts, TrustForwarded: c.TrustForwarded, Version: versionText(), Log: log,
 	})
 	if err != nil {
 		return err

@@ -121,7 +121,7 @@ func agree(t *testing.T, kind check.Kind, raw json.RawMessage, validate func(str
 	if err := json.Unmarshal(raw, &schema); err != nil {
 		t.Fatal(err)
 	}
-	config := map[string]any{"url": "http://x", "host": "h", "hostname": "h", "port": 1}
+	config := map[string]any{"url": "http://x", "script": "true", "host": "h", "hostname": "h", "port": 1}
 	for name := range config {
 		if _, ok := schema.Properties[name]; !ok {
 			delete(config, name)

@@ -72,7 +72,7 @@ func rcodes(code int) dns.HandlerFunc {
 func lookup(t *testing.T, server, hostname, recordType string) check.Result {
 	t.Helper()
 	a := assignment(check.DNS, fmt.Sprintf(`{"nameserver":%q,"timeout":600}`, server), check.DNSLookup, fmt.Sprintf(`{"hostname":%q,"recordType":%q}`, hostname, recordType))
-	return New(Options{}).Execute(t.Context(), a, nil)
+	return New(Options{}).Execute(t.Context(), a, nil, nil)
 }
 
 func TestDNSLookups(t *testing.T) {
@@ -190,17 +190,17 @@ func TestDNSCollectorNamesItsOwnNameserver(t *testing.T) {
 	t.Parallel()
 	server := nameserver(t, zone(t, "a.example. A 192.0.2.1"))
 	a := assignment(check.DNS, `{"nameserver":"192.0.2.53"}`, check.DNSLookup, fmt.Sprintf(`{"hostname":"a.example","nameserver":%q}`, server))
-	wantHealthy(t, New(Options{}).Execute(t.Context(), a, nil))
+	wantHealthy(t, New(Options{}).Execute(t.Context(), a, nil, nil))
 }
 
 func TestM77_DNSWithoutCollectorsAsksTheNameserver(t *testing.T) {
 	t.Parallel()
 	for _, handler := range []dns.HandlerFunc{zone(t, ". NS a.root-servers.example."), rcodes(dns.RcodeRefused)} {
 		server := nameserver(t, handler)
-		wantHealthy(t, New(Options{}).Execute(t.Context(), assignment(check.DNS, fmt.Sprintf(`{"nameserver":%q}`, server), "", ""), nil))
+		wantHealthy(t, New(Options{}).Execute(t.Context(), assignment(check.DNS, fmt.Sprintf(`{"nameserver":%q}`, server), "", ""), nil, nil))
 	}
 	silent := nameserver(t, func(dns.ResponseWriter, *dns.Msg) {})
-	r := New(Options{}).Execute(t.Context(), assignment(check.DNS, fmt.Sprintf(`{"nameserver":%q,"timeout":100}`, silent), "", ""), nil)
+	r := New(Options{}).Execute(t.Context(), assignment(check.DNS, fmt.Sprintf(`{"nameserver":%q,"timeout":100}`, silent), "", ""), nil, nil)
 	if want := "Check failed: timed out after 100 ms while waiting for " + silent; r.Status != check.Unhealthy || r.Message != want {
 		t.Errorf("%s, %q, want %q", r.Status, r.Message, want)
 	}
@@ -218,7 +218,7 @@ func TestDNSSystemResolver(t *testing.T) {
 	}
 	// A satellite without a resolver has nothing to say about the target.
 	gone := file + ".gone"
-	r := New(Options{ResolvConf: gone}).Execute(t.Context(), assignment(check.DNS, `{}`, check.DNSLookup, `{"hostname":"a.example"}`), nil)
+	r := New(Options{ResolvConf: gone}).Execute(t.Context(), assignment(check.DNS, `{}`, check.DNSLookup, `{"hostname":"a.example"}`), nil, nil)
 	want := "Check not carried out: this satellite has no nameserver of its own (" + gone + "); name one in the check"
 	if r.Status != check.Degraded || r.Message != want {
 		t.Errorf("%s, %q, want %q", r.Status, r.Message, want)

@@ -150,7 +150,7 @@ func (s *httpSession) collect(ctx context.Context, _ string, raw json.RawMessage
 func (s *httpSession) request(ctx context.Context, c check.HTTPRequestConfig) (r *http.Request, traceID string, err error) {
 	target, err := url.Parse(c.URL)
 	if err != nil || target.Hostname() == "" || target.Scheme != "http" && target.Scheme != "https" {
-		return nil, "", fmt.Errorf("%q is not a URL that can be requested", cut(redact(c.URL), 200))
+		return nil, "", fmt.Errorf("%q is not a URL that can be requested", cut(withoutPassword(c.URL), 200))
 	}
 	var body io.Reader
 	if c.Body != "" {
@@ -186,8 +186,8 @@ func (s *httpSession) request(ctx context.Context, c check.HTTPRequestConfig) (r
 	return r, traceID, s.admit(r)
 }
 
-// redact takes the password out of what is nearly a URL.
-func redact(text string) string {
+// withoutPassword takes the password out of what is nearly a URL.
+func withoutPassword(text string) string {
 	scheme, rest, ok := strings.Cut(text, "://")
 	if !ok {
 		return text

@@ -49,7 +49,7 @@ func heard(t *testing.T, strategy, more string) (*http.Request, string, check.Re
 		got = r
 		body, _ = io.ReadAll(r.Body)
 	})
-	r := New(Options{Version: "1.2.3"}).Execute(t.Context(), request(strategy, server.URL+"/path?q=1", more), nil)
+	r := New(Options{Version: "1.2.3"}).Execute(t.Context(), request(strategy, server.URL+"/path?q=1", more), nil, nil)
 	wantHealthy(t, r)
 	return got, string(body), r
 }
@@ -60,7 +60,7 @@ func TestHTTPRequest(t *testing.T) {
 		w.WriteHeader(http.StatusCreated)
 		fmt.Fprint(w, "all is well")
 	})
-	r := New(Options{}).Execute(t.Context(), get(server.URL), nil)
+	r := New(Options{}).Execute(t.Context(), get(server.URL), nil, nil)
 	wantHealthy(t, r)
 	want := map[string]any{
 		"_collectorId": check.HTTPRequest, "statusCode": 201.0, "statusText": "Created",
@@ -79,7 +79,7 @@ func TestM6_LatencyIsWholeMilliseconds(t *testing.T) {
 	t.Parallel()
 	server := page(t, func(http.ResponseWriter, *http.Request) {})
 	for range 10 {
-		r := New(Options{}).Execute(t.Context(), get(server.URL), nil)
+		r := New(Options{}).Execute(t.Context(), get(server.URL), nil, nil)
 		if r.LatencyMs != float64(int64(r.LatencyMs)) {
 			t.Fatalf("latency %v", r.LatencyMs)
 		}
@@ -90,7 +90,7 @@ func TestHTTPAnyAnswerIsAResult(t *testing.T) {
 	t.Parallel()
 	for status, success := range map[int]bool{204: true, 304: true, 404: false, 500: false} {
 		server := page(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
-		r := New(Options{}).Execute(t.Context(), get(server.URL), nil)
+		r := New(Options{}).Execute(t.Context(), get(server.URL), nil, nil)
 		wantHealthy(t, r)
 		if o := object(t, r, "e"); o["statusCode"] != float64(status) || o["success"] != success {
 			t.Errorf("%d: %v", status, o)
@@ -105,14 +105,14 @@ func TestL126_TimingsAreReported(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AddCert(server.Certificate())
 	// The certificate is for example.com too, but only loopback leads to it.
-	r := New(Options{Roots: roots}).Execute(t.Context(), get(server.URL), nil)
+	r := New(Options{Roots: roots}).Execute(t.Context(), get(server.URL), nil, nil)
 	wantHealthy(t, r)
 	got := r.Metadata.Timings
 	if got == nil || got.DNSMs != nil || got.ConnectMs == nil || got.TLSMs == nil || got.WaitMs == nil || got.TransferMs == nil {
 		t.Fatalf("timings of an address over TLS: %+v", got)
 	}
 	plain := page(t, func(http.ResponseWriter, *http.Request) {})
-	r = New(Options{}).Execute(t.Context(), get(strings.Replace(plain.URL, "127.0.0.1", "localhost", 1)), nil)
+	r = New(Options{}).Execute(t.Context(), get(strings.Replace(plain.URL, "127.0.0.1", "localhost", 1)), nil, nil)
 	wantHealthy(t, r)
 	if got := r.Metadata.Timings; got == nil || got.DNSMs == nil || got.TLSMs != nil {
 		t.Errorf("timings of a name without TLS: %+v", got)
@@ -195,7 +195,7 @@ func TestHTTPRedirects(t *testing.T) {
 			http.Redirect(w, r, "/loop", http.StatusFound)
 		}
 	})
-	r := New(Options{}).Execute(t.Context(), request(`{"authType":"token","authToken":"t"}`, server.URL+"/away", `"method":"GET"`), nil)
+	r := New(Options{}).Execute(t.Context(), request(`{"authType":"token","authToken":"t"}`, server.URL+"/away", `"method":"GET"`), nil, nil)
 	wantHealthy(t, r)
 	if o := object(t, r, "e"); o["body"] != "there" || o["statusCode"] != 200.0 {
 		t.Errorf("%v", o)
@@ -203,7 +203,7 @@ func TestHTTPRedirects(t *testing.T) {
 	if got := leaked.Load(); got != "" {
 		t.Errorf("the token went to another host: %v", got)
 	}
-	r = New(Options{}).Execute(t.Context(), get(server.URL+"/loop"), nil)
+	r = New(Options{}).Execute(t.Context(), get(server.URL+"/loop"), nil, nil)
 	wantFailure(t, r, "stopped after 10 redirects")
 	if got := loops.Load(); got != 11 {
 		t.Errorf("%d requests, want 11", got)
@@ -236,7 +236,7 @@ func TestHTTPFailures(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := serve(t, c.handle)
-			r := New(Options{}).Execute(t.Context(), request(`{"timeout":1000}`, fmt.Sprintf("http://127.0.0.1:%d/?token=geheim", s.port), `"method":"GET"`), nil)
+			r := New(Options{}).Execute(t.Context(), request(`{"timeout":1000}`, fmt.Sprintf("http://127.0.0.1:%d/?token=geheim", s.port), `"method":"GET"`), nil, nil)
 			if r.Status != check.Unhealthy || !strings.HasPrefix(r.Message, "Check failed: "+c.want) || strings.Contains(r.Message, "geheim") {
 				t.Errorf("%s, %q, want %q", r.Status, r.Message, c.want)
 			}
@@ -252,16 +252,16 @@ func TestHTTPTimeouts(t *testing.T) {
 	silent := serve(t, waitClosed)
 	url := fmt.Sprintf("http://127.0.0.1:%d", silent.port)
 	// The smaller of the two limits counts.
-	r := New(Options{}).Execute(t.Context(), request(`{"timeout":100}`, url, `"timeout":60000`), nil)
+	r := New(Options{}).Execute(t.Context(), request(`{"timeout":100}`, url, `"timeout":60000`), nil, nil)
 	wantFailure(t, r, "timed out after 100 ms while waiting for the answer")
-	r = New(Options{}).Execute(t.Context(), request(`{}`, url, `"timeout":150.5`), nil)
+	r = New(Options{}).Execute(t.Context(), request(`{}`, url, `"timeout":150.5`), nil, nil)
 	wantFailure(t, r, "timed out after 150 ms while waiting for the answer")
 }
 
 func TestHTTPRefused(t *testing.T) {
 	t.Parallel()
 	closed := closedPort(t)
-	r := New(Options{}).Execute(t.Context(), get(fmt.Sprintf("http://127.0.0.1:%d/", closed.port)), nil)
+	r := New(Options{}).Execute(t.Context(), get(fmt.Sprintf("http://127.0.0.1:%d/", closed.port)), nil, nil)
 	wantFailure(t, r, fmt.Sprintf("connection refused (127.0.0.1:%d)", closed.port))
 }
 
@@ -271,7 +271,7 @@ func TestHTTPUntrustedCertificate(t *testing.T) {
 	server.Config.ErrorLog = quiet
 	server.StartTLS()
 	t.Cleanup(server.Close)
-	r := New(Options{}).Execute(t.Context(), get(server.URL), nil)
+	r := New(Options{}).Execute(t.Context(), get(server.URL), nil, nil)
 	wantFailure(t, r, "the certificate is signed by an unknown authority")
 }
 
@@ -281,7 +281,7 @@ func TestM37_BodiesAreBounded(t *testing.T) {
 		{100, 100, 100}, {maxBody, maxBody, maxBody}, {3 << 20, maxBody, 3 << 20}, {maxCounted + 1, maxBody, maxCounted},
 	} {
 		server := page(t, func(w http.ResponseWriter, _ *http.Request) { w.Write(bytes.Repeat([]byte("x"), c.sent)) })
-		r := New(Options{}).Execute(t.Context(), get(server.URL), nil)
+		r := New(Options{}).Execute(t.Context(), get(server.URL), nil, nil)
 		wantHealthy(t, r)
 		o := object(t, r, "e")
 		if kept := len(o["body"].(string)); kept != c.kept || o["bodyLength"] != float64(c.counted) {
@@ -298,7 +298,7 @@ func TestM37_RunsFitIntoAMessage(t *testing.T) {
 	for i := range 19 {
 		a.Collectors = append(a.Collectors, protocol.Collector{ID: fmt.Sprint(i), CollectorID: check.HTTPRequest, Config: a.Collectors[0].Config})
 	}
-	r := New(Options{}).Execute(t.Context(), a, nil)
+	r := New(Options{}).Execute(t.Context(), a, nil, nil)
 	wantHealthy(t, r)
 	text, err := json.Marshal(r)
 	if err != nil || len(text) > protocol.MaxResult || len(text) < protocol.MaxResult/2 {
@@ -309,7 +309,7 @@ func TestM37_RunsFitIntoAMessage(t *testing.T) {
 func TestHTTPBodiesThatAreNoText(t *testing.T) {
 	t.Parallel()
 	server := page(t, func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte{'a', 0xff, 0, 'b'}) })
-	r := New(Options{}).Execute(t.Context(), get(server.URL), nil)
+	r := New(Options{}).Execute(t.Context(), get(server.URL), nil, nil)
 	if o := object(t, r, "e"); o["body"] != "a�\x00b" || o["bodyLength"] != 4.0 {
 		t.Errorf("%v", o)
 	}
@@ -328,7 +328,7 @@ func TestHTTPRunsDoNotShareConnections(t *testing.T) {
 	t.Cleanup(server.Close)
 	p := New(Options{})
 	for range 3 {
-		wantHealthy(t, p.Execute(t.Context(), get(server.URL), nil))
+		wantHealthy(t, p.Execute(t.Context(), get(server.URL), nil, nil))
 	}
 	if got := connections.Load(); got != 3 {
 		t.Errorf("%d connections for 3 runs", got)
@@ -343,7 +343,7 @@ func TestHTTPProxy(t *testing.T) {
 		fmt.Fprint(w, "from the proxy")
 	})
 	strategy, _ := json.Marshal(map[string]any{"proxyUrl": proxy.URL, "proxyUsername": "u", "proxyPassword": "p"})
-	r := New(Options{}).Execute(t.Context(), request(string(strategy), "http://shop.example/x", `"method":"GET"`), nil)
+	r := New(Options{}).Execute(t.Context(), request(string(strategy), "http://shop.example/x", `"method":"GET"`), nil, nil)
 	wantHealthy(t, r)
 	if o := object(t, r, "e"); o["body"] != "from the proxy" {
 		t.Errorf("%v", o)
@@ -352,7 +352,7 @@ func TestHTTPProxy(t *testing.T) {
 	if diff := cmp.Diff(want, via.Load()); diff != "" {
 		t.Errorf("the proxy was asked (-want +got):\n%s", diff)
 	}
-	r = New(Options{}).Execute(t.Context(), request(`{"proxyUrl":"proxy"}`, "http://shop.example/x", `"method":"GET"`), nil)
+	r = New(Options{}).Execute(t.Context(), request(`{"proxyUrl":"proxy"}`, "http://shop.example/x", `"method":"GET"`), nil, nil)
 	wantUnconnected(t, r, "the config cannot be used: proxyUrl is not a URL")
 }
 
@@ -364,19 +364,19 @@ func TestHTTPEgressIsGuarded(t *testing.T) {
 	const deny = `{"egressDenyCidrs":["127.0.0.0/8","::1/128"]}`
 	p := New(Options{})
 	for _, host := range []string{"127.0.0.1", "localhost", "[::ffff:127.0.0.1]"} {
-		r := p.Execute(t.Context(), request(deny, "http://"+host+":"+port, `"method":"GET"`), nil)
+		r := p.Execute(t.Context(), request(deny, "http://"+host+":"+port, `"method":"GET"`), nil, nil)
 		if r.Status != check.Unhealthy || !strings.Contains(r.Message, "are denied by egressDenyCidrs") {
 			t.Errorf("%s: %s, %q", host, r.Status, r.Message)
 		}
 	}
-	wantHealthy(t, p.Execute(t.Context(), request(`{"egressDenyCidrs":["10.0.0.0/8"]}`, server.URL, `"method":"GET"`), nil))
-	r := p.Execute(t.Context(), request(`{"egressDenyCidrs":["10.0.0.0"]}`, server.URL, `"method":"GET"`), nil)
+	wantHealthy(t, p.Execute(t.Context(), request(`{"egressDenyCidrs":["10.0.0.0/8"]}`, server.URL, `"method":"GET"`), nil, nil))
+	r := p.Execute(t.Context(), request(`{"egressDenyCidrs":["10.0.0.0"]}`, server.URL, `"method":"GET"`), nil, nil)
 	wantUnconnected(t, r, "the config cannot be used: egressDenyCidrs[0] is not a network")
 
 	// Through a proxy, the target is held against the list by what its name means here.
 	proxy := page(t, func(http.ResponseWriter, *http.Request) { t.Error("the proxy was asked") })
 	strategy, _ := json.Marshal(map[string]any{"proxyUrl": proxy.URL, "egressDenyCidrs": []string{"169.254.0.0/16"}})
-	r = p.Execute(t.Context(), request(string(strategy), "http://169.254.169.254/latest", `"method":"GET"`), nil)
+	r = p.Execute(t.Context(), request(string(strategy), "http://169.254.169.254/latest", `"method":"GET"`), nil, nil)
 	wantFailure(t, r, "connections to 169.254.169.254 are denied by egressDenyCidrs")
 }
 
@@ -390,23 +390,23 @@ func TestL125_TemplatesAreFilled(t *testing.T) {
 		"headers":[{"name":"X-Check","value":"{{ check.name }} {{ name }}"}]}`)
 	a.SystemMetadata = map[string]any{"path": "healthz"}
 	env := &check.Environment{ID: "e1", Name: "prod", Fields: map[string]any{"baseUrl": server.URL, "tenant": 7.0}}
-	wantHealthy(t, New(Options{}).Execute(t.Context(), a, env))
+	wantHealthy(t, New(Options{}).Execute(t.Context(), a, env, nil))
 	if got.URL.Path != "/healthz" || string(body) != `{"tenant":"7"}` || got.Header.Get("X-Check") != "c1 {{ name }}" {
 		t.Errorf("%s %q %q", got.URL, body, got.Header.Get("X-Check"))
 	}
-	r := New(Options{}).Execute(t.Context(), a, nil)
+	r := New(Options{}).Execute(t.Context(), a, nil, nil)
 	wantFailure(t, r, "the config cannot be used: url: {{ environment.baseUrl }} has no value in this run")
 
-	r = New(Options{}).Execute(t.Context(), a, &check.Environment{Fields: map[string]any{"baseUrl": "", "tenant": ""}})
+	r = New(Options{}).Execute(t.Context(), a, &check.Environment{Fields: map[string]any{"baseUrl": "", "tenant": ""}}, nil)
 	wantFailure(t, r, `"/healthz" is not a URL that can be requested`)
 
 	// The strategy's config has templates too, and an empty one does not mean localhost.
 	a = assignment(check.TCP, `{"host":"{{ environment.host }}","port":1}`, "", "")
-	r = New(Options{}).Execute(t.Context(), a, &check.Environment{Fields: map[string]any{"host": ""}})
+	r = New(Options{}).Execute(t.Context(), a, &check.Environment{Fields: map[string]any{"host": ""}}, nil)
 	wantUnconnected(t, r, "the config cannot be used: host is missing")
 	target, _ := url.Parse(server.URL)
 	a = assignment(check.TCP, `{"host":"{{ environment.host }}","port":`+target.Port()+`}`, "", "")
-	wantHealthy(t, New(Options{}).Execute(t.Context(), a, &check.Environment{Fields: map[string]any{"host": "127.0.0.1"}}))
+	wantHealthy(t, New(Options{}).Execute(t.Context(), a, &check.Environment{Fields: map[string]any{"host": "127.0.0.1"}}, nil))
 }
 
 func TestHTTPRequestsThatCannotBeMade(t *testing.T) {
@@ -419,7 +419,7 @@ func TestHTTPRequestsThatCannotBeMade(t *testing.T) {
 		`"url":"http://h/","method":"HACK"`:                                  `the config cannot be used: method must be one of GET, POST, PUT, DELETE, HEAD`,
 		`"url":"http://127.0.0.1:1/","headers":[{"name":"a b","value":"x"}]`: `invalid header field name "a b"`,
 	} {
-		r := New(Options{}).Execute(t.Context(), assignment(check.HTTP, `{}`, check.HTTPRequest, "{"+more+"}"), nil)
+		r := New(Options{}).Execute(t.Context(), assignment(check.HTTP, `{}`, check.HTTPRequest, "{"+more+"}"), nil, nil)
 		wantFailure(t, r, want)
 	}
 }
@@ -429,7 +429,7 @@ func BenchmarkHTTPRun(b *testing.B) {
 	p, a := New(Options{}), get(server.URL)
 	b.ReportAllocs()
 	for b.Loop() {
-		if r := p.Execute(b.Context(), a, nil); r.Status != check.Healthy {
+		if r := p.Execute(b.Context(), a, nil, nil); r.Status != check.Healthy {
 			b.Fatal(r.Message)
 		}
 	}

@@ -16,7 +16,7 @@ import (
 func TestPingLoopback(t *testing.T) {
 	t.Parallel()
 	for _, host := range []string{"127.0.0.1", "localhost"} {
-		r := New(Options{}).Execute(t.Context(), assignment(check.Ping, `{}`, check.PingPing, `{"host":"`+host+`","count":2}`), nil)
+		r := New(Options{}).Execute(t.Context(), assignment(check.Ping, `{}`, check.PingPing, `{"host":"`+host+`","count":2}`), nil, nil)
 		wantHealthy(t, r)
 		want := map[string]any{"_collectorId": check.PingPing, "packetsSent": 2.0, "packetsReceived": 2.0, "packetLoss": 0.0}
 		if diff := cmp.Diff(want, object(t, r, "e")); diff != "" {
@@ -35,7 +35,7 @@ func TestPingLoopback(t *testing.T) {
 // Not being allowed to send to an address is not taken for not being able to ping.
 func TestPingAddressThatMayNotBeSentTo(t *testing.T) {
 	t.Parallel()
-	r := New(Options{}).Execute(t.Context(), assignment(check.Ping, `{}`, check.PingPing, `{"host":"255.255.255.255","count":1,"timeout":100}`), nil)
+	r := New(Options{}).Execute(t.Context(), assignment(check.Ping, `{}`, check.PingPing, `{"host":"255.255.255.255","count":1,"timeout":100}`), nil, nil)
 	if r.Status != check.Unhealthy || strings.Contains(r.Message, "this satellite") {
 		t.Errorf("%s, %q", r.Status, r.Message)
 	}
@@ -57,7 +57,7 @@ func TestPingLosses(t *testing.T) {
 
 func TestPingUnknownName(t *testing.T) {
 	t.Parallel()
-	r := New(Options{}).Execute(t.Context(), assignment(check.Ping, `{"timeout":2000}`, check.PingPing, `{"host":"nothing.invalid"}`), nil)
+	r := New(Options{}).Execute(t.Context(), assignment(check.Ping, `{"timeout":2000}`, check.PingPing, `{"host":"nothing.invalid"}`), nil, nil)
 	if r.Status != check.Unhealthy || !strings.Contains(r.Message, "nothing.invalid") && !strings.Contains(r.Message, "resolving the name") {
 		t.Errorf("%s, %q", r.Status, r.Message)
 	}

@@ -40,7 +40,21 @@ type Options struct {
 	Roots *x509.CertPool
 	// ResolvConf names the file with the system's nameservers; "" for /etc/resolv.conf.
 	ResolvConf string
+	// AllowScripts lets shell scripts run, as the user of this process. Off, the
+	// strategy does not exist here.
+	AllowScripts bool
+	// ScriptDir gives the directory in which the scripts of a run start, and takes it
+	// back; nil for an empty one.
+	ScriptDir func(context.Context) (dir string, done func(), err error)
 }
+
+// Lease gets the values of a collector entry's secretEnv, right before it is carried
+// out (spec H.2). An error that Unable made is this satellite's or its core's trouble.
+type Lease = func(ctx context.Context, entry string) (map[string]string, error)
+
+// Unable is an error of ours and none of the target: a run in which nothing worse
+// happened is degraded.
+func Unable(reason string) error { return unsupported{reason} }
 
 // Prober executes checks. It has no state between runs and may be used from any
 // number of goroutines.
@@ -65,6 +79,11 @@ type session interface {
 	close()
 }
 
+// secretTaker is a session whose collectors take secrets.
+type secretTaker interface {
+	collectWith(ctx context.Context, collectorID string, config json.RawMessage, secrets map[string]string) (any, error)
+}
+
 // measurer is a session that can measure its target without a collector, although
 // its strategy connects lazily.
 type measurer interface {
@@ -79,6 +98,9 @@ func New(options Options) *Prober {
 	if options.ResolvConf == "" {
 		options.ResolvConf = "/etc/resolv.conf"
 	}
+	if options.ScriptDir == nil {
+		options.ScriptDir = scratch
+	}
 	p := &Prober{options: options}
 	p.strategies = map[string]connect{
 		check.HTTP: p.connectHTTP,
@@ -86,6 +108,9 @@ func New(options Options) *Prober {
 		check.TLS:  p.connectTLS,
 		check.DNS:  p.connectDNS,
 		check.Ping: p.connectPing,
+	}
+	if options.AllowScripts && scriptsRun {
+		p.strategies[check.Script] = p.connectScript
 	}
 	return p
 }
@@ -105,7 +130,12 @@ func (p *Prober) Inventory() (strategies, collectors []string) {
 // collector, or a config that cannot be used.
 func (p *Prober) Check(a *protocol.Assignment) error {
 	strategy, ok := check.Strategy(a.StrategyID)
-	if !ok || p.strategies[a.StrategyID] == nil {
+	switch {
+	case !ok:
+		return notFound("Strategy", a.StrategyID)
+	case a.StrategyID == check.Script && p.strategies[check.Script] == nil:
+		return errors.New("this satellite runs no scripts: its operator has not allowed them (--allow-scripts)")
+	case p.strategies[a.StrategyID] == nil:
 		return notFound("Strategy", a.StrategyID)
 	}
 	var problems []error
@@ -131,8 +161,8 @@ func notFound(what, id string) error {
 
 // Execute runs a check once, in env if there is one, and always returns a result.
 // When ctx ends early the result says so; a caller that ended it because it is
-// stopping has no use for it.
-func (p *Prober) Execute(ctx context.Context, a *protocol.Assignment, env *check.Environment) (result check.Result) {
+// stopping has no use for it. lease is asked for the secrets of scripts; nil has none.
+func (p *Prober) Execute(ctx context.Context, a *protocol.Assignment, env *check.Environment, lease Lease) (result check.Result) {
 	start := time.Now()
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -152,7 +182,7 @@ func (p *Prober) Execute(ctx context.Context, a *protocol.Assignment, env *check
 	}
 	defer client.close()
 
-	findings := p.collect(ctx, client, a)
+	findings := p.collect(ctx, client, a, lease)
 	result = check.Result{Metadata: check.Metadata{
 		Connected:        true,
 		ConnectionTimeMs: milliseconds(connecting),
@@ -210,7 +240,7 @@ type finding struct {
 }
 
 // collect carries out all collectors at once and waits for them.
-func (p *Prober) collect(ctx context.Context, client session, a *protocol.Assignment) []finding {
+func (p *Prober) collect(ctx context.Context, client session, a *protocol.Assignment, lease Lease) []finding {
 	findings := make([]finding, len(a.Collectors))
 	known := check.Collectors(a.StrategyID)
 	var all sync.WaitGroup
@@ -228,7 +258,7 @@ func (p *Prober) collect(ctx context.Context, client session, a *protocol.Assign
 					f.result, f.err = nil, fmt.Errorf("internal error of the satellite: %v", cause)
 				}
 			}()
-			f.result, f.err = client.collect(ctx, c.CollectorID, c.Config)
+			f.result, f.err = collectOne(ctx, client, c, lease)
 			if f.err != nil {
 				f.err = describe(f.err)
 			}
@@ -236,6 +266,28 @@ func (p *Prober) collect(ctx context.Context, client session, a *protocol.Assign
 	}
 	all.Wait()
 	return findings
+}
+
+// collectOne carries out one entry, with its secrets if it wants any.
+func collectOne(ctx context.Context, client session, c protocol.Collector, lease Lease) (any, error) {
+	taker, ok := client.(secretTaker)
+	if !ok || lease == nil || !WantsSecrets(c.Config) {
+		return client.collect(ctx, c.CollectorID, c.Config)
+	}
+	secrets, err := lease(ctx, c.ID)
+	if err != nil {
+		return nil, err
+	}
+	return taker.collectWith(ctx, c.CollectorID, c.Config, secrets)
+}
+
+// WantsSecrets reports whether a collector's config names secrets for its
+// environment: its secretEnv is an object that is not empty (spec H.2).
+func WantsSecrets(config json.RawMessage) bool {
+	var named struct {
+		SecretEnv map[string]json.RawMessage `json:"secretEnv"`
+	}
+	return json.Unmarshal(config, &named) == nil && len(named.SecretEnv) > 0
 }
 
 // encode is the finding as the wire has it: the collector's own fields beside

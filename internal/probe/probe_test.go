@@ -109,7 +109,7 @@ func banners(configs ...string) *protocol.Assignment {
 
 func TestL128_UnknownStrategyIsUnhealthyAndSaysNotFound(t *testing.T) {
 	t.Parallel()
-	r := New(Options{}).Execute(t.Context(), assignment("healthcheck-ssh.ssh", `{}`, "healthcheck-ssh.command", `{}`), nil)
+	r := New(Options{}).Execute(t.Context(), assignment("healthcheck-ssh.ssh", `{}`, "healthcheck-ssh.command", `{}`), nil, nil)
 	wantUnconnected(t, r, "Strategy healthcheck-ssh.ssh not found in satellite")
 	if r.LatencyMs != 0 {
 		t.Errorf("latency %v, want 0", r.LatencyMs)
@@ -127,7 +127,7 @@ func TestL127_CollectorErrorMakesUnhealthy(t *testing.T) {
 		}
 		return nil, errors.New("first")
 	}}
-	r := proberOf(f).Execute(t.Context(), banners(`"fine"`, `"bad"`, `"measured"`), nil)
+	r := proberOf(f).Execute(t.Context(), banners(`"fine"`, `"bad"`, `"measured"`), nil, nil)
 	if r.Status != check.Unhealthy || r.Message != "Check failed: first" || !r.Metadata.Connected || r.Metadata.Error != "" {
 		t.Errorf("%+v", r)
 	}
@@ -147,7 +147,7 @@ func TestM76_UnknownCollectorIsAnError(t *testing.T) {
 	f := &fake{found: func(string) (any, error) { return &check.TCPBannerResult{}, nil }}
 	a := banners("{}")
 	a.Collectors = append(a.Collectors, protocol.Collector{ID: "x", CollectorID: "collector-hardware.cpu"})
-	r := proberOf(f).Execute(t.Context(), a, nil)
+	r := proberOf(f).Execute(t.Context(), a, nil, nil)
 	const text = "Collector collector-hardware.cpu not found in satellite"
 	if r.Status != check.Unhealthy || r.Message != "Check failed: "+text {
 		t.Errorf("%s, %q", r.Status, r.Message)
@@ -157,14 +157,14 @@ func TestM76_UnknownCollectorIsAnError(t *testing.T) {
 		t.Errorf("entry (-want +got):\n%s", diff)
 	}
 	// A collector of another strategy cannot be used either.
-	r = proberOf(f).Execute(t.Context(), assignment(check.TCP, "", check.DNSLookup, `{"hostname":"h"}`), nil)
+	r = proberOf(f).Execute(t.Context(), assignment(check.TCP, "", check.DNSLookup, `{"hostname":"h"}`), nil, nil)
 	wantFailure(t, r, "Collector healthcheck-dns.lookup not found in satellite")
 }
 
 func TestM77_NothingMeasuredIsNotGreen(t *testing.T) {
 	t.Parallel()
 	for _, strategy := range []string{check.HTTP, check.DNS, check.Ping} {
-		r := New(Options{}).Execute(t.Context(), assignment(strategy, `{}`, "", ""), nil)
+		r := New(Options{}).Execute(t.Context(), assignment(strategy, `{}`, "", ""), nil, nil)
 		if r.Status != check.Degraded || r.Message != "Check degraded: nothing was measured, because the check has no collectors" {
 			t.Errorf("%s: %s, %q", strategy, r.Status, r.Message)
 		}
@@ -179,10 +179,10 @@ func TestM79_VerdictsOfTheStrategy(t *testing.T) {
 		}
 		return nil, nil
 	}, judged: check.Degraded, message: "Check degraded: soon"}
-	if r := proberOf(f).Execute(t.Context(), banners("{}"), nil); r.Status != check.Degraded || r.Message != "Check degraded: soon" {
+	if r := proberOf(f).Execute(t.Context(), banners("{}"), nil, nil); r.Status != check.Degraded || r.Message != "Check degraded: soon" {
 		t.Errorf("%s, %q", r.Status, r.Message)
 	}
-	if r := proberOf(f).Execute(t.Context(), banners(`"bad"`), nil); r.Status != check.Unhealthy || r.Message != "Check failed: no" {
+	if r := proberOf(f).Execute(t.Context(), banners(`"bad"`), nil, nil); r.Status != check.Unhealthy || r.Message != "Check failed: no" {
 		t.Errorf("a failure: %s, %q", r.Status, r.Message)
 	}
 }
@@ -195,11 +195,11 @@ func TestWhatTheSatelliteCannotDoIsNotTheTargetsFault(t *testing.T) {
 		}
 		return nil, fmt.Errorf("opening: %w", unsupported{"this satellite may not"})
 	}}
-	r := proberOf(f).Execute(t.Context(), banners("{}"), nil)
+	r := proberOf(f).Execute(t.Context(), banners("{}"), nil, nil)
 	if r.Status != check.Degraded || r.Message != "Check not carried out: opening: this satellite may not" {
 		t.Errorf("%s, %q", r.Status, r.Message)
 	}
-	r = proberOf(f).Execute(t.Context(), banners("{}", `"bad"`), nil)
+	r = proberOf(f).Execute(t.Context(), banners("{}", `"bad"`), nil, nil)
 	if r.Status != check.Unhealthy || r.Message != "Check failed: refused" {
 		t.Errorf("beside a failure of the target: %s, %q", r.Status, r.Message)
 	}
@@ -209,25 +209,25 @@ func TestPanicsBecomeResults(t *testing.T) {
 	t.Parallel()
 	f := &fake{found: func(string) (any, error) { panic("collector") }}
 	wantEntry := "internal error of the satellite: collector"
-	r := proberOf(f).Execute(t.Context(), banners("{}"), nil)
+	r := proberOf(f).Execute(t.Context(), banners("{}"), nil, nil)
 	if r.Status != check.Unhealthy || r.Message != "Check failed: "+wantEntry || object(t, r, "e0")["error"] != wantEntry {
 		t.Errorf("%+v", r)
 	}
 	<-f.closed
 	p := New(Options{})
 	p.strategies[check.TCP] = func(context.Context, run, json.RawMessage) (session, error) { panic("strategy") }
-	wantUnconnected(t, p.Execute(t.Context(), banners("{}"), nil), "internal error of the satellite: strategy")
+	wantUnconnected(t, p.Execute(t.Context(), banners("{}"), nil, nil), "internal error of the satellite: strategy")
 }
 
 func TestM37_ErrorTextsAreBounded(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("ä", 1<<20)
 	f := &fake{found: func(string) (any, error) { return nil, errors.New(long) }}
-	r := proberOf(f).Execute(t.Context(), banners("{}"), nil)
+	r := proberOf(f).Execute(t.Context(), banners("{}"), nil, nil)
 	if len(r.Message) > maxMessage+10 || len(object(t, r, "e0")["error"].(string)) > maxError+10 {
 		t.Errorf("message of %d bytes, entry of %d", len(r.Message), len(r.Metadata.Collectors["e0"]))
 	}
-	r = New(Options{}).Execute(t.Context(), assignment(long, "", "", ""), nil)
+	r = New(Options{}).Execute(t.Context(), assignment(long, "", "", ""), nil, nil)
 	if len(r.Message) > 300 {
 		t.Errorf("message of %d bytes", len(r.Message))
 	}
@@ -238,20 +238,20 @@ func TestM78_ConfigsGetTheirDefaults(t *testing.T) {
 	banner := serve(t, func(conn net.Conn) { fmt.Fprint(conn, "hello\r\n") })
 	for _, config := range []string{"", "null", "{}"} {
 		a := banner.assignment(check.TCP, "", check.TCPBanner, config)
-		wantHealthy(t, New(Options{}).Execute(t.Context(), a, nil))
+		wantHealthy(t, New(Options{}).Execute(t.Context(), a, nil, nil))
 	}
 }
 
 func TestConfigsThatCannotBeUsed(t *testing.T) {
 	t.Parallel()
 	p := New(Options{})
-	r := p.Execute(t.Context(), assignment(check.TCP, `{"host":"h","port":0}`, "", ""), nil)
+	r := p.Execute(t.Context(), assignment(check.TCP, `{"host":"h","port":0}`, "", ""), nil, nil)
 	wantUnconnected(t, r, "the config cannot be used: port must be at least 1")
-	r = p.Execute(t.Context(), assignment(check.HTTP, `{}`, check.HTTPRequest, `{"timeout":"soon","url":"http://h"}`), nil)
+	r = p.Execute(t.Context(), assignment(check.HTTP, `{}`, check.HTTPRequest, `{"timeout":"soon","url":"http://h"}`), nil, nil)
 	wantFailure(t, r, "the config cannot be used: timeout must be a number, not string")
 	for _, secret := range []string{"__hcsecret__:1", "${{ secrets.TOKEN }}", "Bearer ${{secrets.TOKEN}}"} {
 		config, _ := json.Marshal(map[string]string{"authType": "token", "authToken": secret})
-		r = p.Execute(t.Context(), assignment(check.HTTP, string(config), check.HTTPRequest, `{"url":"http://127.0.0.1:1"}`), nil)
+		r = p.Execute(t.Context(), assignment(check.HTTP, string(config), check.HTTPRequest, `{"url":"http://127.0.0.1:1"}`), nil, nil)
 		wantUnconnected(t, r, "authToken refers to a secret that this satellite did not get")
 	}
 }
@@ -279,12 +279,12 @@ func TestCheckSaysWhyAnAssignmentCannotBeRun(t *testing.T) {
 
 func TestInventoryIsEverythingThatChecksCanBeMadeOf(t *testing.T) {
 	t.Parallel()
-	p := New(Options{})
+	p := New(Options{AllowScripts: true})
 	strategies, collectors := p.Inventory()
 	if diff := cmp.Diff(check.Strategies(), strategies); diff != "" {
 		t.Errorf("strategies (-want +got):\n%s", diff)
 	}
-	want := []string{check.HTTPRequest, check.TCPBanner, check.TLSCertificate, check.DNSLookup, check.PingPing}
+	want := []string{check.HTTPRequest, check.TCPBanner, check.TLSCertificate, check.DNSLookup, check.PingPing, check.ScriptExecute}
 	if diff := cmp.Diff(want, collectors); diff != "" {
 		t.Errorf("collectors (-want +got):\n%s", diff)
 	}
@@ -327,7 +327,7 @@ func TestStoppedRuns(t *testing.T) {
 	p, silent := New(Options{}), serve(t, waitClosed)
 	ctx, cancel := context.WithTimeout(t.Context(), 1)
 	defer cancel()
-	r := p.Execute(ctx, silent.assignment(check.TCP, "", "", ""), nil)
+	r := p.Execute(ctx, silent.assignment(check.TCP, "", "", ""), nil, nil)
 	wantUnconnected(t, r, "the run reached its deadline while connecting")
 
 	a := silent.assignment(check.TCP, "", check.TCPBanner, `{}`)

@@ -116,7 +116,7 @@ func TestTCPBanners(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := New(Options{}).Execute(t.Context(), serve(t, c.handle).assignment(check.TCP, "", check.TCPBanner, `{"timeout":500}`), nil)
+			r := New(Options{}).Execute(t.Context(), serve(t, c.handle).assignment(check.TCP, "", check.TCPBanner, `{"timeout":500}`), nil, nil)
 			wantHealthy(t, r)
 			c.want["_collectorId"] = check.TCPBanner
 			if diff := cmp.Diff(c.want, object(t, r, "e")); diff != "" {
@@ -135,7 +135,7 @@ func TestM37_BannersAreBounded(t *testing.T) {
 			}
 		}
 	})
-	r := New(Options{}).Execute(t.Context(), flood.assignment(check.TCP, "", check.TCPBanner, `{}`), nil)
+	r := New(Options{}).Execute(t.Context(), flood.assignment(check.TCP, "", check.TCPBanner, `{}`), nil, nil)
 	wantHealthy(t, r)
 	if got := object(t, r, "e")["banner"]; got != strings.Repeat("x", maxBanner) {
 		t.Errorf("banner of %d bytes", len(got.(string)))
@@ -145,7 +145,7 @@ func TestM37_BannersAreBounded(t *testing.T) {
 func TestTCPReset(t *testing.T) {
 	t.Parallel()
 	resetting := serve(t, reset)
-	r := New(Options{}).Execute(t.Context(), resetting.assignment(check.TCP, "", check.TCPBanner, `{}`), nil)
+	r := New(Options{}).Execute(t.Context(), resetting.assignment(check.TCP, "", check.TCPBanner, `{}`), nil, nil)
 	// Depending on who is faster, the connection ends while or after it is made.
 	if r.Status != check.Unhealthy || !strings.Contains(r.Message, "connection reset by the other side") {
 		t.Errorf("%s, %q", r.Status, r.Message)
@@ -155,7 +155,7 @@ func TestTCPReset(t *testing.T) {
 func TestTCPConnectingIsAMeasurement(t *testing.T) {
 	t.Parallel()
 	quiet := serve(t, waitClosed)
-	r := New(Options{}).Execute(t.Context(), quiet.assignment(check.TCP, "", "", ""), nil)
+	r := New(Options{}).Execute(t.Context(), quiet.assignment(check.TCP, "", "", ""), nil, nil)
 	wantHealthy(t, r)
 	if r.Metadata.Timings == nil || r.Metadata.Timings.ConnectMs == nil || r.Metadata.Timings.DNSMs != nil {
 		t.Errorf("timings %+v", r.Metadata.Timings)
@@ -165,7 +165,7 @@ func TestTCPConnectingIsAMeasurement(t *testing.T) {
 func TestTCPRefused(t *testing.T) {
 	t.Parallel()
 	closed := closedPort(t)
-	r := New(Options{}).Execute(t.Context(), closed.assignment(check.TCP, "", check.TCPBanner, `{}`), nil)
+	r := New(Options{}).Execute(t.Context(), closed.assignment(check.TCP, "", check.TCPBanner, `{}`), nil, nil)
 	wantUnconnected(t, r, fmt.Sprintf("connection refused (127.0.0.1:%d)", closed.port))
 }
 
@@ -174,7 +174,7 @@ func TestTCPGreetsOnceForAllCollectors(t *testing.T) {
 	greeting := serve(t, func(conn net.Conn) { fmt.Fprint(conn, "hello\n"); waitClosed(conn) })
 	a := greeting.assignment(check.TCP, "", check.TCPBanner, `{}`)
 	a.Collectors = append(a.Collectors, protocol.Collector{ID: "f", CollectorID: check.TCPBanner})
-	r := New(Options{}).Execute(t.Context(), a, nil)
+	r := New(Options{}).Execute(t.Context(), a, nil, nil)
 	for _, entry := range []string{"e", "f"} {
 		if got := object(t, r, entry)["banner"]; got != "hello" {
 			t.Errorf("%s heard %v", entry, got)
@@ -184,7 +184,7 @@ func TestTCPGreetsOnceForAllCollectors(t *testing.T) {
 
 func TestUnknownNames(t *testing.T) {
 	t.Parallel()
-	r := New(Options{}).Execute(t.Context(), assignment(check.TCP, `{"host":"nothing.invalid","port":1,"timeout":2000}`, "", ""), nil)
+	r := New(Options{}).Execute(t.Context(), assignment(check.TCP, `{"host":"nothing.invalid","port":1,"timeout":2000}`, "", ""), nil, nil)
 	if r.Status != check.Unhealthy || !strings.Contains(r.Message, "nothing.invalid") && !strings.Contains(r.Message, "resolving the name") {
 		t.Errorf("%s, %q", r.Status, r.Message)
 	}

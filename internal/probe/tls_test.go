@@ -98,7 +98,7 @@ func TestTLSCertificate(t *testing.T) {
 	ca := newAuthority(t)
 	cert := ca.leaf(-day, 60*day+time.Hour, "shop.example", "127.0.0.1")
 	p := New(Options{Roots: ca.pool})
-	r := p.Execute(t.Context(), ca.serve(cert).assignment(check.TLS, "", check.TLSCertificate, `{}`), nil)
+	r := p.Execute(t.Context(), ca.serve(cert).assignment(check.TLS, "", check.TLSCertificate, `{}`), nil, nil)
 	wantHealthy(t, r)
 	leaf, err := x509.ParseCertificate(cert.Certificate[0])
 	if err != nil {
@@ -115,9 +115,9 @@ func TestTLSCertificate(t *testing.T) {
 		t.Errorf("timings %+v", got)
 	}
 	// The name that is asked for is the name that must fit.
-	r = p.Execute(t.Context(), ca.serve(cert).assignment(check.TLS, `"servername":"shop.example"`, "", ""), nil)
+	r = p.Execute(t.Context(), ca.serve(cert).assignment(check.TLS, `"servername":"shop.example"`, "", ""), nil, nil)
 	wantHealthy(t, r)
-	r = p.Execute(t.Context(), ca.serve(cert).assignment(check.TLS, `"servername":"other.example"`, "", ""), nil)
+	r = p.Execute(t.Context(), ca.serve(cert).assignment(check.TLS, `"servername":"other.example"`, "", ""), nil, nil)
 	wantUnconnected(t, r, "the certificate is not for other.example but for shop.example, 127.0.0.1")
 }
 
@@ -134,7 +134,7 @@ func TestM79_CertificatesThatEndSoonAreDegraded(t *testing.T) {
 		`"rejectUnauthorized":true`: "Check degraded: the certificate expires in 10 days, fewer than the 30 that are required",
 	} {
 		for _, collector := range []string{check.TLSCertificate, ""} {
-			r := p.Execute(t.Context(), soon.assignment(check.TLS, more, collector, `{}`), nil)
+			r := p.Execute(t.Context(), soon.assignment(check.TLS, more, collector, `{}`), nil, nil)
 			if want == "" {
 				wantHealthy(t, r)
 			} else if r.Status != check.Degraded || r.Message != want {
@@ -146,7 +146,7 @@ func TestM79_CertificatesThatEndSoonAreDegraded(t *testing.T) {
 		}
 	}
 	tomorrow := ca.serve(ca.leaf(-day, day+time.Hour, "127.0.0.1"))
-	r := p.Execute(t.Context(), tomorrow.assignment(check.TLS, "", "", ""), nil)
+	r := p.Execute(t.Context(), tomorrow.assignment(check.TLS, "", "", ""), nil, nil)
 	if want := "Check degraded: the certificate expires in 1 day, fewer than the 30 that are required"; r.Message != want {
 		t.Errorf("%q, want %q", r.Message, want)
 	}
@@ -163,9 +163,9 @@ func TestTLSCertificatesThatEnded(t *testing.T) {
 	}
 	ended := ca.serve(cert)
 	text := "the certificate expired on " + stamp(leaf.NotAfter)
-	wantUnconnected(t, p.Execute(t.Context(), ended.assignment(check.TLS, "", check.TLSCertificate, `{}`), nil), text)
+	wantUnconnected(t, p.Execute(t.Context(), ended.assignment(check.TLS, "", check.TLSCertificate, `{}`), nil, nil), text)
 	// Not verified, it can be looked at, and it has ended all the same.
-	r := p.Execute(t.Context(), ended.assignment(check.TLS, `"rejectUnauthorized":false,"minDaysUntilExpiry":0`, check.TLSCertificate, `{}`), nil)
+	r := p.Execute(t.Context(), ended.assignment(check.TLS, `"rejectUnauthorized":false,"minDaysUntilExpiry":0`, check.TLSCertificate, `{}`), nil, nil)
 	if r.Status != check.Unhealthy || r.Message != "Check failed: "+text {
 		t.Errorf("%s, %q", r.Status, r.Message)
 	}
@@ -173,7 +173,7 @@ func TestTLSCertificatesThatEnded(t *testing.T) {
 		t.Errorf("%v", o)
 	}
 	early := ca.serve(ca.leaf(2*day, 60*day, "127.0.0.1"))
-	r = p.Execute(t.Context(), early.assignment(check.TLS, "", "", ""), nil)
+	r = p.Execute(t.Context(), early.assignment(check.TLS, "", "", ""), nil, nil)
 	if !strings.HasPrefix(r.Message, "the certificate is not valid before ") {
 		t.Errorf("%q", r.Message)
 	}
@@ -184,8 +184,8 @@ func TestTLSUntrusted(t *testing.T) {
 	ca := newAuthority(t)
 	server := ca.serve(ca.leaf(-day, 60*day, "127.0.0.1"))
 	p := New(Options{Roots: newAuthority(t).pool})
-	wantUnconnected(t, p.Execute(t.Context(), server.assignment(check.TLS, "", "", ""), nil), "the certificate is signed by an unknown authority")
-	r := p.Execute(t.Context(), server.assignment(check.TLS, `"rejectUnauthorized":false`, check.TLSCertificate, `{}`), nil)
+	wantUnconnected(t, p.Execute(t.Context(), server.assignment(check.TLS, "", "", ""), nil, nil), "the certificate is signed by an unknown authority")
+	r := p.Execute(t.Context(), server.assignment(check.TLS, `"rejectUnauthorized":false`, check.TLSCertificate, `{}`), nil, nil)
 	wantHealthy(t, r)
 	if o := object(t, r, "e"); o["valid"] != false {
 		t.Errorf("%v", o)
@@ -204,14 +204,14 @@ func TestTLSFailures(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := New(Options{}).Execute(t.Context(), serve(t, c.handle).assignment(check.TLS, `"timeout":500`, check.TLSCertificate, `{}`), nil)
+			r := New(Options{}).Execute(t.Context(), serve(t, c.handle).assignment(check.TLS, `"timeout":500`, check.TLSCertificate, `{}`), nil, nil)
 			if r.Status != check.Unhealthy || !strings.HasPrefix(r.Message, c.want) || r.Metadata.Connected {
 				t.Errorf("%+v, want %q", r, c.want)
 			}
 		})
 	}
 	closed := closedPort(t)
-	r := New(Options{}).Execute(t.Context(), closed.assignment(check.TLS, "", "", ""), nil)
+	r := New(Options{}).Execute(t.Context(), closed.assignment(check.TLS, "", "", ""), nil, nil)
 	wantUnconnected(t, r, fmt.Sprintf("connection refused (127.0.0.1:%d)", closed.port))
 }
 

@@ -11,14 +11,16 @@ import (
 
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/assertion"
+	"github.com/perigee-monitoring/perigee/internal/probe"
 	"github.com/perigee-monitoring/perigee/protocol"
 )
 
 // Prober carries checks out; *probe.Prober is one.
 type Prober interface {
 	// Execute runs the assignment once, in the environment if it is not nil. It
-	// returns when the context ends at the latest, always with a result.
-	Execute(ctx context.Context, a *protocol.Assignment, env *check.Environment) check.Result
+	// returns when the context ends at the latest, always with a result. lease gets the
+	// secrets of one collector entry; nil has none.
+	Execute(ctx context.Context, a *protocol.Assignment, env *check.Environment, lease probe.Lease) check.Result
 	// Check says why the assignment cannot be run here, nil if it can.
 	Check(a *protocol.Assignment) error
 	// Inventory names what can be run here.
@@ -78,7 +80,7 @@ func (x *executor) execute(ctx context.Context, w *work) (r check.Result, err er
 	}()
 	ctx, cancel := context.WithTimeout(ctx, x.deadline(w.interval))
 	defer cancel()
-	r = x.prober.Execute(ctx, w.assignment, w.environment)
+	r = x.prober.Execute(ctx, w.assignment, w.environment, nil)
 	if w.assert {
 		judge(w.assignment, &r)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/link"
+	"github.com/perigee-monitoring/perigee/internal/probe"
 	"github.com/perigee-monitoring/perigee/protocol"
 )
 
@@ -123,7 +124,7 @@ type prober struct {
 	overlap bool
 }
 
-func (p *prober) Execute(ctx context.Context, a *protocol.Assignment, env *check.Environment) check.Result {
+func (p *prober) Execute(ctx context.Context, a *protocol.Assignment, env *check.Environment, lease probe.Lease) check.Result {
 	key := check.Key{CheckID: a.ConfigID, SystemID: a.SystemID}
 	if env != nil {
 		key.EnvironmentID = env.ID

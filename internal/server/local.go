@@ -54,7 +54,7 @@ func (s *Server) local(ctx context.Context) error {
 	}
 	agent, err := satellite.New(satellite.Config{
 		CoreURL: s.URL(), ID: id, Token: token, DataDir: filepath.Join(s.config.DataDir, "local-satellite", id), Version: s.config.Version,
-	}, probe.New(probe.Options{Log: s.log, Version: s.config.Version}), dial, s.log)
+	}, probe.New(probe.Options{Log: s.log, Version: s.config.Version, AllowScripts: s.config.LocalScripts}), dial, s.log)
 	if err != nil {
 		return fmt.Errorf("making the built-in satellite: %w", err)
 	}

@@ -46,6 +46,8 @@ type Config struct {
 	// Local runs the built-in satellite, which carries out assignments that include
 	// the core itself.
 	Local bool
+	// LocalScripts lets the built-in satellite run shell scripts, as this process's user.
+	LocalScripts bool
 	// TrustForwarded believes X-Forwarded-For, for a core behind a proxy.
 	TrustForwarded bool
 	Version        string

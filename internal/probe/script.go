@@ -1,0 +1,263 @@
+package probe
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/internal/redact"
+)
+
+// Scripts run as the user of the satellite, with no fence around them: they can read
+// what the satellite can read. That is why they are off unless the satellite's own
+// operator allows them (Options.AllowScripts); a core alone cannot.
+
+const (
+	// maxOutput is the most that is kept of what a script prints to stdout, and to stderr.
+	maxOutput = 64 << 10
+	// pipesLinger is how long after the end of a script its output is waited for, when
+	// a process that left the group still holds it.
+	pipesLinger = 500 * time.Millisecond
+)
+
+// scriptSession runs the scripts of one run. There is nothing to connect to.
+type scriptSession struct {
+	run     run
+	scratch func(context.Context) (dir string, done func(), err error)
+}
+
+func (p *Prober) connectScript(_ context.Context, r run, raw json.RawMessage) (session, error) {
+	if _, err := configure(r, raw, check.Decode[check.ScriptConfig]); err != nil {
+		return nil, err
+	}
+	return &scriptSession{run: r, scratch: p.options.ScriptDir}, nil
+}
+
+func (s *scriptSession) collect(ctx context.Context, collectorID string, raw json.RawMessage) (any, error) {
+	return s.collectWith(ctx, collectorID, raw, nil)
+}
+
+// collectWith runs one script with the secrets in its environment. What it prints is
+// masked before it is cut: of a value that is cut in two, no half would be found.
+func (s *scriptSession) collectWith(ctx context.Context, _ string, raw json.RawMessage, secrets map[string]string) (any, error) {
+	config, err := configure(s.run, raw, check.Decode[check.ScriptExecuteConfig])
+	if err != nil {
+		return nil, err
+	}
+	for name := range config.SecretEnv {
+		if _, ok := secrets[name]; !ok {
+			return nil, unsupported{"the secret for " + name + " did not come"}
+		}
+	}
+	dir, done, err := s.scratch(ctx)
+	if err != nil {
+		return nil, unsupported{"this satellite has no directory to run a script in: " + err.Error()}
+	}
+	defer done()
+	cwd := dir
+	if config.Cwd != "" {
+		cwd = config.Cwd
+		if !filepath.IsAbs(cwd) {
+			cwd = filepath.Join(dir, cwd)
+		}
+		if info, err := os.Stat(cwd); err != nil || !info.IsDir() {
+			return nil, fmt.Errorf("there is no directory %s", cut(config.Cwd, 200))
+		}
+	}
+	mask := newMasker(config, secrets, min(maxOutput, s.run.bodyCap/2))
+	return execute(ctx, config, cwd, s.run.environment(config, secrets), mask)
+}
+
+// execute runs the script to its end, or to the end of its time.
+func execute(ctx context.Context, config check.ScriptExecuteConfig, cwd string, environ []string, mask masker) (*check.ScriptExecuteResult, error) {
+	limited, cancel := within(ctx, timeout(config.Timeout))
+	defer cancel()
+	stdout, stderr := mask.capture(), mask.capture()
+	command := exec.CommandContext(limited, "sh", "-c", config.Script)
+	command.Dir, command.Env = cwd, environ
+	command.Stdout, command.Stderr = stdout, stderr
+	command.WaitDelay = pipesLinger
+	isolate(command)
+	start := time.Now()
+	if err := command.Start(); err != nil {
+		return nil, unsupported{"this satellite cannot start a shell: " + err.Error()}
+	}
+	err := command.Wait()
+	killGroup(command) // what it left behind in the background
+	result := &check.ScriptExecuteResult{
+		ExitCode:        command.ProcessState.ExitCode(),
+		Stdout:          stdout.text(),
+		Stderr:          stderr.text(),
+		ExecutionTimeMs: precise(time.Since(start)),
+		TimedOut:        limited.Err() != nil,
+	}
+	result.Success = result.ExitCode == 0 && !result.TimedOut
+	switch {
+	case result.TimedOut:
+		result.ExitCode = -1
+		return result, explain(limited, limited.Err(), "running the script")
+	case result.Success:
+		return result, nil
+	case result.ExitCode < 0:
+		return result, fmt.Errorf("the script was ended by a signal (%w)", err)
+	}
+	return result, fmt.Errorf("the script ended with code %d%s", result.ExitCode, firstLine(result.Stderr))
+}
+
+// firstLine is what a message quotes of the errors that a script printed.
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
+	if line == "" {
+		return ""
+	}
+	return ": " + cut(strings.TrimSpace(line), 200)
+}
+
+func (s *scriptSession) verdict() (check.Status, string) { return check.Healthy, "" }
+func (s *scriptSession) timings() *check.Timings         { return nil }
+func (s *scriptSession) close()                          {}
+
+// inherited are the variables of the satellite that scripts get (spec G.7); its
+// token is none of them.
+var inherited = []string{"PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "HOSTNAME", "SHELL"}
+
+// environment of a script: what it inherits, what its config sets, what the run
+// knows of itself, its secrets. Later ones win.
+func (r run) environment(config check.ScriptExecuteConfig, secrets map[string]string) []string {
+	variables := make(map[string]string)
+	for _, name := range inherited {
+		if value, ok := os.LookupEnv(name); ok {
+			variables[name] = value
+		}
+	}
+	for name, value := range config.Env {
+		variables[name] = value
+	}
+	for name, value := range r.variables() {
+		variables["CHECKSTACK_"+name], variables["PERIGEE_"+name] = value, value
+	}
+	for name := range config.SecretEnv {
+		variables[name] = secrets[name]
+	}
+	list := make([]string, 0, len(variables))
+	for name, value := range variables {
+		list = append(list, name+"="+strings.ReplaceAll(value, "\x00", "�"))
+	}
+	return list
+}
+
+// variables are what a run knows of itself, without the prefix (spec G.7). An id or
+// a name is not replaced by metadata that happens to be called so.
+func (r run) variables() map[string]string {
+	checked, system := r.values["check"].(map[string]any), r.values["system"].(map[string]any)
+	all := make(map[string]string)
+	addFields(all, "SYSTEM_", system["metadata"].(map[string]any))
+	if environment, ok := r.values["environment"].(map[string]any); ok {
+		fields, _ := environment["fields"].(map[string]any)
+		addFields(all, "ENV_", fields)
+		all["ENV_ID"], all["ENV_NAME"] = text(environment["id"]), text(environment["name"])
+	}
+	all["CHECK_ID"], all["CHECK_NAME"] = text(checked["id"]), text(checked["name"])
+	all["CHECK_INTERVAL_SECONDS"] = text(checked["intervalSeconds"])
+	all["SYSTEM_ID"], all["SYSTEM_NAME"] = text(system["id"]), text(system["name"])
+	return all
+}
+
+var noVariable = regexp.MustCompile(`[^A-Z0-9_]+`)
+
+func addFields(all map[string]string, prefix string, fields map[string]any) {
+	for key, value := range fields {
+		if name := noVariable.ReplaceAllString(strings.ToUpper(key), "_"); name != "" && len(name) <= 128 {
+			all[prefix+name] = text(value)
+		}
+	}
+}
+
+// text is a value as a variable has it.
+func text(value any) string {
+	switch v := value.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	}
+	encoded, err := json.Marshal(value)
+	if err != nil {
+		return ""
+	}
+	return string(encoded)
+}
+
+// masker takes the secrets of one script out of what it prints.
+type masker struct {
+	redactor *redact.Redactor
+	// longest is the most bytes that one value can take up in any of its forms.
+	longest int
+	// most is how many bytes of a stream are kept.
+	most int
+}
+
+func newMasker(config check.ScriptExecuteConfig, secrets map[string]string, most int) masker {
+	const widest = len(`\u0000`) // of one byte
+	var values []string
+	m := masker{most: most}
+	for name := range config.SecretEnv {
+		values = append(values, secrets[name])
+		m.longest = max(m.longest, widest*len(secrets[name]))
+	}
+	m.redactor = redact.New(values...)
+	return m
+}
+
+func (m masker) capture() *capture { return &capture{mask: m} }
+
+// capture keeps the beginning of a stream and reads on, so that the script is not
+// held up by what nobody keeps.
+type capture struct {
+	mask masker
+
+	mu   sync.Mutex // a process that left the group may write while text is called
+	kept []byte
+	more bool
+}
+
+func (c *capture) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	room := c.mask.most + c.mask.longest - len(c.kept)
+	c.kept = append(c.kept, b[:min(len(b), room)]...)
+	c.more = c.more || len(b) > room
+	return len(b), nil
+}
+
+// text is what was kept, masked, then cut. Where something is missing, the end may
+// be the beginning of a secret, so it goes.
+func (c *capture) text() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := c.mask.redactor.String(string(c.kept))
+	if c.more {
+		all = all[:max(0, len(all)-c.mask.longest)] + "…"
+	}
+	return cut(all, c.mask.most)
+}
+
+// scratch makes a directory for one run.
+func scratch(context.Context) (string, func(), error) {
+	dir, err := os.MkdirTemp("", "perigee-script-")
+	if err != nil {
+		return "", nil, err
+	}
+	return dir, func() { _ = os.RemoveAll(dir) }, nil // what cannot be removed is the system's to tidy
+}
