@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/protocol"
@@ -84,7 +83,7 @@ func configure[T any](r run, raw json.RawMessage, decode func(json.RawMessage) (
 // unresolved refuses the place-holder of a secret: sent to the target, it would
 // look like a wrong password of the operator's.
 func unresolved(name, value string) error {
-	if strings.HasPrefix(value, "__hcsecret__:") || strings.Contains(value, "${{ secrets.") || strings.Contains(value, "${{secrets.") {
+	if check.RefersToSecret(value) {
 		return fmt.Errorf("%s refers to a secret that this satellite did not get", name)
 	}
 	return nil

@@ -64,7 +64,12 @@ func (s *Satellite) oneSession(ctx context.Context) (authenticated bool, err err
 		return false, err
 	}
 	conn.SetReadLimit(protocol.MaxFrame)
-	return s.newSession(conn).run(ctx)
+	session, err := s.newSession(conn)
+	if err != nil {
+		conn.Close(protocol.CloseInternal, "satellite failure")
+		return false, err
+	}
+	return session.run(ctx)
 }
 
 // final turns the end of a session into an error for good, nil when coming back

@@ -29,6 +29,11 @@
 // are reported to the core by name (spec M71), and a panic of ours is reported as
 // ours.
 //
+// Secrets (secret.go) are asked for when a run needs them and are nowhere but in its
+// memory. A run that needs some while there is no core to ask is skipped; one that is
+// refused them is degraded, not red (an original core, which knows no such thing, gets
+// the failed check that its protocol demands).
+//
 // The wire side (connect.go, session.go, sender.go) speaks to an original core
 // and to ours; what a session may use is decided once, by the features that both
 // ends named. Scheduling does not depend on it: a satellite keeps checking while

@@ -3,6 +3,7 @@ package satellite
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -37,6 +38,9 @@ type executor struct {
 	// complain tells the core of a failure of ours.
 	complain func(protocol.StrategyError)
 	recent   *recent
+	secrets  *secrets
+	// skipped counts a slot that could not be run after all.
+	skipped func(protocol.SkipReason, int64)
 }
 
 // maxRunTime bounds every run.
@@ -52,9 +56,17 @@ func (x *executor) deadline(interval time.Duration) time.Duration {
 // run carries out one slot and spools its record. When ctx ends the run is given
 // up without one: it was the satellite that stopped, not the target, and the slot
 // is found missing at the next start.
+//
+// A run that needs secrets while there is no core to give them is a skip: it says
+// nothing about the target. What another collector found to be wrong is kept.
 func (x *executor) run(ctx context.Context, key check.Key, w *work, slot int64) {
-	r, err := x.execute(ctx, w)
+	l := &lease{secrets: x.secrets, configID: w.assignment.ConfigID}
+	r, err := x.execute(ctx, w, l)
 	if ctx.Err() != nil {
+		return
+	}
+	if errors.Is(err, errNoCore) || err == nil && l.isCutOff() && r.Status != check.Unhealthy {
+		x.skip(key, slot, protocol.SkipSecrets)
 		return
 	}
 	result := record(w, r, slot, x.now())
@@ -63,24 +75,39 @@ func (x *executor) run(ctx context.Context, key check.Key, w *work, slot int64) 
 	}
 	if err != nil {
 		x.fault(w, err)
-		x.spool.Append(protocol.Record{Skip: newSkip(key, slot, slot, 1, protocol.SkipDown)})
+		x.skip(key, slot, protocol.SkipDown)
 		return
 	}
 	x.spool.Append(protocol.Record{Result: result})
 	x.recent.add(w, result)
 }
 
-// execute probes and judges. A panic in there is ours, and an error.
-func (x *executor) execute(ctx context.Context, w *work) (r check.Result, err error) {
+func (x *executor) skip(key check.Key, slot int64, reason protocol.SkipReason) {
+	x.spool.Append(protocol.Record{Skip: newSkip(key, slot, slot, 1, reason)})
+	x.skipped(reason, 1)
+}
+
+// execute probes, masks what was leased, and judges. A panic in there is ours, and
+// an error.
+func (x *executor) execute(ctx context.Context, w *work, l *lease) (r check.Result, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			x.log.Error("a run panicked", "strategy", w.assignment.StrategyID, "panic", p, "stack", string(debug.Stack()))
-			err = fmt.Errorf("satellite fault: the run panicked: %v", p)
+			cause := l.redactor().String(fmt.Sprint(p))
+			x.log.Error("a run panicked", "strategy", w.assignment.StrategyID, "panic", cause, "stack", string(debug.Stack()))
+			err = fmt.Errorf("satellite fault: the run panicked: %s", cause)
 		}
 	}()
 	ctx, cancel := context.WithTimeout(ctx, x.deadline(w.interval))
 	defer cancel()
-	r = x.prober.Execute(ctx, w.assignment, w.environment, nil)
+	a, err := l.resolve(ctx, w.assignment)
+	if refused, ok := errors.AsType[*refusedSecret](err); ok {
+		return withoutSecrets(refused), nil
+	}
+	if err != nil {
+		return r, err
+	}
+	r = x.prober.Execute(ctx, a, w.environment, l.env)
+	l.redactor().Result(&r)
 	if w.assert {
 		judge(w.assignment, &r)
 	}

@@ -116,6 +116,7 @@ type prober struct {
 	mu      sync.Mutex
 	takes   time.Duration
 	execute func(ctx context.Context, a *protocol.Assignment, env *check.Environment) check.Result
+	lease   func(context.Context, probe.Lease)
 	refuse  map[string]error // by strategy
 	now     int
 	most    int
@@ -138,8 +139,11 @@ func (p *prober) Execute(ctx context.Context, a *protocol.Assignment, env *check
 	}
 	p.overlap = p.overlap || p.busy[key]
 	p.busy[key] = true
-	takes, execute := p.takes, p.execute
+	takes, execute, borrow := p.takes, p.execute, p.lease
 	p.mu.Unlock()
+	if borrow != nil {
+		borrow(ctx, lease)
+	}
 	defer func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -198,6 +202,7 @@ type core struct {
 	assignments []protocol.Assignment
 	hash        protocol.Nullable[string]
 	early       protocol.FromCore // sent before authenticated
+	answer      func(protocol.FromAgent) protocol.FromCore // to what is not a result or a heartbeat; nil for nothing
 	wrap        func(agent, core link.Conn) (link.Conn, link.Conn)
 
 	sightings
@@ -325,6 +330,11 @@ func (c *core) take(conn link.Conn, m protocol.FromAgent) {
 		}
 	default:
 		c.heard = append(c.heard, m)
+		if c.answer != nil {
+			if answer := c.answer(m); answer != nil {
+				answers = append(answers, answer)
+			}
+		}
 	}
 	c.mu.Unlock()
 	for _, a := range answers {

@@ -74,6 +74,7 @@ type Satellite struct {
 	state      linkState
 	refusals   refusals
 	recent     recent
+	secrets    *secrets
 	complaints chan protocol.StrategyError
 }
 
@@ -92,6 +93,7 @@ func New(c Config, prober Prober, dial Dialer, log *slog.Logger) (*Satellite, er
 		started: time.Now(),
 		bootID:  uuid.NewString(),
 		now:     time.Now,
+		secrets: newSecrets(),
 		state:   linkState{bell: make(chan struct{}, 1)},
 		// A complaint that finds this full is in the log and on the page all the same.
 		complaints: make(chan protocol.StrategyError, 16),
@@ -172,7 +174,8 @@ func (s *Satellite) assemble(path string, d desired) {
 	wall := func() time.Time { return s.now() }
 	x := &executor{
 		prober: s.prober, timeout: s.config.RunTimeout, spool: s.spool,
-		log: s.log, now: wall, complain: s.complain, recent: &s.recent,
+		log: s.log, now: wall, complain: s.complain, recent: &s.recent, secrets: s.secrets,
+		skipped: func(reason protocol.SkipReason, slots int64) { s.scheduler.status.skipped(reason, slots) },
 	}
 	s.scheduler = &scheduler{
 		path: path, spool: s.spool, prober: s.prober, log: s.log, now: wall,

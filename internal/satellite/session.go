@@ -35,6 +35,10 @@ type session struct {
 	// Set before welcomed is closed, read-only afterwards.
 	features []string
 	sender   *sender
+	requests *requests
+
+	// sealKey is what secrets of this session are sealed to. Made in newSession.
+	sealKey *protocol.SealKey
 
 	// Owned by the reading goroutine.
 	early *protocol.ConfigUpdated // came before authenticated
@@ -66,15 +70,20 @@ func (e *shutdownError) Error() string {
 // further ahead than that is told to start over.
 const ordersWaiting = 64
 
-func (s *Satellite) newSession(conn link.Conn) *session {
+func (s *Satellite) newSession(conn link.Conn) (*session, error) {
+	key, err := protocol.NewSealKey()
+	if err != nil {
+		return nil, err
+	}
 	return &session{
+		sealKey:   key,
 		Satellite: s,
 		conn:      conn,
 		log:       s.log,
 		welcomed:  make(chan *protocol.Authenticated, 1),
 		orders:    make(chan change, ordersWaiting),
 		synced:    make(chan protocol.Nullable[string], 16),
-	}
+	}, nil
 }
 
 // run holds the session until it ends and says why. authenticated reports
@@ -149,6 +158,7 @@ func (s *session) handshake(ctx context.Context) (*protocol.Authenticated, error
 		BootID:    s.bootID,
 		Revision:  s.scheduler.status.revision(),
 		Inventory: &inventory,
+		SealKey:   s.sealKey.Public,
 	}
 	err := s.send(&protocol.Authenticate{ClientID: s.config.ID, Token: s.config.Token, Perigee: hello})
 	if err != nil {
@@ -171,6 +181,9 @@ func (s *session) handshake(ctx context.Context) (*protocol.Authenticated, error
 func (s *session) serve(ctx context.Context, g *errgroup.Group, welcome *protocol.Authenticated) error {
 	s.state.connected(s.conn.RemoteAddr(), welcome.Perigee, s.features)
 	defer s.state.disconnected()
+	s.secrets.use(s.requests)
+	defer s.requests.end()
+	defer s.secrets.use(nil)
 	if err := s.beat(); err != nil {
 		return err
 	}
@@ -273,10 +286,21 @@ func (s *session) handle(m protocol.FromCore) error {
 		if s.agreed(protocol.FeatureAck) {
 			s.sender.ack(m)
 		}
+	case *protocol.RunSecrets:
+		s.answered(m.RequestID, m)
+	case *protocol.ConfigSecrets:
+		s.answered(m.RequestID, m)
 	case *protocol.Clock:
 		s.clock.answered(m, s.now())
 	}
 	return nil
+}
+
+// answered hands on an answer about secrets.
+func (s *session) answered(requestID string, m protocol.FromCore) {
+	if !s.known || !s.requests.answer(requestID, m) {
+		s.log.Debug("nobody waits for an answer about secrets any more", "request_id", requestID)
+	}
 }
 
 func (s *session) authenticated(m *protocol.Authenticated) error {
@@ -291,6 +315,11 @@ func (s *session) authenticated(m *protocol.Authenticated) error {
 	}
 	s.sender = newSender(s.spool, s.conn, s.log, s.agreed(protocol.FeatureAck), s.agreed(protocol.FeatureSlots),
 		min(credit, protocol.MaxCredit), &s.refusals)
+	var opens *protocol.SealKey
+	if s.agreed(protocol.FeatureSeal) {
+		opens = s.sealKey
+	}
+	s.requests = newRequests(s.send, opens, m.Perigee != nil)
 	s.welcomed <- m
 	err := s.order(change{revision: revision, upserts: m.Assignments, assert: s.agreed(protocol.FeatureAssert)})
 	if err != nil {
