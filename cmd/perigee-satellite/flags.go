@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,10 +25,10 @@ It keeps checking while the core cannot be reached; results wait on disk, in the
 Exit codes: 0 stopped by a signal, 1 failure, 2 wrong command line, 3 refused by the core for good, 4 superseded by another process with the same identity. After 3 and 4 a restart does not help.`
 
 type flags struct {
-	Core      string `name:"core" env:"PERIGEE_CORE_URL,CHECKSTACK_CORE_URL" required:"" placeholder:"URL" help:"Core to connect to, such as https://core.example.org."`
-	ID        string `name:"id" env:"PERIGEE_SATELLITE_ID,CHECKSTACK_SATELLITE_CLIENT_ID" required:"" placeholder:"UUID" help:"The satellite's id, as the core gave it."`
-	Token     string `env:"PERIGEE_SATELLITE_TOKEN,CHECKSTACK_SATELLITE_TOKEN" placeholder:"TOKEN" help:"The satellite's token. On the command line others on this machine can read it; prefer the environment or --token-file."`
-	TokenFile string `env:"PERIGEE_SATELLITE_TOKEN_FILE" placeholder:"FILE" help:"File that holds the token."`
+	Core      []string `name:"core" env:"PERIGEE_CORE_URL,CHECKSTACK_CORE_URL" required:"" placeholder:"URL" help:"Core to connect to, such as https://core.example.org. Several cores of one Perigee may be given, by commas or by repeating the flag: when one fails or stops, the satellite goes to the next."`
+	ID        string   `name:"id" env:"PERIGEE_SATELLITE_ID,CHECKSTACK_SATELLITE_CLIENT_ID" required:"" placeholder:"UUID" help:"The satellite's id, as the core gave it."`
+	Token     string   `env:"PERIGEE_SATELLITE_TOKEN,CHECKSTACK_SATELLITE_TOKEN" placeholder:"TOKEN" help:"The satellite's token. On the command line others on this machine can read it; prefer the environment or --token-file."`
+	TokenFile string   `env:"PERIGEE_SATELLITE_TOKEN_FILE" placeholder:"FILE" help:"File that holds the token."`
 
 	DataDir      string        `env:"PERIGEE_DATA_DIR,CHECKSTACK_DATA_DIR" placeholder:"DIR" help:"Where results wait for the core and the last known assignments are kept. One process each. Default: a directory of the satellite's own under the user's state directory."`
 	SpoolBytes   int64         `env:"PERIGEE_SPOOL_BYTES" default:"${spool_bytes}" placeholder:"N" help:"Most bytes of results to keep while the core is away; beyond, the oldest are dropped and counted (default ${default})."`
@@ -45,7 +46,8 @@ type flags struct {
 // settings is what the flags come to.
 type settings struct {
 	config   satellite.Config
-	url      string // of the WebSocket
+	cores    []string // their URLs for people
+	urls     []string // likewise, of their WebSockets
 	scripts  bool
 	debug    bool
 	warnings []string
@@ -54,15 +56,12 @@ type settings struct {
 func (f *flags) settle() (settings, error) {
 	var s settings
 	var err error
-	if s.url, err = link.URL(f.Core); err != nil {
-		return s, fmt.Errorf("--core: %w", err)
+	if err := s.addCores(f.Core); err != nil {
+		return s, err
 	}
 	token, err := f.token()
 	if err != nil {
 		return s, err
-	}
-	if plain(f.Core) {
-		s.warnings = append(s.warnings, "the core is reached over plain http: whoever is on the way can read the token and the results; use https")
 	}
 	if f.StatusListen != "" && !loopback(f.StatusListen) {
 		s.warnings = append(s.warnings, "the status page can be reached from other machines and asks nobody who they are")
@@ -76,10 +75,34 @@ func (f *flags) settle() (settings, error) {
 	}
 	s.debug = f.Debug || os.Getenv("DEBUG") != ""
 	s.config = satellite.Config{
-		CoreURL: strings.TrimSuffix(f.Core, "/"), ID: f.ID, Token: token, DataDir: dir, Version: buildVersion(),
+		ID: f.ID, Token: token, DataDir: dir, Version: buildVersion(),
 		SpoolBytes: f.SpoolBytes, Concurrency: f.Concurrency, RunTimeout: f.RunTimeout, StatusListen: f.StatusListen,
 	}
 	return s, nil
+}
+
+// addCores takes in the cores, each once.
+func (s *settings) addCores(cores []string) error {
+	insecure := false
+	for _, core := range cores {
+		core = strings.TrimSuffix(strings.TrimSpace(core), "/")
+		if core == "" || slices.Contains(s.cores, core) {
+			continue
+		}
+		socket, err := link.URL(core)
+		if err != nil {
+			return fmt.Errorf("--core: %w", err)
+		}
+		s.cores, s.urls = append(s.cores, core), append(s.urls, socket)
+		insecure = insecure || plain(core)
+	}
+	switch {
+	case len(s.cores) == 0:
+		return errors.New("--core: no core is given")
+	case insecure:
+		s.warnings = append(s.warnings, "the core is reached over plain http: whoever is on the way can read the token and the results; use https")
+	}
+	return nil
 }
 
 func (f *flags) token() (string, error) {

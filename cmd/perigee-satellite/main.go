@@ -27,6 +27,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -103,16 +104,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		log.Warn(w)
 	}
 	prober := probe.New(probe.Options{Log: log, Version: settings.config.Version, AllowScripts: settings.scripts})
-	s, err := satellite.New(settings.config, prober, dialer(settings.url), log)
+	s, err := satellite.New(settings.config, prober, settings.routes(), log)
 	if err != nil {
 		return complain(stderr, exitFailure, err)
 	}
-	log.Info("satellite started", "version", settings.config.Version, "core", settings.config.CoreURL, "data_dir", settings.config.DataDir)
+	log.Info("satellite started", "version", settings.config.Version, "core", strings.Join(settings.cores, " "), "data_dir", settings.config.DataDir)
 	err = s.Run(ctx)
 	switch {
 	case err == nil:
 		log.Info("satellite stopped")
 		return exitOK
+	case errors.Is(err, satellite.ErrRemoved):
+		return complain(stderr, exitRefused, fmt.Errorf("%w; perigee satellite create makes a new one", err))
 	case errors.Is(err, satellite.ErrRefused):
 		return complain(stderr, exitRefused, fmt.Errorf("%w; check --id and the token (perigee satellite rotate-token makes a new one)", err))
 	case errors.Is(err, satellite.ErrSuperseded):
@@ -131,6 +134,15 @@ func complain(w io.Writer, code int, err error) int {
 func dialer(url string) satellite.Dialer {
 	options := link.Options{Silence: protocol.OfflineThreshold, Proxy: http.ProxyFromEnvironment}
 	return func(ctx context.Context) (link.Conn, error) { return link.Dial(ctx, url, options) }
+}
+
+// routes are the cores and the ways to them.
+func (s *settings) routes() []satellite.Core {
+	cores := make([]satellite.Core, len(s.cores))
+	for i, core := range s.cores {
+		cores[i] = satellite.Core{URL: core, Dial: dialer(s.urls[i])}
+	}
+	return cores
 }
 
 func logger(w io.Writer, format string, debug bool) *slog.Logger {

@@ -96,6 +96,7 @@ func TestExitCodes(t *testing.T) {
 			conn.Close(protocol.CloseRefused, "refused")
 		}, exitRefused, "Invalid client ID or token; check --id and the token"},
 		"rotated":    {refuse(protocol.CloseRotated), exitRefused, "token was replaced"},
+		"removed":    {refuse(protocol.CloseRemoved), exitRefused, "deleted at the core (code 4503): token was replaced; perigee satellite create makes a new one"},
 		"superseded": {refuse(protocol.CloseSuperseded), exitSuperseded, "run one process for each satellite"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -132,15 +133,39 @@ func TestAStopIsClean(t *testing.T) {
 	}
 }
 
+// Cores are given by commas or by repeating the flag; one that is not there is passed over.
+func TestSeveralCores(t *testing.T) {
+	t.Parallel()
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	for _, given := range [][]string{{"--core", gone.URL + ",%s"}, {"--core", gone.URL, "--core", "%s"}, {"--core", "%s, " + gone.URL + "/," + gone.URL}} {
+		ctx, stop := context.WithCancel(t.Context())
+		server := newCore(t, func(conn link.Conn) {
+			write(conn, &protocol.Authenticated{SatelliteID: id})
+			stop()
+		})
+		args := []string{"--id", id, "--token", "csat_x", "--data-dir", t.TempDir()}
+		for _, arg := range given {
+			args = append(args, strings.ReplaceAll(arg, "%s", server.URL))
+		}
+		code, stderr := satelliteCommand(ctx, args...)
+		if code != exitOK || strings.Contains(stderr, "trying again") && strings.Contains(stderr, "in=1") {
+			t.Errorf("%q: exit code %d:\n%s", given, code, stderr)
+		}
+		stop()
+	}
+}
+
 func TestWrongCommandLines(t *testing.T) {
 	t.Parallel()
 	for says, args := range map[string][]string{
-		"missing flags: --core=URL, --id=UUID": {},
-		"no token; give --token-file":          {"--core", "http://localhost", "--id", id},
-		"give one":                             {"--core", "http://localhost", "--id", id, "--token", "x", "--token-file", "y"},
-		"reading the token":                    {"--core", "http://localhost", "--id", id, "--token-file", "/nonexistent/token"},
-		"must begin with http":                 {"--core", "ftp://localhost", "--id", id, "--token", "x"},
-		"unknown flag --tocken":                {"--core", "http://localhost", "--id", id, "--tocken", "x"},
+		"missing flags: --core=URL,..., --id=UUID": {},
+		"no token; give --token-file":              {"--core", "http://localhost", "--id", id},
+		"give one":                                 {"--core", "http://localhost", "--id", id, "--token", "x", "--token-file", "y"},
+		"reading the token":                        {"--core", "http://localhost", "--id", id, "--token-file", "/nonexistent/token"},
+		"no core is given":                         {"--core", " ,", "--id", id, "--token", "x"},
+		"must begin with http":                     {"--core", "ftp://localhost", "--id", id, "--token", "x"},
+		"unknown flag --tocken":                    {"--core", "http://localhost", "--id", id, "--tocken", "x"},
 	} {
 		code, stderr := satelliteCommand(t.Context(), args...)
 		if code != exitUsage || !strings.Contains(stderr, says) {
@@ -190,7 +215,7 @@ func TestM38_PlainHTTPIsWarnedOf(t *testing.T) {
 		"http://127.0.0.1":         false,
 		"http://[::1]:8420":        false,
 	} {
-		s, err := (&flags{Core: core, ID: id, Token: "x"}).settle()
+		s, err := (&flags{Core: []string{core}, ID: id, Token: "x"}).settle()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,6 +16,8 @@ import (
 var (
 	// ErrRefused: the credentials are wrong, were replaced, or the satellite was deleted.
 	ErrRefused = errors.New("refused by the core")
+	// ErrRemoved is an ErrRefused: the satellite was deleted.
+	ErrRemoved = errors.New("deleted at the core")
 	// ErrSuperseded: another process uses the same identity, and is newer.
 	ErrSuperseded = errors.New("superseded by another process with the same identity")
 )
@@ -26,12 +28,22 @@ const (
 	shutdownPause = 5 * time.Minute
 )
 
-// connect keeps a session with the core until the context ends, or until the
-// core says that there is no point in coming back.
+// errDrained: the core is about to stop, and this satellite goes elsewhere.
+var errDrained = errors.New("the core is about to stop")
+
+// connect keeps a session with a core until the context ends, or until a core says
+// that there is no point in coming back.
 func (s *Satellite) connect(ctx context.Context) error {
-	attempt := 0
+	way := newRoute(s.config.ID, s.cores)
+	met := "" // the core of the last session
 	for {
-		authenticated, err := s.oneSession(ctx)
+		core := way.core()
+		s.state.trying(core.URL)
+		if core.URL != met {
+			s.clock.reset() // another core, another clock
+		}
+		met = core.URL
+		authenticated, err := s.oneSession(ctx, core)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -39,13 +51,9 @@ func (s *Satellite) connect(ctx context.Context) error {
 			s.state.lost(final)
 			return final
 		}
-		if authenticated {
-			attempt = 0
-		}
-		delay := pause(err, attempt)
-		attempt++
+		delay := way.after(err, authenticated)
 		s.state.lost(err)
-		s.log.Warn("not connected to the core; trying again", "error", err, "in", delay.Round(time.Millisecond))
+		s.tellLost(err, core, way.core(), delay)
 		timer := time.NewTimer(delay)
 		select {
 		case <-ctx.Done():
@@ -56,10 +64,18 @@ func (s *Satellite) connect(ctx context.Context) error {
 	}
 }
 
-func (s *Satellite) oneSession(ctx context.Context) (authenticated bool, err error) {
+func (s *Satellite) tellLost(err error, from, to Core, delay time.Duration) {
+	if errors.Is(err, errDrained) {
+		s.log.Info("leaving a core that is about to stop", "core", from.URL, "next", to.URL)
+		return
+	}
+	s.log.Warn("not connected to the core; trying again", "core", from.URL, "error", err, "next", to.URL, "in", delay.Round(time.Millisecond))
+}
+
+func (s *Satellite) oneSession(ctx context.Context, core Core) (authenticated bool, err error) {
 	dialCtx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	conn, err := s.dial(dialCtx)
+	conn, err := core.Dial(dialCtx)
 	if err != nil {
 		return false, err
 	}
@@ -86,19 +102,10 @@ func final(err error) error {
 	if closed.Code == protocol.CloseSuperseded {
 		return ErrSuperseded
 	}
+	if closed.Code == protocol.CloseRemoved {
+		return fmt.Errorf("%w: %w (code %d): %s", ErrRefused, ErrRemoved, closed.Code, closed.Reason)
+	}
 	return fmt.Errorf("%w (code %d): %s", ErrRefused, closed.Code, closed.Reason)
-}
-
-// pause is how long to stay away: what the core wishes, or the back-off.
-func pause(err error, attempt int) time.Duration {
-	if _, ok := errors.AsType[*shutdownError](err); ok {
-		return jitter(shutdownPause)
-	}
-	delay := backoff(attempt)
-	if refused, ok := errors.AsType[*link.HandshakeError](err); ok && refused.RetryAfter > 0 {
-		return max(delay, refused.RetryAfter+jitter(refused.RetryAfter/4))
-	}
-	return delay
 }
 
 // backoff is the wait before the next attempt, the first being 0 (spec K.5).

@@ -42,10 +42,10 @@ func child() {
 		return healthy(took)
 	}}
 	s, err := New(Config{
-		CoreURL: core, ID: satelliteID, Token: "csat_secret", DataDir: dir,
-	}, p, func(ctx context.Context) (link.Conn, error) {
+		ID: satelliteID, Token: "csat_secret", DataDir: dir,
+	}, p, []Core{{core, func(ctx context.Context) (link.Conn, error) {
 		return link.Dial(ctx, url, link.Options{})
-	}, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	}}}, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	if err != nil {
 		panic(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -26,6 +27,7 @@ type rig struct {
 	t      *testing.T
 	config Config
 	core   *core
+	others []*core
 	prober *prober
 	offset time.Duration // what the satellite's clock is ahead by
 	mu     sync.Mutex
@@ -42,7 +44,7 @@ func newRig(t *testing.T, c *core) *rig {
 	return &rig{
 		t: t, core: c, prober: &prober{},
 		config: Config{
-			CoreURL: "http://core.test", ID: satelliteID, Token: "csat_secret", DataDir: t.TempDir(), Version: "1.2.3",
+			ID: satelliteID, Token: "csat_secret", DataDir: t.TempDir(), Version: "1.2.3",
 		},
 	}
 }
@@ -50,7 +52,7 @@ func newRig(t *testing.T, c *core) *rig {
 // start runs the satellite; its end arrives at r.ended.
 func (r *rig) start() {
 	r.t.Helper()
-	s, err := New(r.config, r.prober, r.core.dial, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	s, err := New(r.config, r.prober, r.cores(), slog.New(slog.NewTextHandler(io.Discard, nil)))
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -63,6 +65,15 @@ func (r *rig) start() {
 	ctx, stop := context.WithCancel(context.Background())
 	r.satellite, r.stop, r.ended = s, stop, make(chan error, 1)
 	go func() { r.ended <- s.Run(ctx) }()
+}
+
+// cores are those that the satellite knows.
+func (r *rig) cores() []Core {
+	cores := []Core{{"http://core.test", r.core.dial}}
+	for i, c := range r.others {
+		cores = append(cores, Core{fmt.Sprintf("http://core%d.test", i+2), c.dial})
+	}
+	return cores
 }
 
 // end stops the satellite cleanly.
@@ -197,11 +208,12 @@ type core struct {
 	holdAcks    bool
 	credit      int64
 	refuse      *protocol.AuthFailed
-	closeWith   int // sent after authenticate instead of an answer
+	closeWith   int               // sent after authenticate instead of an answer
+	farewell    protocol.FromCore // sent after an answer, and before closeWith
 	revision    int64
 	assignments []protocol.Assignment
 	hash        protocol.Nullable[string]
-	early       protocol.FromCore // sent before authenticated
+	early       protocol.FromCore                          // sent before authenticated
 	answer      func(protocol.FromAgent) protocol.FromCore // to what is not a result or a heartbeat; nil for nothing
 	wrap        func(agent, core link.Conn) (link.Conn, link.Conn)
 
@@ -352,7 +364,7 @@ func (c *core) welcome() (answers []protocol.FromCore, closeWith int) {
 		return nil, 0
 	case c.refuse != nil:
 		return []protocol.FromCore{c.refuse}, c.closeWith
-	case c.closeWith != 0:
+	case c.closeWith != 0 && c.farewell == nil:
 		return nil, c.closeWith
 	}
 	if c.early != nil {
@@ -370,7 +382,10 @@ func (c *core) welcome() (answers []protocol.FromCore, closeWith int) {
 		}
 		welcome.Perigee = &protocol.Welcome{Protocol: 1, Features: features, Epoch: int64(len(c.hellos)), Revision: c.revision, Credit: credit}
 	}
-	return append(answers, welcome), 0
+	if answers = append(answers, welcome); c.farewell != nil {
+		answers = append(answers, c.farewell)
+	}
+	return answers, c.closeWith
 }
 
 func say(conn link.Conn, m protocol.FromCore) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -21,8 +22,6 @@ import (
 // Config of a satellite. ID, Token and DataDir are required; other zero fields take
 // the default.
 type Config struct {
-	// CoreURL names the core for people (status page, logs); the Dialer connects.
-	CoreURL string
 	// ID is the satellite's id at the core, Token its credential.
 	ID    string
 	Token string
@@ -53,13 +52,21 @@ const (
 	DrainSpool = 3 * time.Second
 )
 
+// Core is one core that the satellite may connect to. Several are one and the same
+// Perigee: they share their records, and any of them will do.
+type Core struct {
+	// URL names it for people (status page, logs).
+	URL  string
+	Dial Dialer
+}
+
 // Dialer opens a connection to the core. The context bounds the opening only.
 type Dialer func(context.Context) (link.Conn, error)
 
 // Satellite is the agent. Make one with New and call Run once.
 type Satellite struct {
 	config  Config
-	dial    Dialer
+	cores   []Core
 	prober  Prober
 	log     *slog.Logger
 	started time.Time
@@ -80,14 +87,17 @@ type Satellite struct {
 
 // New opens the data directory and takes it for this process. The errors are for
 // the person who starts the satellite.
-func New(c Config, prober Prober, dial Dialer, log *slog.Logger) (*Satellite, error) {
+func New(c Config, prober Prober, cores []Core, log *slog.Logger) (*Satellite, error) {
 	c, err := c.complete()
 	if err != nil {
 		return nil, err
 	}
+	if len(cores) == 0 {
+		return nil, errors.New("there is no core to connect to")
+	}
 	s := &Satellite{
 		config:  c,
-		dial:    dial,
+		cores:   cores,
 		prober:  prober,
 		log:     log.With("satellite", c.ID),
 		started: time.Now(),
@@ -157,7 +167,7 @@ func (s *Satellite) open() error {
 	if d.SatelliteID != "" && d.SatelliteID != s.config.ID {
 		return fmt.Errorf("the data directory %s belongs to satellite %s; give this one a directory of its own", dir, d.SatelliteID)
 	}
-	d.SatelliteID, d.CoreURL = s.config.ID, s.config.CoreURL
+	d.SatelliteID, d.CoreURL = s.config.ID, strings.Join(s.coreURLs(), ",")
 	if s.spool, err = openSpool(filepath.Join(dir, "spool"), s.config.SpoolBytes, s.log); err != nil {
 		return err
 	}
@@ -168,6 +178,14 @@ func (s *Satellite) open() error {
 	}
 	s.assemble(path, d)
 	return nil
+}
+
+func (s *Satellite) coreURLs() []string {
+	urls := make([]string, len(s.cores))
+	for i, c := range s.cores {
+		urls[i] = c.URL
+	}
+	return urls
 }
 
 func (s *Satellite) assemble(path string, d desired) {

@@ -28,7 +28,7 @@ func TestConfigIsChecked(t *testing.T) {
 	} {
 		r := newRig(t, &core{})
 		change(&r.config)
-		if _, err := New(r.config, r.prober, r.core.dial, quiet); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := New(r.config, r.prober, r.cores(), quiet); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want one about %q", err, want)
 		}
 	}
@@ -38,18 +38,18 @@ func TestConfigIsChecked(t *testing.T) {
 func TestOneProcessForEachDataDirectory(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, &core{})
-	first, err := New(r.config, r.prober, r.core.dial, quiet)
+	first, err := New(r.config, r.prober, r.cores(), quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = New(r.config, r.prober, r.core.dial, quiet)
+	_, err = New(r.config, r.prober, r.cores(), quiet)
 	if err == nil || !strings.Contains(err.Error(), "in use by another satellite process") {
 		t.Errorf("the second process: %v", err)
 	}
 	if err := first.close(); err != nil {
 		t.Fatal(err)
 	}
-	second, err := New(r.config, r.prober, r.core.dial, quiet)
+	second, err := New(r.config, r.prober, r.cores(), quiet)
 	if err != nil {
 		t.Fatalf("after the first has ended: %v", err)
 	}
@@ -64,7 +64,7 @@ func TestADataDirectoryBelongsToOneSatellite(t *testing.T) {
 		sleep(time.Second)
 		r.end()
 		r.config.ID = "another"
-		_, err := New(r.config, r.prober, r.core.dial, quiet)
+		_, err := New(r.config, r.prober, r.cores(), quiet)
 		if err == nil || !strings.Contains(err.Error(), "belongs to satellite "+satelliteID) {
 			t.Errorf("another satellite's directory: %v", err)
 		}
@@ -82,7 +82,7 @@ func TestUnreadableFilesAreNamed(t *testing.T) {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := New(r.config, r.prober, r.core.dial, quiet)
+		_, err := New(r.config, r.prober, r.cores(), quiet)
 		if err == nil || !strings.Contains(err.Error(), filepath.Base(path)) {
 			t.Errorf("%s: %v", file, err)
 		}

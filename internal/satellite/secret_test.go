@@ -169,7 +169,7 @@ func (r *rig) oneRecord() protocol.Record {
 // startWith runs the satellite with a real prober; what it logs goes to the buffer.
 func (r *rig) startWith(p Prober, logged io.Writer) {
 	r.t.Helper()
-	s, err := New(r.config, p, r.core.dial, slog.New(slog.NewTextHandler(logged, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	s, err := New(r.config, p, r.cores(), slog.New(slog.NewTextHandler(logged, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -28,9 +29,11 @@ type session struct {
 	conn link.Conn
 	log  *slog.Logger
 
-	welcomed chan *protocol.Authenticated
-	orders   chan change
-	synced   chan protocol.Nullable[string] // lockfile hashes
+	welcomed  chan *protocol.Authenticated
+	orders    chan change
+	synced    chan protocol.Nullable[string] // lockfile hashes
+	drains    chan time.Duration             // how long to stay
+	farewells chan error                     // a shutdown message
 
 	// Set before welcomed is closed, read-only afterwards.
 	features []string
@@ -41,8 +44,10 @@ type session struct {
 	sealKey *protocol.SealKey
 
 	// Owned by the reading goroutine.
-	early *protocol.ConfigUpdated // came before authenticated
-	known bool                    // authenticated has come
+	draining bool
+	asked    error                   // a shutdown message has come
+	early    *protocol.ConfigUpdated // came before authenticated
+	known    bool                    // authenticated has come
 
 	ended error // why reading ended; set by the reading goroutine, read after it
 }
@@ -82,6 +87,8 @@ func (s *Satellite) newSession(conn link.Conn) (*session, error) {
 		log:       s.log,
 		welcomed:  make(chan *protocol.Authenticated, 1),
 		orders:    make(chan change, ordersWaiting),
+		drains:    make(chan time.Duration, 1),
+		farewells: make(chan error, 1),
 		synced:    make(chan protocol.Nullable[string], 16),
 	}, nil
 }
@@ -130,6 +137,8 @@ func closing(ctx context.Context, cause error) (code int, reason string) {
 		return protocol.CloseNormal, goodbye
 	}
 	switch {
+	case errors.Is(cause, errDrained):
+		return protocol.CloseGoingAway, cause.Error()
 	case errors.Is(cause, errAuthTimeout):
 		return protocol.CloseAuthTimeout, cause.Error()
 	case errors.Is(cause, errBehind):
@@ -191,10 +200,23 @@ func (s *session) serve(ctx context.Context, g *errgroup.Group, welcome *protoco
 	g.Go(func() error { return s.takeIn(ctx) })
 	ticker := time.NewTicker(protocol.HeartbeatInterval)
 	defer ticker.Stop()
+	// A shutdown overrides a drain; of each there is one in a session.
+	leave := time.NewTimer(math.MaxInt64)
+	defer leave.Stop()
+	var why error
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case stay := <-s.drains:
+			if why == nil {
+				why = errDrained
+				leave.Reset(stay)
+			}
+		case why = <-s.farewells:
+			leave.Reset(lastWord)
+		case <-leave.C:
+			return why
 		case <-ticker.C:
 			if err := s.beat(); err != nil {
 				return err
@@ -241,6 +263,9 @@ func (s *session) agreed(feature string) bool { return slices.Contains(s.feature
 func (s *session) read() error {
 	for {
 		frame, err := s.conn.Read()
+		if err != nil && s.asked != nil && final(err) == nil {
+			return s.asked
+		}
 		if err != nil {
 			return err
 		}
@@ -269,7 +294,7 @@ func (s *session) handle(m protocol.FromCore) error {
 	case *protocol.AuthFailed:
 		return &refusedError{m.Reason}
 	case *protocol.Shutdown:
-		return &shutdownError{m.Reason}
+		return s.askedToLeave(m)
 	case *protocol.ConfigUpdated:
 		return s.configUpdated(m)
 	case *protocol.Delta:
@@ -286,6 +311,8 @@ func (s *session) handle(m protocol.FromCore) error {
 		if s.agreed(protocol.FeatureAck) {
 			s.sender.ack(m)
 		}
+	case *protocol.Drain:
+		s.drain(m)
 	case *protocol.RunSecrets:
 		s.answered(m.RequestID, m)
 	case *protocol.ConfigSecrets:
@@ -294,6 +321,36 @@ func (s *session) handle(m protocol.FromCore) error {
 		s.clock.answered(m, s.now())
 	}
 	return nil
+}
+
+// lastWord is how long after a shutdown message the core's close is waited for: its
+// code says whether there is a point in coming back (spec M25).
+const lastWord = time.Second
+
+func (s *session) askedToLeave(m *protocol.Shutdown) error {
+	asked := &shutdownError{m.Reason}
+	if !s.known || s.asked != nil {
+		return asked
+	}
+	s.asked = asked
+	s.farewells <- asked // has room for the one
+	return nil
+}
+
+// maxDrain bounds how long a core may ask to be left in.
+const maxDrain = 10 * time.Minute
+
+// drain lets the session end at a random instant of the span, so that a fleet leaves,
+// and comes back, one by one (spec M26, M27). The first word counts.
+func (s *session) drain(m *protocol.Drain) {
+	if !s.agreed(protocol.FeatureDrain) || s.draining {
+		return
+	}
+	s.draining = true
+	span := time.Duration(min(m.SpanMs, maxDrain.Milliseconds())) * time.Millisecond
+	stay := time.Duration(rand.Int64N(int64(span) + 1))
+	s.log.Info("the core is about to stop", "reason", check.Truncate(m.Reason, 200), "leaving_in", stay.Round(time.Millisecond))
+	s.drains <- stay // has room for the one
 }
 
 // answered hands on an answer about secrets.

@@ -78,7 +78,10 @@ func TestM20_C7_RefusalIsFinal(t *testing.T) {
 		"refused by close code": {func(c *core) { c.closeWith = protocol.CloseRefused }, ErrRefused, "4500"},
 		"rotated":               {func(c *core) { c.closeWith = protocol.CloseRotated }, ErrRefused, "4502"},
 		"removed":               {func(c *core) { c.closeWith = protocol.CloseRemoved }, ErrRefused, "4503"},
-		"superseded":            {func(c *core) { c.closeWith = protocol.CloseSuperseded }, ErrSuperseded, "same identity"},
+		"removed, with the words for original agents": {func(c *core) {
+			c.farewell, c.closeWith = &protocol.Shutdown{Reason: "the satellite was deleted"}, protocol.CloseRemoved
+		}, ErrRefused, "4503"},
+		"superseded": {func(c *core) { c.closeWith = protocol.CloseSuperseded }, ErrSuperseded, "same identity"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -168,7 +171,8 @@ func TestACoreThatIsBusyIsGivenTime(t *testing.T) {
 	t.Parallel()
 	err := &link.HandshakeError{Status: 503, RetryAfter: 40 * time.Second}
 	for range 100 {
-		if got := pause(err, 0); got < 40*time.Second || got > 55*time.Second {
+		way := newRoute(satelliteID, []Core{{URL: "http://core.test"}})
+		if got := way.after(err, false); got < 40*time.Second || got > 55*time.Second {
 			t.Errorf("waits %s", got)
 		}
 	}

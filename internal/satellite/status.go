@@ -21,7 +21,7 @@ import (
 type Status struct {
 	Version     string    `json:"version"`
 	SatelliteID string    `json:"satelliteId"`
-	CoreURL     string    `json:"coreUrl"`
+	Cores       []string  `json:"cores"` // that it may connect to
 	StartedAt   time.Time `json:"startedAt"`
 
 	Link     LinkStatus     `json:"link"`
@@ -42,9 +42,11 @@ type Status struct {
 
 // LinkStatus is the connection to the core.
 type LinkStatus struct {
-	Connected bool       `json:"connected"`
-	Since     *time.Time `json:"since"` // of the present session
-	Remote    string     `json:"remote,omitempty"`
+	Connected bool `json:"connected"`
+	// CoreURL is the core to which it is connected, or tries to connect.
+	CoreURL string     `json:"coreUrl"`
+	Since   *time.Time `json:"since"` // of the present session
+	Remote  string     `json:"remote,omitempty"`
 	// Core is perigee or original.
 	Core            string     `json:"core,omitempty"`
 	Features        []string   `json:"features,omitempty"`
@@ -82,6 +84,12 @@ type linkState struct {
 	mu     sync.Mutex
 	status LinkStatus
 	bell   chan struct{}
+}
+
+func (l *linkState) trying(url string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.status.CoreURL = url
 }
 
 func (l *linkState) connected(remote string, welcome *protocol.Welcome, features []string) {
@@ -245,7 +253,7 @@ func (s *Satellite) Status() Status {
 	st := Status{
 		Version:     s.config.Version,
 		SatelliteID: s.config.ID,
-		CoreURL:     s.config.CoreURL,
+		Cores:       s.coreURLs(),
 		StartedAt:   s.started,
 		Link:        s.state.get(),
 		Schedule:    s.scheduler.status.get(),
@@ -312,7 +320,7 @@ table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.2rem .8
 </style></head><body>
 <h1>Satellite</h1>
 <table>
-<tr><th>Core</th><td>{{.CoreURL}}</td></tr>
+<tr><th>Core</th><td>{{.Link.CoreURL}}{{range .Cores}}{{if ne . $.Link.CoreURL}}<br>else {{.}}{{end}}{{end}}</td></tr>
 <tr><th>Link</th><td>{{with .Link}}{{if .Connected}}<span class="good">connected</span> to {{.Remote}} ({{.Core}} core) since {{.Since.Format "2006-01-02 15:04:05"}}{{if .Epoch}}, epoch {{.Epoch}}{{end}}{{else}}<span class="bad">not connected</span>{{end}}
 {{if .LastError}}<br>last error: {{.LastError}}{{end}}{{end}}</td></tr>
 <tr><th>Assignments</th><td>{{with .Schedule}}{{.Assignments}}, revision {{.Revision}}; {{.Running}} running, {{.Waiting}} waiting

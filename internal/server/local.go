@@ -53,8 +53,8 @@ func (s *Server) local(ctx context.Context) error {
 		return agent, nil
 	}
 	agent, err := satellite.New(satellite.Config{
-		CoreURL: s.URL(), ID: id, Token: token, DataDir: filepath.Join(s.config.DataDir, "local-satellite", id), Version: s.config.Version,
-	}, probe.New(probe.Options{Log: s.log, Version: s.config.Version, AllowScripts: s.config.LocalScripts}), dial, s.log)
+		ID: id, Token: token, DataDir: filepath.Join(s.config.DataDir, "local-satellite", id), Version: s.config.Version,
+	}, probe.New(probe.Options{Log: s.log, Version: s.config.Version, AllowScripts: s.config.LocalScripts}), []satellite.Core{{URL: s.URL(), Dial: dial}}, s.log)
 	if err != nil {
 		return fmt.Errorf("making the built-in satellite: %w", err)
 	}
