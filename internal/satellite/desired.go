@@ -36,6 +36,7 @@ type change struct {
 	upserts  []protocol.Assignment // of a whole set: all of it
 	removals []protocol.Pair
 	assert   bool
+	now      *protocol.RunNow // in place of a change: a run that the core asks for
 }
 
 // with gives the assignments after the change.
@@ -73,6 +74,7 @@ type work struct {
 	interval    time.Duration
 	revision    int64
 	assert      bool
+	asked       bool // by the core, beside the schedule
 }
 
 // Bounds of an interval. The core's own minimum is a second; shorter ones serve

@@ -16,6 +16,10 @@
 //   - the scheduler (scheduler.go): one goroutine, one heap, one timer. It owns
 //     both of the above and is the only one to decide what becomes of a slot.
 //
+// A run that the core asks for (runnow.go) stands beside the schedule: it is answered
+// by a result or a skip of the slot that the core chose, and the ledger does not hear
+// of it. Only a kill leaves it without an answer.
+//
 // Whatever the ledger says was due and the spool does not account for at start
 // was missed while the process was not running; it becomes one skip per key.
 //

@@ -55,7 +55,8 @@ func (x *executor) deadline(interval time.Duration) time.Duration {
 
 // run carries out one slot and spools its record. When ctx ends the run is given
 // up without one: it was the satellite that stopped, not the target, and the slot
-// is found missing at the next start.
+// is found missing at the next start. Nobody would miss a run that was asked for, so
+// that one is answered.
 //
 // A run that needs secrets while there is no core to give them is a skip: it says
 // nothing about the target. What another collector found to be wrong is kept.
@@ -63,10 +64,13 @@ func (x *executor) run(ctx context.Context, key check.Key, w *work, slot int64) 
 	l := &lease{secrets: x.secrets, configID: w.assignment.ConfigID}
 	r, err := x.execute(ctx, w, l)
 	if ctx.Err() != nil {
+		if w.asked {
+			x.skip(w, key, slot, protocol.SkipDown)
+		}
 		return
 	}
 	if errors.Is(err, errNoCore) || err == nil && l.isCutOff() && r.Status != check.Unhealthy {
-		x.skip(key, slot, protocol.SkipSecrets)
+		x.skip(w, key, slot, protocol.SkipSecrets)
 		return
 	}
 	result := record(w, r, slot, x.now())
@@ -75,15 +79,23 @@ func (x *executor) run(ctx context.Context, key check.Key, w *work, slot int64) 
 	}
 	if err != nil {
 		x.fault(w, err)
-		x.skip(key, slot, protocol.SkipDown)
+		x.skip(w, key, slot, protocol.SkipDown)
 		return
 	}
-	x.spool.Append(protocol.Record{Result: result})
+	x.append(w, protocol.Record{Result: result})
 	x.recent.add(w, result)
 }
 
-func (x *executor) skip(key check.Key, slot int64, reason protocol.SkipReason) {
-	x.spool.Append(protocol.Record{Skip: newSkip(key, slot, slot, 1, reason)})
+func (x *executor) append(w *work, r protocol.Record) {
+	if w.asked {
+		x.spool.AppendAsked(r)
+		return
+	}
+	x.spool.Append(r)
+}
+
+func (x *executor) skip(w *work, key check.Key, slot int64, reason protocol.SkipReason) {
+	x.append(w, protocol.Record{Skip: newSkip(key, slot, slot, 1, reason)})
 	x.skipped(reason, 1)
 }
 

@@ -44,19 +44,28 @@ func newSkip(key check.Key, from, to, count int64, reason protocol.SkipReason) *
 // between reasons more often has all of them called overflow.
 const maxLines = 8
 
+// maxAsked is how many answers to runs that the core asked for a summary keeps. They
+// are not part of the account; beyond that, the oldest go.
+const maxAsked = 256
+
 // summarise returns records that account for the same slots as those given, with
 // skips in place of results. Neighbours of a key with the same reason become one.
 // Each carries the sequence number of the last record it stands for, so that
 // order, per key and overall, remains. results is how many results were dropped.
-func summarise(records []protocol.Record) (summary []protocol.Record, results int64) {
+func summarise(records []stored) (summary []stored, results int64) {
 	lines := make(map[check.Key][]protocol.Record)
+	var asked []stored
 	for i := range records {
-		r := &records[i]
+		r := &records[i].Record
 		if r.Result != nil {
 			results++
 		}
 		key, _, to := span(r)
 		if to == 0 {
+			continue
+		}
+		if records[i].Asked {
+			asked = append(asked, stored{protocol.Record{Seq: r.Seq, Skip: standIn(r)}, true})
 			continue
 		}
 		kept := lines[key]
@@ -75,10 +84,13 @@ func summarise(records []protocol.Record) (summary []protocol.Record, results in
 		}
 		lines[key] = kept
 	}
+	summary = append(summary, asked[max(0, len(asked)-maxAsked):]...)
 	for _, kept := range lines {
-		summary = append(summary, kept...)
+		for _, line := range kept {
+			summary = append(summary, stored{Record: line})
+		}
 	}
-	slices.SortFunc(summary, func(a, b protocol.Record) int { return cmp.Compare(a.Seq, b.Seq) })
+	slices.SortFunc(summary, func(a, b stored) int { return cmp.Compare(a.Seq, b.Seq) })
 	return summary, results
 }
 
@@ -127,10 +139,10 @@ func (s *spool) drop(victim int) error {
 		first = victim - 1
 		covers = s.segments[first].covers
 	}
-	var records []protocol.Record
+	var records []stored
 	for _, old := range s.segments[first : victim+1] {
 		again := segment{path: old.path}
-		if _, err := again.load(func(r *protocol.Record) { records = append(records, *r) }); err != nil {
+		if _, err := again.load(func(r *stored) { records = append(records, *r) }); err != nil {
 			return err
 		}
 	}
@@ -172,9 +184,9 @@ func (s *spool) hold(e entry, err error) {
 		return
 	}
 	half := unsent + (len(s.tail)-unsent+1)/2
-	records := make([]protocol.Record, 0, half-unsent)
+	records := make([]stored, 0, half-unsent)
 	for _, e := range s.tail[unsent:half] {
-		records = append(records, e.Record)
+		records = append(records, e.stored)
 	}
 	summary, results := summarise(records)
 	var short []entry
@@ -199,7 +211,7 @@ func (s *spool) hold(e entry, err error) {
 func (s *spool) writeTail() error {
 	for len(s.tail) > 0 {
 		e := s.tail[0]
-		frame, err := appendFrame(nil, &e.Record)
+		frame, err := appendFrame(nil, &e.stored)
 		if err != nil {
 			return err
 		}

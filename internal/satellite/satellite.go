@@ -198,7 +198,7 @@ func (s *Satellite) assemble(path string, d desired) {
 	s.scheduler = &scheduler{
 		path: path, spool: s.spool, prober: s.prober, log: s.log, now: wall,
 		limit: s.config.Concurrency, run: x.run, stepped: s.clock.reset,
-		changes: make(chan order), desired: d,
+		changes: make(chan order), asked: make(chan *protocol.RunNow), desired: d,
 		ledger: ledger{satelliteID: s.config.ID, accounted: s.spool.Accounted},
 	}
 }

@@ -33,6 +33,7 @@ type scheduler struct {
 	stepped func()
 
 	changes chan order
+	asked   chan *protocol.RunNow
 
 	// Owned by Run.
 	desired  desired
@@ -44,6 +45,7 @@ type scheduler struct {
 	running  int
 	finished chan *timetable
 	runs     sync.WaitGroup
+	answered answered
 	wall     time.Time // of the last look; zero before the first
 	mono     time.Time // likewise, with the monotonic clock
 
@@ -121,6 +123,10 @@ func (s *scheduler) Run(ctx context.Context, drain time.Duration) error {
 		case o := <-s.changes:
 			s.advance()
 			o.answer <- s.apply(o.change)
+		case m := <-s.asked:
+			s.advance()
+			s.dispatch(runCtx) // what is due goes first
+			s.runNow(runCtx, m)
 		case t := <-s.finished:
 			s.finish(t)
 			s.advance()

@@ -22,7 +22,7 @@ import (
 // sequence number. All numbers are little-endian.
 //
 //	header: magic "perisp01" or "perisum1", covers uint64
-//	frame:  length uint32, CRC-32C of the payload uint32, payload (JSON of protocol.Record)
+//	frame:  length uint32, CRC-32C of the payload uint32, payload (JSON of stored)
 //
 // The file is named after the lowest sequence number it may hold. covers is the
 // same number, except in a summary ("perisum1", see makeRoom), where it may be a
@@ -51,6 +51,14 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+// stored is a record as it is on disk.
+type stored struct {
+	protocol.Record
+	// Asked: a run that the core asked for, beside the schedule. It accounts for no slot
+	// that was due, so the ledger must not hear of it. It is not sent.
+	Asked bool `json:"asked,omitempty"`
+}
+
 // errTorn is the end of what can be read of a segment: a record was not written
 // to its end.
 var errTorn = errors.New("torn record")
@@ -65,7 +73,7 @@ func segmentHeader(magic string, covers int64) []byte {
 
 // appendFrame appends the record as a frame. Evidence is written as it is: escaping
 // what HTML might trip over could make a large page six times as large.
-func appendFrame(dst []byte, r *protocol.Record) ([]byte, error) {
+func appendFrame(dst []byte, r *stored) ([]byte, error) {
 	b := bytes.NewBuffer(append(dst, make([]byte, frameOverhead)...))
 	e := json.NewEncoder(b)
 	e.SetEscapeHTML(false)
@@ -125,7 +133,7 @@ func listSegments(dir string) ([]*segment, error) {
 // load reads the segment's header and records and sets its fields; visit gets
 // each record. good is how many bytes are whole; the file may be longer when its
 // end is torn.
-func (s *segment) load(visit func(*protocol.Record)) (good int64, err error) {
+func (s *segment) load(visit func(*stored)) (good int64, err error) {
 	b, err := os.ReadFile(s.path)
 	if err != nil {
 		return 0, err
@@ -148,7 +156,7 @@ func (s *segment) load(visit func(*protocol.Record)) (good int64, err error) {
 		if err != nil {
 			return int64(len(b) - len(rest)), nil
 		}
-		var r protocol.Record
+		var r stored
 		if json.Unmarshal(payload, &r) != nil || r.Seq <= s.last {
 			return int64(len(b) - len(rest)), nil
 		}

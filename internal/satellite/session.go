@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -31,6 +32,8 @@ type session struct {
 
 	welcomed  chan *protocol.Authenticated
 	orders    chan change
+	ordered   atomic.Int64                   // changes in orders
+	asks      atomic.Int64                   // runs asked for in orders
 	synced    chan protocol.Nullable[string] // lockfile hashes
 	drains    chan time.Duration             // how long to stay
 	farewells chan error                     // a shutdown message
@@ -71,9 +74,14 @@ func (e *shutdownError) Error() string {
 	return "the core asked this satellite to disconnect: " + e.reason
 }
 
-// ordersWaiting is how many changes of assignments may wait. A core that is
-// further ahead than that is told to start over.
-const ordersWaiting = 64
+const (
+	// ordersWaiting is how many changes of assignments may wait. A core that is further
+	// ahead than that is told to start over.
+	ordersWaiting = 64
+	// asksWaiting is how many runs that the core asks for may wait beside them, in the
+	// same order. More are dropped; the core hears nothing of them.
+	asksWaiting = 1024
+)
 
 func (s *Satellite) newSession(conn link.Conn) (*session, error) {
 	key, err := protocol.NewSealKey()
@@ -86,7 +94,7 @@ func (s *Satellite) newSession(conn link.Conn) (*session, error) {
 		conn:      conn,
 		log:       s.log,
 		welcomed:  make(chan *protocol.Authenticated, 1),
-		orders:    make(chan change, ordersWaiting),
+		orders:    make(chan change, ordersWaiting+asksWaiting),
 		drains:    make(chan time.Duration, 1),
 		farewells: make(chan error, 1),
 		synced:    make(chan protocol.Nullable[string], 16),
@@ -311,6 +319,8 @@ func (s *session) handle(m protocol.FromCore) error {
 		if s.agreed(protocol.FeatureAck) {
 			s.sender.ack(m)
 		}
+	case *protocol.RunNow:
+		s.ask(m)
 	case *protocol.Drain:
 		s.drain(m)
 	case *protocol.RunSecrets:
@@ -404,12 +414,24 @@ func (s *session) configUpdated(m *protocol.ConfigUpdated) error {
 }
 
 func (s *session) order(c change) error {
-	select {
-	case s.orders <- c:
-		return nil
-	default:
+	if s.ordered.Add(1) > ordersWaiting {
 		return errBehind
 	}
+	s.orders <- c // asks cannot take this room: there are never more than asksWaiting
+	return nil
+}
+
+// ask passes on that the core asks for a run, behind the changes that it sent before.
+func (s *session) ask(m *protocol.RunNow) {
+	if !s.agreed(protocol.FeatureRun) {
+		return
+	}
+	if s.asks.Add(1) > asksWaiting {
+		s.asks.Add(-1)
+		s.log.Warn("dropped a run that the core asked for: too many wait", "check", m.ConfigID, "system", m.SystemID)
+		return
+	}
+	s.orders <- change{now: m}
 }
 
 func (s *session) packages(hash protocol.Nullable[string]) {
@@ -451,6 +473,15 @@ func (s *session) takeIn(ctx context.Context) error {
 }
 
 func (s *session) takeInOne(ctx context.Context, c change) error {
+	if c.now != nil {
+		s.asks.Add(-1)
+		select {
+		case s.scheduler.asked <- c.now:
+		case <-ctx.Done():
+		}
+		return nil
+	}
+	s.ordered.Add(-1)
 	answer := make(chan protocol.Applied, 1)
 	select {
 	case s.scheduler.changes <- order{c, answer}:

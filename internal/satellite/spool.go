@@ -70,7 +70,7 @@ type spool struct {
 
 // entry is a record with the size of its frame.
 type entry struct {
-	protocol.Record
+	stored
 	size int64
 }
 
@@ -177,7 +177,7 @@ func removeLeftovers(dir string) error {
 // adopt takes in a segment that was found on disk. Slots of records up to through
 // are in the checkpoint already.
 func (s *spool) adopt(seg *segment, through int64) error {
-	good, err := seg.load(func(r *protocol.Record) {
+	good, err := seg.load(func(r *stored) {
 		if r.Seq > through {
 			s.account(r)
 		}
@@ -206,14 +206,20 @@ func (s *spool) adopt(seg *segment, through int64) error {
 }
 
 // Append takes in one record and gives it its sequence number.
-func (s *spool) Append(r protocol.Record) {
+func (s *spool) Append(r protocol.Record) { s.append(stored{Record: r}) }
+
+// AppendAsked takes in the record of a run that the core asked for, beside the
+// schedule.
+func (s *spool) AppendAsked(r protocol.Record) { s.append(stored{Record: r, Asked: true}) }
+
+func (s *spool) append(r stored) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r.Seq = s.next
 	frame, err := appendFrame(nil, &r)
 	if err != nil { // Encodable is asked before; this keeps the account if it was not
 		s.log.Error("a record cannot be written", "error", err)
-		r = protocol.Record{Seq: r.Seq, Skip: standIn(&r)}
+		r.Record = protocol.Record{Seq: r.Seq, Skip: standIn(&r.Record)}
 		frame, _ = appendFrame(nil, &r)
 	}
 	s.next++
@@ -231,9 +237,9 @@ func (s *spool) Append(r protocol.Record) {
 
 // account notes the record's slot as the last one of its key. Records of a key
 // come in the order of their slots; only a clock that was set back lowers it.
-func (s *spool) account(r *protocol.Record) {
-	key, _, to := span(r)
-	if to != 0 {
+func (s *spool) account(r *stored) {
+	key, _, to := span(&r.Record)
+	if to != 0 && !r.Asked {
 		s.slots[key] = to
 	}
 }

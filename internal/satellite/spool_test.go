@@ -555,7 +555,7 @@ func FuzzSegment(f *testing.F) {
 	good := segmentHeader(segmentMagic, 1)
 	r := result(front, 1, 10)
 	r.Seq = 1
-	good, _ = appendFrame(good, &r)
+	good, _ = appendFrame(good, &stored{Record: r})
 	f.Add(good)
 	f.Add(good[:len(good)-3])
 	f.Add(segmentHeader(summaryMagic, 1))
