@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -495,4 +497,68 @@ func TestRefusedRecordsAreCounted(t *testing.T) {
 			t.Errorf("status %+v", status)
 		}
 	})
+}
+
+// Whatever an original core does, it hears nothing that an original agent would not
+// say, but for the object in authenticate, which it does not know and strips.
+func TestAnOriginalCoreHearsNothingOfTheExtension(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		odd := assignment("odd", "shop", time.Minute)
+		odd.StrategyID = "healthcheck-quantum.quantum"
+		staged := assignment("staged", "shop", 20*time.Second)
+		staged.Environments = []check.Environment{{ID: "eu", Name: "Europe"}}
+		c := &core{original: true, hash: protocol.Of("abc"), assignments: []protocol.Assignment{wanting(30 * time.Second), odd, staged}}
+		(&vault{strategy: map[string]string{"authToken": canary}, entries: map[string]map[string]string{"e": {"headers[0].value": "b"}}}).attach(c, false)
+		var mu sync.Mutex
+		var said []string
+		c.wrap = func(agent, core link.Conn) (link.Conn, link.Conn) {
+			return overheard{agent, func(frame []byte) {
+				mu.Lock()
+				defer mu.Unlock()
+				said = append(said, string(frame))
+			}}, core
+		}
+		r := newRig(t, c)
+		r.prober.refuse = map[string]error{odd.StrategyID: errors.New("strategy not found in satellite")}
+		r.prober.takes = 25 * time.Second // overlaps now and then
+		r.start()
+		sleep(2 * time.Minute)
+		c.push(&protocol.Drain{SpanMs: 1})
+		c.push(&protocol.RunNow{Pair: staged.Pair(), Slot: 1})
+		c.push(&protocol.Delta{Base: 0, Revision: 1})
+		c.push(&protocol.Clock{})
+		sleep(2 * time.Minute)
+		r.end()
+		kinds := make(map[string]int)
+		for _, frame := range said {
+			var m map[string]json.RawMessage
+			if err := json.Unmarshal([]byte(frame), &m); err != nil {
+				t.Fatal(err)
+			}
+			kinds[string(m["type"])]++
+			if string(m["type"]) == `"authenticate"` {
+				delete(m, "perigee")
+			}
+			left, _ := json.Marshal(m)
+			if strings.Contains(strings.ToLower(string(left)), "perigee") || m["slot"] != nil || m["revision"] != nil {
+				t.Errorf("said %s", frame)
+			}
+		}
+		want := []string{`"authenticate"`, `"heartbeat"`, `"request_config_secrets"`, `"result"`, `"script_package_sync_state"`, `"strategy_error"`}
+		if diff := cmp.Diff(want, slices.Sorted(maps.Keys(kinds))); diff != "" {
+			t.Errorf("kinds of messages (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// overheard is a connection whose messages are listened to.
+type overheard struct {
+	link.Conn
+	heard func([]byte)
+}
+
+func (o overheard) Write(frame []byte) error {
+	o.heard(frame)
+	return o.Conn.Write(frame)
 }
