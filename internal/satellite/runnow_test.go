@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -178,8 +179,12 @@ func askAtRandom(t *testing.T, random *rand.Rand, kills bool) {
 	c := &core{revision: 1, assignments: []protocol.Assignment{assignment("front", "shop", interval), assignment("back", "shop", 7*time.Second)}}
 	r := newRig(t, c)
 	r.config.Concurrency = 1 + random.IntN(2)
+	durations := rand.New(rand.NewPCG(random.Uint64(), 2))
+	var rolling sync.Mutex // runs go on at the same time
 	r.prober.execute = func(ctx context.Context, _ *protocol.Assignment, _ *check.Environment) check.Result {
-		took := time.Duration(random.IntN(9000)) * time.Millisecond
+		rolling.Lock()
+		took := time.Duration(durations.IntN(9000)) * time.Millisecond
+		rolling.Unlock()
 		timer := time.NewTimer(took)
 		defer timer.Stop()
 		select {
