@@ -52,6 +52,7 @@ type commandLine struct {
 	Apply  ApplyCmd  `cmd:"" group:"files" help:"Make the definitions be as files say."`
 	Diff   DiffCmd   `cmd:"" group:"files" help:"Show what apply would change."`
 	Export ExportCmd `cmd:"" group:"files" help:"Write all definitions as YAML."`
+	Import ImportCmd `cmd:"" group:"files" help:"Take over what another core had."`
 
 	Completion CompletionCmd `cmd:"" group:"more" help:"Print completions for a shell."`
 	Version    VersionCmd    `cmd:"" group:"more" help:"Print the version."`

@@ -120,6 +120,8 @@ type edit struct {
 	systems    *table[System]
 	checks     *table[Check]
 	satellites *table[fleet.Satellite]
+	// hashes are the tokens of new satellites that have one already, by id.
+	hashes map[string]string
 }
 
 // begin opens an edit with all definitions in it.
@@ -150,7 +152,7 @@ func (c *Catalog) open(ctx context.Context, tx Tx) (*edit, error) {
 		return nil, fmt.Errorf("reading assignments: %w", err)
 	}
 	table := newTable("assignment", assignments, func(a Assignment) (id, name string) { return a.ID, a.Name })
-	return &edit{tx: tx, now: now, placer: newPlacer(c.log), assignments: table}, nil
+	return &edit{tx: tx, now: now, placer: newPlacer(c.log), assignments: table, hashes: map[string]string{}}, nil
 }
 
 func (e *edit) loadChecks(ctx context.Context) error {
@@ -296,13 +298,16 @@ func (e *edit) deleteParents(ctx context.Context, all altered) error {
 }
 
 // writeSatellite creates or alters a satellite that a document describes. The
-// token of a new one is thrown away: somebody rotates it when the machine is
-// there (spec I.5, L 66).
+// token of a new one, unless it has one already, is thrown away: somebody rotates
+// it when the machine is there (spec I.5, L 66).
 func (e *edit) writeSatellite(ctx context.Context, a alteration[fleet.Satellite]) error {
 	if a.before != nil {
 		return e.tx.UpdateSatellite(ctx, *a.after)
 	}
-	_, hash := fleet.NewToken()
+	hash, had := e.hashes[a.id]
+	if !had {
+		_, hash = fleet.NewToken()
+	}
 	return e.tx.InsertSatellite(ctx, *a.after, hash)
 }
 

@@ -26,6 +26,8 @@ const (
 	MaxSpec = 256 << 10
 	// MaxDocuments is the most documents of one Apply.
 	MaxDocuments = 10_000
+	// MaxImport is the most things of one Import.
+	MaxImport = 200_000
 )
 
 // problems gathers what is wrong with one input.

@@ -40,6 +40,17 @@ func hashToken(token string) string {
 	return digestPrefix + hex.EncodeToString(sum[:])
 }
 
+// maxCost is the most that verifying a stored bcrypt hash may cost: 2^14 rounds,
+// some seconds of a core. The original's have 2^10.
+const maxCost = 14
+
+// UsableHash reports whether a token is stored as the original stores it (spec B),
+// at a cost that a core can pay.
+func UsableHash(hash string) bool {
+	cost, err := bcrypt.Cost([]byte(hash))
+	return err == nil && len(hash) == 60 && cost <= maxCost
+}
+
 // verifier checks tokens at a cost that does not depend on whether the id
 // exists, the token is wrong, or how the row's token is stored.
 type verifier struct {

@@ -66,6 +66,7 @@ type Catalog interface {
 
 	Apply(ctx context.Context, actor entity.Actor, docs []catalog.Document, dryRun bool) (catalog.Plan, error)
 	Export(ctx context.Context) ([]catalog.Document, error)
+	Import(ctx context.Context, actor entity.Actor, in catalog.Import, dryRun bool) (catalog.ImportPlan, error)
 }
 
 // Records are what the API reads without asking a service.

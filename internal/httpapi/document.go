@@ -21,6 +21,12 @@ type ApplyRequest struct {
 	DryRun    bool               `json:"dryRun,omitempty" doc:"Say what would happen and change nothing."`
 }
 
+// ImportRequest asks to take over what another core had.
+type ImportRequest struct {
+	catalog.Import
+	DryRun bool `json:"dryRun,omitempty" doc:"Say what would happen and change nothing."`
+}
+
 // documentSchema describes a document and holds none against it (it has no type):
 // the catalog reports everything that is wrong with all of them together.
 type documentSchema struct{}
@@ -46,6 +52,12 @@ func (a *API) addDocuments() {
 		return answered(a.Catalog.Apply(ctx, actor(ctx), in.Body.Documents, in.Body.DryRun))
 	}, func(op *huma.Operation) {
 		op.MaxBodyBytes = maxDocuments
+		op.BodyReadTimeout = 30 * time.Second
+	})
+	route(a, http.MethodPost, "/import", "import", "Take over satellites with their tokens, systems, checks and assignments of another core, in one transaction", func(ctx context.Context, in *struct{ Body ImportRequest }) (*answer[catalog.ImportPlan], error) {
+		return answered(a.Catalog.Import(ctx, actor(ctx), in.Body.Import, in.Body.DryRun))
+	}, func(op *huma.Operation) {
+		op.MaxBodyBytes = maxImport
 		op.BodyReadTimeout = 30 * time.Second
 	})
 	route(a, http.MethodGet, "/export", "export-documents", "All definitions as documents", func(ctx context.Context, _ *struct{}) (*answer[Documents], error) {

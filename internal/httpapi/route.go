@@ -25,6 +25,7 @@ import (
 const (
 	maxBody      = 1 << 20
 	maxDocuments = 16 << 20 // body of an apply
+	maxImport    = 64 << 20 // body of an import
 	// requestTimeout ends what a request started; event streams have none.
 	requestTimeout = 30 * time.Second
 )
