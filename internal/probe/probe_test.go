@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -18,7 +19,22 @@ import (
 	"github.com/perigee-monitoring/perigee/protocol"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if text := os.Getenv(scriptEnv); text != "" {
+		runScript(text)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// scriptEnv holds the script that this program runs in place of the tests.
+const scriptEnv = "PERIGEE_TEST_SCRIPT"
+
+func runScript(text string) {
+	config, _ := json.Marshal(map[string]any{"script": text})
+	a := assignment(check.Script, `{}`, check.ScriptExecute, string(config))
+	New(Options{AllowScripts: true}).Execute(context.Background(), a, nil, nil)
+}
 
 // assignment of a strategy with one collector, whose entry is "e"; none for "".
 func assignment(strategy, config, collector, collectorConfig string) *protocol.Assignment {

@@ -87,6 +87,7 @@ func execute(ctx context.Context, config check.ScriptExecuteConfig, cwd string, 
 	command.Stdout, command.Stderr = stdout, stderr
 	command.WaitDelay = pipesLinger
 	isolate(command)
+	defer dieWithUs(command)()
 	start := time.Now()
 	if err := command.Start(); err != nil {
 		return nil, unsupported{"this satellite cannot start a shell: " + err.Error()}
