@@ -14,6 +14,7 @@ import (
 type ServeCmd struct {
 	Listen         string `default:"127.0.0.1:8420" env:"PERIGEE_LISTEN" placeholder:"ADDR" help:"Address of API, page and satellites (${default})."`
 	Database       string `env:"PERIGEE_DATABASE" placeholder:"URL" help:"postgres://… or a SQLite file; perigee.db in the data directory when left out."`
+	Bus            string `env:"PERIGEE_BUS" placeholder:"BUS" help:"How several cores tell each other to look: postgres, nats://…, or local for one core; by the database when left out."`
 	DataDir        string `default:"/var/lib/perigee" env:"PERIGEE_DATA_DIR" placeholder:"DIR" help:"Where the core keeps its files (${default})."`
 	AdminToken     string `env:"PERIGEE_ADMIN_TOKEN" placeholder:"TOKEN" hidden:"" help:"First API token, better given by PERIGEE_ADMIN_TOKEN; without it the first start makes one and prints it once."`
 	Local          bool   `default:"true" negatable:"" env:"PERIGEE_LOCAL" help:"Run the built-in satellite, which carries out assignments that include the core (on)."`
@@ -27,7 +28,7 @@ type ServeCmd struct {
 func (c *ServeCmd) Run(ctx context.Context) error {
 	log := newLog(os.Stderr, c.LogFormat, c.Debug)
 	s, err := server.New(ctx, server.Config{
-		Listen: c.Listen, Database: c.Database, DataDir: c.DataDir, AdminToken: c.AdminToken,
+		Listen: c.Listen, Database: c.Database, Bus: c.Bus, DataDir: c.DataDir, AdminToken: c.AdminToken,
 		Local: c.Local, LocalScripts: c.LocalScripts, TrustForwarded: c.TrustForwarded, Version: versionText(), Log: log,
 	})
 	if err != nil {

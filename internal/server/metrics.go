@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/perigee-monitoring/perigee/internal/bus"
 	"github.com/perigee-monitoring/perigee/internal/hub"
 )
 
@@ -28,6 +29,25 @@ func registry(s *Server, h *hub.Metrics) *prometheus.Registry {
 		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "perigee", Subsystem: "ingest", Name: c.name, Help: c.help},
 			func() float64 { return float64(c.value.Load()) }))
 	}
+	for name, of := range map[string]struct {
+		help  string
+		value func(bus.Status) int64
+	}{
+		"sent_total":       {"Messages to the other cores.", func(b bus.Status) int64 { return b.Sent }},
+		"received_total":   {"Messages of other cores.", func(b bus.Status) int64 { return b.Received }},
+		"lost_total":       {"Messages that could not be sent.", func(b bus.Status) int64 { return b.Lost }},
+		"coalesced_total":  {"Rings that needed no message of their own.", func(b bus.Status) int64 { return b.Coalesced }},
+		"reconnects_total": {"Times that the other cores were not heard and are again.", func(b bus.Status) int64 { return b.Reconnects }},
+	} {
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "perigee", Subsystem: "bus", Name: name, Help: of.help},
+			func() float64 { return float64(of.value(s.bell.Status())) }))
+	}
+	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "perigee", Subsystem: "bus", Name: "connected", Help: "1 when bells of other cores arrive."}, func() float64 {
+		if s.bell.Status().Connected {
+			return 1
+		}
+		return 0
+	}))
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "perigee", Name: "database_up", Help: "1 when the database answers."}, s.databaseUp))
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Namespace: "perigee", Name: "build_info", Help: "1, with the version as a label.",

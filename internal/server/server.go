@@ -39,6 +39,9 @@ type Config struct {
 	Listen string
 	// Database is postgres://… or a SQLite file; "" is perigee.db in DataDir.
 	Database string
+	// Bus is how the cores of one database tell each other to look: "local" for one
+	// core alone, "postgres", or nats://…; "" is postgres on PostgreSQL and local on SQLite.
+	Bus string
 	// DataDir holds the SQLite file and the built-in satellite's spool.
 	DataDir string
 	// AdminToken seeds the first API token; "" makes one at the first start.
@@ -68,7 +71,7 @@ type Server struct {
 	listener net.Listener
 	api      *httpapi.API
 	http     *http.Server
-	bell     *bus.Local
+	bell     bus.Bus
 	fleet    *fleet.Fleet
 	ingest   *health.Ingest
 	watch    *health.Watch
@@ -79,7 +82,7 @@ type Server struct {
 // New opens the database, brings it up to date, and binds the address. Close
 // undoes it when Run is not called.
 func New(ctx context.Context, c Config) (*Server, error) {
-	s := &Server{config: c, log: c.Log, bell: &bus.Local{}}
+	s := &Server{config: c, log: c.Log}
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -99,6 +102,9 @@ func (s *Server) open(ctx context.Context) error {
 	}
 	var err error
 	if s.db, err = store.Open(ctx, c.Database, s.log); err != nil {
+		return err
+	}
+	if s.bell, err = newBus(c.Bus, c.Database, s.db.Engine(), s.log); err != nil {
 		return err
 	}
 	if s.FirstToken, err = auth.Bootstrap(ctx, s.db, c.AdminToken); err != nil {
@@ -154,6 +160,7 @@ func (s *Server) Run(ctx context.Context) error {
 	below, stopBelow := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBelow()
 	durable, below := errgroup.WithContext(below)
+	durable.Go(func() error { return s.bell.Run(below) })
 	durable.Go(func() error { return s.fleet.Run(below) })
 	durable.Go(func() error { return s.ingest.Run(below) })
 	durable.Go(func() error { return s.watch.Run(below) })
