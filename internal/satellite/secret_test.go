@@ -567,3 +567,72 @@ func TestRequestsAreBounded(t *testing.T) {
 		}
 	})
 }
+
+// A satellite that loses one core and finds the next within moments skips nothing: its
+// runs wait that long for somebody to ask.
+func TestRunsWaitForTheNextCore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		assignments := []protocol.Assignment{wanting(time.Second)}
+		a, b := &core{revision: 1, assignments: assignments}, &core{revision: 1, assignments: assignments}
+		for _, c := range []*core{a, b} {
+			(&vault{strategy: map[string]string{"authToken": canary}, entries: map[string]map[string]string{"e": {"headers[0].value": "b"}}}).attach(c, true)
+		}
+		r := newRig(t, a)
+		r.others = []*core{b}
+		r.start()
+		sleep(10 * time.Second)
+		for range 10 {
+			holds := a
+			if len(b.seen().conns) > len(b.seen().closings) {
+				holds = b
+			}
+			holds.setDown(true)
+			sleep(5 * time.Second)
+			holds.setDown(false)
+		}
+		until := time.Now()
+		r.end()
+		a.mu.Lock()
+		a.records = append(a.records, b.seen().records...)
+		a.mu.Unlock()
+		ran, skipped := audit(t, a, check.Key{CheckID: "c1", SystemID: "s1"}, time.Second, begin, until)
+		for slot, reason := range skipped {
+			if reason == protocol.SkipSecrets {
+				t.Errorf("slot %d was skipped", slot)
+			}
+		}
+		if len(ran) < 50 {
+			t.Errorf("%d ran, %d skipped", len(ran), len(skipped))
+		}
+	})
+}
+
+// What a collector found out without secrets stays found out.
+func TestWhatIsRedStaysRedWithoutACoreToAsk(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := &core{revision: 1, assignments: []protocol.Assignment{assignment("c1", "s1", time.Minute)}}
+		r := newRig(t, c)
+		r.prober.lease = func(ctx context.Context, lease probe.Lease) {
+			if _, err := lease(ctx, "e"); err == nil {
+				t.Error("the lease gives values")
+			}
+		}
+		r.prober.execute = func(context.Context, *protocol.Assignment, *check.Environment) check.Result {
+			return check.Result{Status: check.Unhealthy, Message: "Check failed: connection refused"}
+		}
+		r.start()
+		sleep(time.Second)
+		c.setDown(true)
+		sleep(2 * time.Minute)
+		c.setDown(false)
+		sleep(time.Minute)
+		r.end()
+		results, skips := c.account()
+		if key := (check.Key{CheckID: "c1", SystemID: "s1"}); len(results[key]) < 2 || len(skips[key]) != 0 {
+			t.Errorf("results %v, skips %v", results, skips)
+		}
+	})
+}
