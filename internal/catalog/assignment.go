@@ -35,14 +35,15 @@ func (in AssignmentInput) validate() problems {
 	if in.System == "" {
 		p.add("system", nil, "must name a system")
 	}
-	p.selector("satellites", in.Satellites, orTrue(in.IncludeLocal))
+	// What is disabled needs no place to run; the satellite it named may be deleted.
+	p.selector("satellites", in.Satellites, orTrue(in.IncludeLocal) || !orTrue(in.Enabled))
 	return p
 }
 
 // resolve gives the assignment that in makes of a, and what in refers to in vain.
 // A satellite that does not exist is an error, since a misspelt name would run
 // nowhere and nobody would know; a name that a has already is let be, because its
-// satellite may have been deleted since.
+// satellite may have been deleted when names were left behind.
 func (in AssignmentInput) resolve(ctx context.Context, e *edit, a Assignment) (Assignment, problems, error) {
 	var p problems
 	check, ok := e.checks.get(in.Check)

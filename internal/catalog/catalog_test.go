@@ -228,16 +228,21 @@ func TestM70_DeletedSatelliteLeavesNoPlacement(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	eu := w.satellite("eu-1")
-	a := w.assigned("front", named("eu-1"))
+	w.assigned("front", named("eu-1"))
 	if err := w.fleet().Delete(t.Context(), actor, eu.ID); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(w.look().placements); n > 0 {
 		t.Errorf("%d placements are left", n)
 	}
-	// The definition still says eu-1, can be edited and exported, and holds for the
-	// next satellite of that name.
-	in := inputOf(a)
+	// The last name is gone from the definition too; what would run nowhere is
+	// disabled. It can be edited, exported and applied, and does not fall to the next
+	// satellite of that name.
+	left := must(w.Assignment(t.Context(), "front"))
+	if left.Enabled || len(left.Satellites.Names) > 0 {
+		t.Errorf("the assignment is %+v, want it disabled and without the name", left)
+	}
+	in := inputOf(left)
 	in.Labels = map[string]string{"edited": "yes"}
 	must(w.UpdateAssignment(t.Context(), actor, "front", in))
 	plan := must(w.Apply(t.Context(), actor, must(w.Export(t.Context())), false))
@@ -247,8 +252,30 @@ func TestM70_DeletedSatelliteLeavesNoPlacement(t *testing.T) {
 		}
 	}
 	w.satellite("eu-1")
-	if diff := cmp.Diff([]string{"eu-1"}, must(w.Assignment(t.Context(), "front")).Placed); diff != "" {
-		t.Errorf("placed on the new one (-want +got):\n%s", diff)
+	if placed := must(w.Assignment(t.Context(), "front")).Placed; len(placed) > 0 {
+		t.Errorf("placed on the new one: %v", placed)
+	}
+}
+
+func TestM70_DeletedSatelliteIsForgottenByAssignments(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	eu := w.satellite("eu-1")
+	w.satellite("us-1")
+	w.assigned("both", named("eu-1", "us-1"))
+	w.assigned("selected", catalog.Selector{Names: []string{"eu-1"}, Selector: "region=us"})
+	other := w.assigned("other", named("us-1"))
+	if err := w.fleet().Delete(t.Context(), actor, eu.ID); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"both", "selected", "other"} {
+		a := must(w.Assignment(t.Context(), name))
+		if !a.Enabled || slices.Contains(a.Satellites.Names, "eu-1") {
+			t.Errorf("%s is %+v, want it enabled and without the name", name, a)
+		}
+	}
+	if got := must(w.Assignment(t.Context(), "other")); !got.UpdatedAt.Equal(other.UpdatedAt) {
+		t.Errorf("an assignment that did not name it was updated: %+v", got)
 	}
 }
 

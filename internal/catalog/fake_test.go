@@ -428,7 +428,7 @@ func (w *world) satellite(name string, tags ...string) fleet.Satellite {
 		if err := tx.InsertSatellite(w.Context(), s, "sha256:of-"+name); err != nil {
 			return nil, err
 		}
-		return w.SatelliteChanged(w.Context(), tx, nil, s)
+		return w.SatelliteChanged(w.Context(), tx, nil, &s, entity.System)
 	})
 	if err != nil {
 		w.Fatalf("creating satellite %s: %v", name, err)

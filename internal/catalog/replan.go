@@ -13,9 +13,10 @@ import (
 // SatelliteChanged is fleet's Replan: it places every assignment anew on one
 // satellite, which may be new (before is nil). An assignment that names the
 // satellite follows its renaming, because a new name is no reason to stop
-// watching. Fleet rings TopicConfig itself.
-func (c *Catalog) SatelliteChanged(ctx context.Context, ftx fleet.Tx, before *fleet.Satellite, after fleet.Satellite) ([]entity.Change, error) {
-	if before != nil && maps.Equal(before.Labels(), after.Labels()) {
+// watching, and forgets its name when it is deleted (after is nil). Fleet rings
+// TopicConfig itself.
+func (c *Catalog) SatelliteChanged(ctx context.Context, ftx fleet.Tx, before, after *fleet.Satellite, actor entity.Actor) ([]entity.Change, error) {
+	if before != nil && after != nil && maps.Equal(before.Labels(), after.Labels()) {
 		return nil, nil
 	}
 	tx, ok := ftx.(Tx)
@@ -26,10 +27,14 @@ func (c *Catalog) SatelliteChanged(ctx context.Context, ftx fleet.Tx, before *fl
 	if err != nil {
 		return nil, err
 	}
-	if before != nil && before.Name != after.Name {
-		if err := e.renameSatellite(before.Name, after.Name); err != nil {
-			return nil, err
-		}
+	switch {
+	case after == nil:
+		err = e.forgetSatellite(before.Name)
+	case before != nil && before.Name != after.Name:
+		err = e.renameSatellite(before.Name, after.Name)
+	}
+	if err != nil {
+		return nil, err
 	}
 	renamed, err := e.assignments.altered(assignmentState)
 	if err != nil {
@@ -37,8 +42,10 @@ func (c *Catalog) SatelliteChanged(ctx context.Context, ftx fleet.Tx, before *fl
 	}
 	all := altered{assignments: renamed}
 	p := newPlan()
-	if err := e.planSatellite(ctx, p, after, e.assignmentIDs(func(string) bool { return true })); err != nil {
-		return nil, err
+	if after != nil { // what was placed on one that is gone goes with its row
+		if err := e.planSatellite(ctx, p, *after, e.assignmentIDs(func(string) bool { return true })); err != nil {
+			return nil, err
+		}
 	}
 	if err := e.write(ctx, all, p); err != nil {
 		return nil, err
@@ -48,7 +55,27 @@ func (c *Catalog) SatelliteChanged(ctx context.Context, ftx fleet.Tx, before *fl
 			return nil, fmt.Errorf("raising revisions: %w", err)
 		}
 	}
-	return all.changes(entity.System), nil
+	return all.changes(actor), nil
+}
+
+// forgetSatellite takes the name out of the assignments that name it, the last one
+// too (spec M70): a new satellite of that name would inherit them unasked. What
+// has no place to run any more is disabled, which somebody sees.
+func (e *edit) forgetSatellite(name string) error {
+	for _, a := range maps.Clone(e.assignments.after) {
+		i, named := slices.BinarySearch(a.Satellites.Names, name)
+		if !named {
+			continue
+		}
+		a.Satellites.Names = sortedUnique(slices.Delete(slices.Clone(a.Satellites.Names), i, i+1))
+		if !a.IncludeLocal && len(a.Satellites.Names) == 0 && a.Satellites.Selector == "" {
+			a.Enabled = false
+		}
+		if err := e.assignments.put(a); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // renameSatellite puts the new name into the assignments that name the old one.

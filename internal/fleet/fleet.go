@@ -45,8 +45,10 @@ type Fleet struct {
 func New(store Store, recorder *entity.Recorder, bell entity.Bell, log *slog.Logger) *Fleet {
 	f := &Fleet{
 		store: store, recorder: recorder, bell: bell, log: log,
-		beats:  map[string]noted{},
-		replan: func(context.Context, Tx, *Satellite, Satellite) ([]entity.Change, error) { return nil, nil },
+		beats: map[string]noted{},
+		replan: func(context.Context, Tx, *Satellite, *Satellite, entity.Actor) ([]entity.Change, error) {
+			return nil, nil
+		},
 	}
 	f.verifier = newVerifier(store, f.credential)
 	f.lookups = entity.NewGroup(4*readBatch, readBatch, func(*lookup) int { return 1 }, f.readCredentials)
@@ -56,8 +58,9 @@ func New(store Store, recorder *entity.Recorder, bell entity.Bell, log *slog.Log
 }
 
 // Replan recomputes what is placed on one satellite inside the transaction that
-// created (before is nil), renamed or relabelled it, and returns what else changed.
-type Replan func(ctx context.Context, tx Tx, before *Satellite, after Satellite) ([]entity.Change, error)
+// created (before is nil), renamed, relabelled or deleted it (after is nil), and
+// returns what else changed.
+type Replan func(ctx context.Context, tx Tx, before, after *Satellite, actor entity.Actor) ([]entity.Change, error)
 
 // SetReplan gives fleet its Replan. Call it before anything else.
 func (f *Fleet) SetReplan(replan Replan) { f.replan = replan }
@@ -119,7 +122,7 @@ func (f *Fleet) Create(ctx context.Context, actor entity.Actor, n NewSatellite) 
 		if err := tx.InsertSatellite(ctx, s, hash); err != nil {
 			return nil, err
 		}
-		changes, err := f.replan(ctx, tx, nil, s)
+		changes, err := f.replan(ctx, tx, nil, &s, actor)
 		return append(changes, RecordChange(nil, &s, actor)), err
 	})
 	if err != nil {
@@ -148,7 +151,7 @@ func (f *Fleet) Update(ctx context.Context, actor entity.Actor, id string, p Pat
 		if err := tx.UpdateSatellite(ctx, after); err != nil {
 			return nil, err
 		}
-		changes, err := f.replan(ctx, tx, &before, after)
+		changes, err := f.replan(ctx, tx, &before, &after, actor)
 		return append(changes, RecordChange(&before, &after, actor)), err
 	})
 	if err != nil {
@@ -176,7 +179,8 @@ func (p *Patch) apply(s *Satellite) {
 	}
 }
 
-// Delete removes a satellite, what is placed on it, and its live session.
+// Delete removes a satellite, what is placed on it, its name from the assignments
+// that name it, and its live session.
 func (f *Fleet) Delete(ctx context.Context, actor entity.Actor, id string) error {
 	err := entity.Record(ctx, f.recorder, func(tx Tx) ([]entity.Change, error) {
 		if err := tx.LockDefinitions(ctx); err != nil {
@@ -194,10 +198,14 @@ func (f *Fleet) Delete(ctx context.Context, actor entity.Actor, id string) error
 		if err != nil {
 			return nil, err
 		}
+		others, err := f.replan(ctx, tx, &s, nil, actor)
+		if err != nil {
+			return nil, err
+		}
 		if err := tx.DeleteSatellite(ctx, id); err != nil {
 			return nil, err
 		}
-		changes := []entity.Change{RecordChange(&s, nil, actor)}
+		changes := append([]entity.Change{RecordChange(&s, nil, actor)}, others...)
 		if row, ok := rows[id]; ok {
 			changes = append(changes, entity.Change{Kind: KindConnection, ID: id, Prev: row.State(now), Actor: actor})
 		}

@@ -50,7 +50,12 @@ func onBoth(t *testing.T, test func(t *testing.T, c *core)) {
 
 func newCore(t *testing.T, url string, limits ...hub.Limits) *core {
 	t.Helper()
-	log := slog.New(slog.DiscardHandler)
+	return newCoreWith(t, url, new(bus.Local), slog.New(slog.DiscardHandler), limits...)
+}
+
+// newCoreWith is newCore with bells that other cores on the database may share.
+func newCoreWith(t *testing.T, url string, bell *bus.Local, log *slog.Logger, limits ...hub.Limits) *core {
+	t.Helper()
 	db, err := store.Open(t.Context(), url, log)
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +65,6 @@ func newCore(t *testing.T, url string, limits ...hub.Limits) *core {
 			t.Error(err)
 		}
 	})
-	bell := new(bus.Local)
 	derivers := append(append(fleet.Derivers(), health.Derivers()...), catalog.Derivers()...)
 	c := &core{db: db, recorder: entity.NewRecorder(db, bell, derivers...)}
 	c.fleet = fleet.New(db, c.recorder, bell, log)
