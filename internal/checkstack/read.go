@@ -125,7 +125,7 @@ func (r *reader) readChecks(ctx context.Context, t *table) error {
 		r.checks[id] = name
 		spec := check.Spec{
 			Strategy: strategy, Config: json.RawMessage(config), Paused: paused,
-			Interval: check.Duration(interval * float64(time.Second)),
+			Interval: check.Duration(max(interval, 0) * float64(time.Second)), // 0 is told as missing
 		}
 		var readable bool
 		if spec.Collectors, readable = readCollectors(collectors); !readable {

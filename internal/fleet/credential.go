@@ -235,6 +235,10 @@ func (f *Fleet) tellExpiring(ctx context.Context) error {
 }
 
 // refusal is what is told of a credential that does not do, whatever the cause is.
-func refusal(cause error) error {
+// The cause is for the log, which says whose credential it was meant to be.
+func refusal(cred *Credential, cause error) error {
+	if cred.Satellite.ID != "" {
+		cause = fmt.Errorf("satellite %q (%s): %w", cred.Satellite.Name, cred.Satellite.ID, cause)
+	}
 	return fault.Wrap(fault.Unauthenticated, cause, "invalid client ID or token")
 }

@@ -93,12 +93,12 @@ func TestL11_L15_StateOfARow(t *testing.T) {
 		want entity.State
 	}{
 		{
-			"L12 recent heartbeat",
+			"L12 L57 recent heartbeat",
 			Connection{LastEvent: Connected, LastHeartbeatAt: ago(time.Second)},
 			entity.State{"status": "online", "name": "a", "region": "eu", "lastSeenAt": "2026-01-02T03:04:04.000Z", "lastEvent": "connected"},
 		},
 		{
-			"L13 old heartbeat heals itself",
+			"L13 L58 old heartbeat heals itself",
 			Connection{LastEvent: Connected, LastHeartbeatAt: ago(time.Hour)},
 			entity.State{"status": "offline", "name": "a", "region": "eu", "lastSeenAt": "2026-01-02T02:04:05.000Z", "lastEvent": "connected"},
 		},

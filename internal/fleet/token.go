@@ -116,7 +116,7 @@ func (v *verifier) verify(ctx context.Context, id, token string) (match, error) 
 		return match{}, err
 	}
 	if slow == nil && !holds {
-		return match{}, refusal(cause)
+		return match{}, refusal(&cred, cause)
 	}
 	against := v.decoyBcrypt
 	if slow != nil {
@@ -131,7 +131,7 @@ func (v *verifier) verify(ctx context.Context, id, token string) (match, error) 
 			return *found, nil
 		}
 	}
-	return match{}, refusal(cause)
+	return match{}, refusal(&cred, cause)
 }
 
 // compareDigests compares the token with both, always: found is the one that it
