@@ -255,11 +255,12 @@ func (i *importer) check(in ImportCheck) error {
 		change.add("it is not valid here and therefore paused")
 	}
 	for _, f := range wrong {
-		path := strings.TrimPrefix(f.Path, "spec.")
+		path, message := strings.TrimPrefix(f.Path, "spec."), f.Message
 		if path == "strategy" || strings.HasSuffix(path, ".collector") { // other values may be secrets
 			path = fmt.Sprintf("%s %v", path, f.Value)
+			message, _, _ = strings.Cut(message, ";") // which others there are is of no use here
 		}
-		change.add("%s: %s", path, f.Message)
+		change.add("%s: %s", path, message)
 	}
 	c := input.apply(Check{ID: id})
 	change.Name = c.Name
