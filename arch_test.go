@@ -39,7 +39,7 @@ var arrows = map[string]string{
 	"internal/checkschema": "check internal/fault internal/assertion",
 	"internal/assertion":   "check internal/fault",
 	"internal/probe":       "check protocol internal/assertion internal/checkschema internal/redact",
-	"internal/satellite":   "check protocol internal/assertion internal/probe internal/link internal/redact",
+	"internal/satellite":   "check protocol internal/assertion internal/probe internal/link internal/redact internal/scriptpkg",
 
 	// The domain of the core.
 	"internal/entity":  "internal/fault",
@@ -64,7 +64,7 @@ var arrows = map[string]string{
 	// checkschema, because files of checks are judged without a core too.
 	"cmd/perigee": "check internal/checkschema internal/checkstack internal/server internal/httpapi internal/client internal/manifest internal/fault internal/catalog internal/fleet " +
 		"internal/health internal/entity internal/targets",
-	"cmd/perigee-satellite": "check protocol internal/satellite internal/probe internal/assertion internal/link",
+	"cmd/perigee-satellite": "check protocol internal/scriptpkg internal/satellite internal/probe internal/assertion internal/link",
 
 	// Beside the house: generators, and what tests and load programs stand on.
 	"internal/schemagen": "check",

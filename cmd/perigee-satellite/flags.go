@@ -30,11 +30,12 @@ type flags struct {
 	Token     string   `env:"PERIGEE_SATELLITE_TOKEN,CHECKSTACK_SATELLITE_TOKEN" placeholder:"TOKEN" help:"The satellite's token. On the command line others on this machine can read it; prefer the environment or --token-file."`
 	TokenFile string   `env:"PERIGEE_SATELLITE_TOKEN_FILE" placeholder:"FILE" help:"File that holds the token."`
 
-	DataDir      string        `env:"PERIGEE_DATA_DIR,CHECKSTACK_DATA_DIR" placeholder:"DIR" help:"Where results wait for the core and the last known assignments are kept. One process each. Default: a directory of the satellite's own under the user's state directory."`
-	SpoolBytes   int64         `env:"PERIGEE_SPOOL_BYTES" default:"${spool_bytes}" placeholder:"N" help:"Most bytes of results to keep while the core is away; beyond, the oldest are dropped and counted (default ${default})."`
-	Concurrency  int           `env:"PERIGEE_CONCURRENCY" default:"${concurrency}" placeholder:"N" help:"Most runs that go on at once (default ${default})."`
-	RunTimeout   time.Duration `env:"PERIGEE_RUN_TIMEOUT" default:"${run_timeout}" placeholder:"D" help:"End a run that takes longer than this and its interval (default ${default})."`
-	AllowScripts bool          `env:"PERIGEE_ALLOW_SCRIPTS" help:"Run shell scripts that the core assigns. They run as this user, with nothing around them: whoever may edit checks at the core can then do here what this user can."`
+	DataDir           string        `env:"PERIGEE_DATA_DIR,CHECKSTACK_DATA_DIR" placeholder:"DIR" help:"Where results wait for the core and the last known assignments are kept. One process each. Default: a directory of the satellite's own under the user's state directory."`
+	SpoolBytes        int64         `env:"PERIGEE_SPOOL_BYTES" default:"${spool_bytes}" placeholder:"N" help:"Most bytes of results to keep while the core is away; beyond, the oldest are dropped and counted (default ${default})."`
+	PackageCacheBytes int64         `env:"PERIGEE_PACKAGE_CACHE_BYTES" default:"${package_cache_bytes}" placeholder:"N" help:"Most bytes of unpacked script packages to keep (default ${default})."`
+	Concurrency       int           `env:"PERIGEE_CONCURRENCY" default:"${concurrency}" placeholder:"N" help:"Most runs that go on at once (default ${default})."`
+	RunTimeout        time.Duration `env:"PERIGEE_RUN_TIMEOUT" default:"${run_timeout}" placeholder:"D" help:"End a run that takes longer than this and its interval (default ${default})."`
+	AllowScripts      bool          `env:"PERIGEE_ALLOW_SCRIPTS" help:"Run shell scripts that the core assigns. They run as this user, with nothing around them: whoever may edit checks at the core can then do here what this user can."`
 
 	StatusListen string `env:"PERIGEE_STATUS_LISTEN" placeholder:"ADDR" help:"Serve a status page here, such as 127.0.0.1:8421 (default: nowhere)."`
 	LogFormat    string `env:"PERIGEE_LOG_FORMAT" enum:"text,json" default:"text" help:"Log as text or json (default ${default})."`
@@ -76,7 +77,7 @@ func (f *flags) settle() (settings, error) {
 	s.debug = f.Debug || os.Getenv("DEBUG") != ""
 	s.config = satellite.Config{
 		ID: f.ID, Token: token, DataDir: dir, Version: buildVersion(),
-		SpoolBytes: f.SpoolBytes, Concurrency: f.Concurrency, RunTimeout: f.RunTimeout, StatusListen: f.StatusListen,
+		SpoolBytes: f.SpoolBytes, PackageCacheBytes: f.PackageCacheBytes, Concurrency: f.Concurrency, RunTimeout: f.RunTimeout, StatusListen: f.StatusListen,
 	}
 	return s, nil
 }

@@ -36,6 +36,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/link"
 	"github.com/perigee-monitoring/perigee/internal/probe"
 	"github.com/perigee-monitoring/perigee/internal/satellite"
+	"github.com/perigee-monitoring/perigee/internal/scriptpkg"
 	"github.com/perigee-monitoring/perigee/protocol"
 )
 
@@ -79,10 +80,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exited = code }),
 		kong.Vars{
-			"version":     buildVersion(),
-			"spool_bytes": strconv.Itoa(satellite.DefaultSpoolBytes),
-			"concurrency": strconv.Itoa(satellite.DefaultConcurrency),
-			"run_timeout": satellite.DefaultRunTimeout.String(),
+			"version":             buildVersion(),
+			"spool_bytes":         strconv.Itoa(satellite.DefaultSpoolBytes),
+			"concurrency":         strconv.Itoa(satellite.DefaultConcurrency),
+			"run_timeout":         satellite.DefaultRunTimeout.String(),
+			"package_cache_bytes": strconv.Itoa(scriptpkg.DefaultCacheBytes),
 		},
 	)
 	if err != nil {

@@ -84,6 +84,7 @@ type Hub struct {
 	gate        gate
 	admission   chan struct{}       // a place for each handshake at work
 	inFlight    *semaphore.Weighted // bytes of results not yet durable
+	serving     *semaphore.Weighted // packages that are read for satellites
 	assignments pool
 	kicked      chan struct{} // asks the relay to look; holds one token
 	changes     atomic.Uint64 // how often Changes rang
@@ -116,6 +117,7 @@ func New(c Config) *Hub {
 		gate:      newGate(limits),
 		admission: make(chan struct{}, limits.Handshakes),
 		inFlight:  semaphore.NewWeighted(limits.InFlightBytes),
+		serving:   semaphore.NewWeighted(servedAtOnce),
 		kicked:    make(chan struct{}, 1),
 		base:      base, abandon: abandon,
 		sessions: map[string]*session{},

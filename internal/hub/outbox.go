@@ -9,6 +9,10 @@ import (
 // outbox is what waits to be sent to one peer. There is no goroutine behind it
 // while it is empty. When it is full the peer does not read, and the session ends
 // rather than that something is dropped (spec M24).
+//
+// Packages wait apart, in bulk: whatever else there is goes before them (spec M85), and
+// they count for nothing when it is asked whether the peer is slow, because they
+// are not even made while others wait (hasRoom).
 type outbox struct {
 	mu      sync.Mutex
 	frames  [][]byte    // guarded by mu; nil is a ping
@@ -16,6 +20,10 @@ type outbox struct {
 	sending bool        // guarded by mu: a goroutine is at it
 	shut    bool        // guarded by mu: nothing more is taken
 	bye     *closeFrame // guarded by mu: follows the last message
+
+	bulk      [][]byte      // guarded by mu: packages
+	bulkBytes int           // guarded by mu
+	room      chan struct{} // guarded by mu: made by who waits for room, closed when there is more
 }
 
 type closeFrame struct {
@@ -39,6 +47,47 @@ func (o *outbox) put(s *session, frame []byte) error {
 	return nil
 }
 
+// bulkWaiting is how many bytes of packages may wait when another is made.
+const bulkWaiting = 1 << 20
+
+// hasRoom waits until a package may be made for the peer, which so gets them as
+// quickly as it reads. False when the session has ended.
+func (o *outbox) hasRoom(s *session) bool {
+	for {
+		o.mu.Lock()
+		if o.shut {
+			o.mu.Unlock()
+			return false
+		}
+		if o.bulkBytes <= bulkWaiting {
+			o.mu.Unlock()
+			return true
+		}
+		if o.room == nil {
+			o.room = make(chan struct{})
+		}
+		room := o.room
+		o.mu.Unlock()
+		select {
+		case <-room:
+		case <-s.ctx.Done():
+			return false
+		}
+	}
+}
+
+// putBulk queues a package behind everything else. What comes after the end is dropped.
+func (o *outbox) putBulk(s *session, frame []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.shut {
+		return
+	}
+	o.bulk = append(o.bulk, frame)
+	o.bulkBytes += len(frame)
+	o.start(s)
+}
+
 // close sends what waits, then last (nil for nothing), then the close frame. At
 // once, when the peer does not read anyway; and after flushTimeout in any case.
 func (o *outbox) close(s *session, last []byte, code int, text string, atOnce bool) {
@@ -48,6 +97,7 @@ func (o *outbox) close(s *session, last []byte, code int, text string, atOnce bo
 		return
 	}
 	o.shut = true
+	o.bulk, o.bulkBytes = nil, 0
 	if atOnce {
 		o.frames, o.bytes = nil, 0
 		s.work.Go(func() { s.conn.Close(code, text) })
@@ -65,6 +115,7 @@ func (o *outbox) abandon() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.frames, o.bytes, o.shut = nil, 0, true
+	o.bulk, o.bulkBytes = nil, 0
 }
 
 func (o *outbox) add(s *session, frame []byte) {
@@ -125,10 +176,26 @@ func (o *outbox) next() (outgoing, bool) {
 		return outgoing{frame: frame}, true
 	}
 	o.frames = nil
+	if len(o.bulk) > 0 {
+		return outgoing{frame: o.nextBulk()}, true
+	}
 	if bye := o.bye; bye != nil {
 		o.bye = nil
 		return outgoing{bye: bye}, true
 	}
 	o.sending = false
 	return outgoing{}, false
+}
+
+// nextBulk takes the next package out; mu is held.
+func (o *outbox) nextBulk() []byte {
+	frame := o.bulk[0]
+	o.bulk[0] = nil
+	o.bulk = o.bulk[1:]
+	o.bulkBytes -= len(frame)
+	if o.room != nil {
+		close(o.room)
+		o.room = nil
+	}
+	return frame
 }

@@ -42,6 +42,7 @@ type session struct {
 	work    sync.WaitGroup // goroutines of this session, but authenticate
 	opening sync.WaitGroup // authenticate
 	stalled atomic.Bool    // we keep it waiting, not it us
+	blobs   sync.Mutex     // held while a whole blob is answered
 
 	// Written under mu before the phase is open, read-only afterwards.
 	id         string // of the satellite
@@ -59,7 +60,8 @@ type session struct {
 
 	// Owned by the reading goroutine.
 	nonsense int
-	warned   int // refused and unreadable messages so far, for the log
+	warned   int           // refused and unreadable messages so far, for the log
+	asides   chan struct{} // a place for each request that is answered aside; made when needed
 
 	mu        sync.Mutex
 	phase     phase

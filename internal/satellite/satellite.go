@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/perigee-monitoring/perigee/internal/link"
+	"github.com/perigee-monitoring/perigee/internal/scriptpkg"
 	"github.com/perigee-monitoring/perigee/protocol"
 )
 
@@ -25,7 +26,7 @@ type Config struct {
 	// ID is the satellite's id at the core, Token its credential.
 	ID    string
 	Token string
-	// DataDir holds the spool and the last known assignments. One process at a time
+	// DataDir holds the spool, the script packages and the last known assignments. One process at a time
 	// may use it.
 	DataDir string
 	// Version of this build, as the core shows it.
@@ -41,6 +42,9 @@ type Config struct {
 	// StatusListen is where the status page is served, such as 127.0.0.1:8421; "" is
 	// nowhere. The page shows what is checked, to whoever can reach it.
 	StatusListen string
+	// PackageCacheBytes bounds the unpacked script packages on disk. Default
+	// scriptpkg.DefaultCacheBytes.
+	PackageCacheBytes int64
 }
 
 const (
@@ -77,6 +81,7 @@ type Satellite struct {
 	page       net.Listener // nil without a status page
 	spool      *spool
 	scheduler  *scheduler
+	packages   *packages
 	clock      clock
 	state      linkState
 	refusals   refusals
@@ -130,6 +135,8 @@ func (c Config) complete() (Config, error) {
 		return c, fmt.Errorf("a spool of %d bytes is too small; the least is %d", c.SpoolBytes, MinSpoolBytes)
 	case c.Concurrency < 0 || c.RunTimeout < 0:
 		return c, errors.New("concurrency and run timeout cannot be negative")
+	case c.PackageCacheBytes < 0:
+		return c, errors.New("the size of the package cache cannot be negative")
 	}
 	if c.SpoolBytes == 0 {
 		c.SpoolBytes = DefaultSpoolBytes
@@ -171,6 +178,13 @@ func (s *Satellite) open() error {
 	if s.spool, err = openSpool(filepath.Join(dir, "spool"), s.config.SpoolBytes, s.log); err != nil {
 		return err
 	}
+	store, err := scriptpkg.OpenStore(filepath.Join(dir, "script-packages"), scriptpkg.StoreOptions{
+		CacheBytes: s.config.PackageCacheBytes, Versions: npmVersions{}, Log: s.log, Now: func() time.Time { return s.now() },
+	})
+	if err != nil {
+		return err
+	}
+	s.packages = newPackages(store, s.log)
 	if s.config.StatusListen != "" {
 		if s.page, err = net.Listen("tcp", s.config.StatusListen); err != nil {
 			return fmt.Errorf("opening the status page: %w", err)
@@ -221,6 +235,7 @@ func (s *Satellite) Run(ctx context.Context) (err error) {
 	defer hangUp()
 	g.Go(func() error { return s.connect(online) })
 	g.Go(func() error { return s.spool.Run(online) })
+	g.Go(func() error { return s.packages.Run(online) })
 	if s.page != nil {
 		g.Go(func() error { return s.serveStatus(online, s.page) })
 	}
@@ -254,6 +269,9 @@ func (s *Satellite) close() error {
 		if err := s.page.Close(); !errors.Is(err, net.ErrClosed) {
 			errs = append(errs, err)
 		}
+	}
+	if s.packages != nil {
+		errs = append(errs, s.packages.store.Close())
 	}
 	if s.spool != nil {
 		errs = append(errs, s.spool.Close())

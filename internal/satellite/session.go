@@ -31,16 +31,16 @@ type session struct {
 
 	welcomed  chan *protocol.Authenticated
 	orders    chan change
-	ordered   atomic.Int64                   // changes in orders
-	asks      atomic.Int64                   // runs asked for in orders
-	synced    chan protocol.Nullable[string] // lockfile hashes
-	drains    chan time.Duration             // how long to stay
-	farewells chan error                     // a shutdown message
+	ordered   atomic.Int64       // changes in orders
+	asks      atomic.Int64       // runs asked for in orders
+	drains    chan time.Duration // how long to stay
+	farewells chan error         // a shutdown message
 
 	// Set before welcomed is closed, read-only afterwards.
 	features []string
 	sender   *sender
 	requests *requests
+	peer     *packagePeer
 
 	// sealKey is what secrets of this session are sealed to. Made in newSession.
 	sealKey *protocol.SealKey
@@ -96,7 +96,6 @@ func (s *Satellite) newSession(conn link.Conn) (*session, error) {
 		orders:    make(chan change, ordersWaiting+asksWaiting),
 		drains:    make(chan time.Duration, 1),
 		farewells: make(chan error, 1),
-		synced:    make(chan protocol.Nullable[string], 16),
 	}, nil
 }
 
@@ -205,6 +204,8 @@ func (s *session) serve(ctx context.Context, g *errgroup.Group, welcome *protoco
 	}
 	g.Go(func() error { return s.sender.Run(ctx) })
 	g.Go(func() error { return s.takeIn(ctx) })
+	s.packages.attach(s.peer)
+	defer s.packages.detach(s.peer)
 	ticker := time.NewTicker(protocol.HeartbeatInterval)
 	defer ticker.Stop()
 	// A shutdown overrides a drain; of each there is one in a session.
@@ -313,7 +314,11 @@ func (s *session) handle(m protocol.FromCore) error {
 			upserts: m.Upserts, removals: m.Removals, assert: s.agreed(protocol.FeatureAssert),
 		})
 	case *protocol.RefreshScriptPackages:
-		s.packages(protocol.Of(m.LockfileHash))
+		s.packages.want(&m.LockfileHash)
+	case *protocol.ScriptPackageManifest, *protocol.ScriptPackageBlob, *protocol.BlobChunk:
+		if s.known {
+			s.peer.answered(m)
+		}
 	case *protocol.Ack:
 		if s.agreed(protocol.FeatureAck) {
 			s.sender.ack(m)
@@ -356,12 +361,13 @@ func (s *session) authenticated(m *protocol.Authenticated) error {
 		opens = s.sealKey
 	}
 	s.requests = newRequests(s.send, opens, m.Perigee != nil)
+	s.peer = newPackagePeer(s.send, s.agreed(protocol.FeatureChunk))
 	s.welcomed <- m
 	err := s.order(change{revision: revision, upserts: m.Assignments, assert: s.agreed(protocol.FeatureAssert)})
 	if err != nil {
 		return err
 	}
-	s.packages(m.ScriptPackagesLockfileHash)
+	s.wantPackages(m.ScriptPackagesLockfileHash)
 	if s.early == nil {
 		return nil
 	}
@@ -378,7 +384,7 @@ func (s *session) configUpdated(m *protocol.ConfigUpdated) error {
 		s.early = m
 		return nil
 	}
-	s.packages(m.ScriptPackagesLockfileHash)
+	s.wantPackages(m.ScriptPackagesLockfileHash)
 	return s.order(change{revision: m.Revision, upserts: m.Assignments, assert: s.agreed(protocol.FeatureAssert)})
 }
 
@@ -403,13 +409,10 @@ func (s *session) ask(m *protocol.RunNow) {
 	s.orders <- change{now: m}
 }
 
-func (s *session) packages(hash protocol.Nullable[string]) {
-	if !hash.Present {
-		return
-	}
-	select {
-	case s.synced <- hash:
-	default: // more than enough wait; the core repeats itself at the next connection
+// wantPackages passes on what the core wants; an absent hash says nothing.
+func (s *session) wantPackages(hash protocol.Nullable[string]) {
+	if hash.Present {
+		s.packages.want(hash.Value)
 	}
 }
 
@@ -417,24 +420,11 @@ func (s *session) packages(hash protocol.Nullable[string]) {
 // became of them.
 func (s *session) takeIn(ctx context.Context) error {
 	for {
-		// Assignments first, as they came first (A.7).
-		select {
-		case c := <-s.orders:
-			if err := s.takeInOne(ctx, c); err != nil {
-				return err
-			}
-			continue
-		default:
-		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case c := <-s.orders:
 			if err := s.takeInOne(ctx, c); err != nil {
-				return err
-			}
-		case hash := <-s.synced:
-			if err := s.send(syncState(hash)); err != nil {
 				return err
 			}
 		}
@@ -481,17 +471,4 @@ func (s *session) report(applied *protocol.Applied) error {
 		}
 	}
 	return nil
-}
-
-// syncState is all that this build has to say about script packages (G.6): none
-// are wanted and so it is ready, or some are and it cannot have them.
-func syncState(hash protocol.Nullable[string]) *protocol.ScriptPackageSyncState {
-	if hash.Value == nil {
-		return &protocol.ScriptPackageSyncState{Status: protocol.SyncReady}
-	}
-	return &protocol.ScriptPackageSyncState{
-		LockfileHash: hash.Value,
-		Status:       protocol.SyncError,
-		ErrorMessage: "This version of the satellite does not support script packages.",
-	}
 }

@@ -27,6 +27,7 @@ type Status struct {
 	Link     LinkStatus     `json:"link"`
 	Schedule ScheduleStatus `json:"schedule"`
 	Spool    SpoolStatus    `json:"spool"`
+	Packages PackageStatus  `json:"packages"`
 	// OffsetMs is core clock minus satellite clock, UncertaintyMs its error bound.
 	OffsetMs      *float64 `json:"clockOffsetMs"`
 	UncertaintyMs *float64 `json:"clockUncertaintyMs"`
@@ -258,6 +259,7 @@ func (s *Satellite) Status() Status {
 		Link:        s.state.get(),
 		Schedule:    s.scheduler.status.get(),
 		Spool:       s.spool.Status(),
+		Packages:    s.packages.get(),
 	}
 	st.OffsetMs, st.UncertaintyMs = s.clock.estimate()
 	st.RefusedRecords, st.LastRefusal = s.refusals.get()
@@ -328,6 +330,7 @@ table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.2rem .8
 {{range .Refused}}<br><span class="bad">not run: check {{.ConfigID}} of system {{.SystemID}}: {{.Message}}</span>{{end}}
 {{if .Error}}<br><span class="bad">{{.Error}}</span>{{end}}{{end}}</td></tr>
 <tr><th>Spool</th><td>{{with .Spool}}{{.Records}} records wait for the core; {{.Bytes}} of {{.Limit}} bytes{{if .Dropped}}; <span class="bad">{{.Dropped}} results dropped</span>{{end}}{{if .Error}}<br><span class="bad">{{.Error}}</span>{{end}}{{end}}</td></tr>
+<tr><th>Packages</th><td>{{with .Packages}}{{if eq .State "error"}}<span class="bad">{{.State}}</span>{{else}}{{.State}}{{end}}{{if .Wanted}}, wanted {{.Wanted}}{{end}}{{if .Missing}}; {{.Fetched}} of {{.Missing}} fetched, {{.Bytes}} bytes{{end}}{{if .Active}}<br>in use {{.Active}}{{end}}{{if .Error}}<br><span class="bad">{{.Error}}</span>{{with .RetryAt}}; again at {{.Format "15:04:05"}}{{end}}{{end}}{{end}}</td></tr>
 {{if .RefusedRecords}}<tr><th>Refused</th><td class="bad">{{.RefusedRecords}} records refused by the core; last: {{.LastRefusal}}</td></tr>{{end}}
 {{if .Faults}}<tr><th>Faults</th><td class="bad">{{.Faults}}; last: {{.LastFault}}</td></tr>{{end}}
 <tr><th>Version</th><td>{{.Version}}, started {{.StartedAt.Format "2006-01-02 15:04:05"}}</td></tr>
