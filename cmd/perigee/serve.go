@@ -6,30 +6,38 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/server"
 )
 
+// maxDrainSpan leaves room for the rest of a stop; see stopWithin.
+const maxDrainSpan = 6 * time.Second
+
 // ServeCmd runs a core.
 type ServeCmd struct {
-	Listen         string `default:"127.0.0.1:8420" env:"PERIGEE_LISTEN" placeholder:"ADDR" help:"Address of API, page and satellites (${default})."`
-	Database       string `env:"PERIGEE_DATABASE" placeholder:"URL" help:"postgres://… or a SQLite file; perigee.db in the data directory when left out."`
-	Bus            string `env:"PERIGEE_BUS" placeholder:"BUS" help:"How several cores tell each other to look: postgres, nats://…, or local for one core; by the database when left out."`
-	DataDir        string `default:"/var/lib/perigee" env:"PERIGEE_DATA_DIR" placeholder:"DIR" help:"Where the core keeps its files (${default})."`
-	AdminToken     string `env:"PERIGEE_ADMIN_TOKEN" placeholder:"TOKEN" hidden:"" help:"First API token, better given by PERIGEE_ADMIN_TOKEN; without it the first start makes one and prints it once."`
-	Local          bool   `default:"true" negatable:"" env:"PERIGEE_LOCAL" help:"Run the built-in satellite, which carries out assignments that include the core (on)."`
-	LocalScripts   bool   `env:"PERIGEE_LOCAL_SCRIPTS" help:"Let the built-in satellite run shell scripts, as the user of this process; whoever may edit checks can then do here what this user can."`
-	TrustForwarded bool   `env:"PERIGEE_TRUST_FORWARDED" help:"Believe X-Forwarded-For; only behind a proxy that sets it."`
-	LogFormat      string `enum:"text,json" default:"text" env:"PERIGEE_LOG_FORMAT" help:"How to log: text or json."`
-	Debug          bool   `env:"PERIGEE_DEBUG" help:"Log what a developer wants to see."`
+	Listen         string        `default:"127.0.0.1:8420" env:"PERIGEE_LISTEN" placeholder:"ADDR" help:"Address of API, page and satellites (${default})."`
+	Database       string        `env:"PERIGEE_DATABASE" placeholder:"URL" help:"postgres://… or a SQLite file; perigee.db in the data directory when left out."`
+	Bus            string        `env:"PERIGEE_BUS" placeholder:"BUS" help:"How several cores tell each other to look: postgres, nats://…, or local for one core; by the database when left out."`
+	DataDir        string        `default:"/var/lib/perigee" env:"PERIGEE_DATA_DIR" placeholder:"DIR" help:"Where the core keeps its files (${default})."`
+	AdminToken     string        `env:"PERIGEE_ADMIN_TOKEN" placeholder:"TOKEN" hidden:"" help:"First API token, better given by PERIGEE_ADMIN_TOKEN; without it the first start makes one and prints it once."`
+	Local          bool          `default:"true" negatable:"" env:"PERIGEE_LOCAL" help:"Run the built-in satellite, which carries out assignments that include the core (on)."`
+	LocalScripts   bool          `env:"PERIGEE_LOCAL_SCRIPTS" help:"Let the built-in satellite run shell scripts, as the user of this process; whoever may edit checks can then do here what this user can."`
+	TrustForwarded bool          `env:"PERIGEE_TRUST_FORWARDED" help:"Believe X-Forwarded-For; only behind a proxy that sets it."`
+	DrainSpan      time.Duration `default:"5s" env:"PERIGEE_DRAIN_SPAN" placeholder:"DURATION" help:"Over how long a stop lets satellites go to the other cores, at most 6s (${default})."`
+	LogFormat      string        `enum:"text,json" default:"text" env:"PERIGEE_LOG_FORMAT" help:"How to log: text or json."`
+	Debug          bool          `env:"PERIGEE_DEBUG" help:"Log what a developer wants to see."`
 }
 
 // Run serves until the context ends.
 func (c *ServeCmd) Run(ctx context.Context) error {
+	if c.DrainSpan < 0 || c.DrainSpan > maxDrainSpan {
+		return fmt.Errorf("--drain-span must be from 0s to %s", maxDrainSpan)
+	}
 	log := newLog(os.Stderr, c.LogFormat, c.Debug)
 	s, err := server.New(ctx, server.Config{
 		Listen: c.Listen, Database: c.Database, Bus: c.Bus, DataDir: c.DataDir, AdminToken: c.AdminToken,
-		Local: c.Local, LocalScripts: c.LocalScripts, TrustForwarded: c.TrustForwarded, Version: versionText(), Log: log,
+		Local: c.Local, LocalScripts: c.LocalScripts, TrustForwarded: c.TrustForwarded, DrainSpan: c.DrainSpan, Version: versionText(), Log: log,
 	})
 	if err != nil {
 		return err

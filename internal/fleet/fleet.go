@@ -7,6 +7,7 @@ import (
 	"maps"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -37,6 +38,9 @@ type Fleet struct {
 	desired  *entity.Group[*desiredLookup]
 	replan   Replan
 
+	looked atomic.Int64 // when the database was last reached, counted from born
+	born   time.Time
+
 	beatMu sync.Mutex
 	beats  map[string]noted // guarded by beatMu
 }
@@ -45,7 +49,7 @@ type Fleet struct {
 func New(store Store, recorder *entity.Recorder, bell entity.Bell, log *slog.Logger) *Fleet {
 	f := &Fleet{
 		store: store, recorder: recorder, bell: bell, log: log,
-		beats: map[string]noted{},
+		beats: map[string]noted{}, born: time.Now(),
 		replan: func(context.Context, Tx, *Satellite, *Satellite, entity.Actor) ([]entity.Change, error) {
 			return nil, nil
 		},

@@ -63,6 +63,7 @@ func (f *Fleet) watch(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 		}
+		failed := false
 		for _, step := range []struct {
 			name string
 			run  func(context.Context) error
@@ -71,8 +72,12 @@ func (f *Fleet) watch(ctx context.Context) error {
 				if ctx.Err() == nil {
 					f.log.Error("liveness step failed", "step", step.name, "error", err)
 				}
+				failed = true
 				break // without the earlier step the later one would judge on old facts
 			}
+		}
+		if !failed {
+			f.looked.Store(int64(time.Since(f.born)))
 		}
 		if time.Since(expiry) >= expiryInterval {
 			expiry = time.Now()
@@ -81,6 +86,11 @@ func (f *Fleet) watch(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// Unreachable is for how long the database could not be told that satellites live.
+func (f *Fleet) Unreachable() time.Duration {
+	return time.Since(f.born) - time.Duration(f.looked.Load())
 }
 
 // flush writes the noted heartbeats in one transaction and records the recovery

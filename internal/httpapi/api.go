@@ -104,6 +104,9 @@ type Options struct {
 	TrustForwarded bool
 	// Ready are what /readyz asks.
 	Ready []Readiness
+	// Draining reports whether the core is letting its satellites go, which makes it
+	// not ready; nil is never.
+	Draining func() bool
 	// Metrics gets the API's own metrics, and is what /metrics shows.
 	Metrics *prometheus.Registry
 	// Version of the program, for the OpenAPI document.

@@ -13,6 +13,8 @@ import (
 type Readiness struct {
 	Name  string
 	Check func(context.Context) error
+	// Optional is shown when it does not work, and the core is ready all the same.
+	Optional bool
 }
 
 // readyTimeout bounds all of them together.
@@ -35,9 +37,15 @@ func (a *API) ready(w http.ResponseWriter, r *http.Request) {
 	for _, c := range a.Ready {
 		checks[c.Name] = "ok"
 		if err := c.Check(ctx); err != nil {
-			a.Log.Warn("not ready", "check", c.Name, "error", err)
-			checks[c.Name], code, status = "unavailable", http.StatusServiceUnavailable, "not ready"
+			a.Log.Warn("a part of the core does not work", "check", c.Name, "optional", c.Optional, "error", err)
+			checks[c.Name] = "unavailable"
+			if !c.Optional {
+				code, status = http.StatusServiceUnavailable, "not ready"
+			}
 		}
+	}
+	if a.Draining != nil && a.Draining() {
+		code, status = http.StatusServiceUnavailable, "draining"
 	}
 	if code != http.StatusOK {
 		w.Header().Set("Retry-After", retryAfter)

@@ -48,6 +48,24 @@ func TestReadinessNamesWhatIsMissingAndNotWhere(t *testing.T) {
 	}
 }
 
+func TestWhatTheCoreCanDoWithoutDoesNotMakeItUnready(t *testing.T) {
+	t.Parallel()
+	draining := false
+	c := setup(t, func(o *httpapi.Options) {
+		o.Ready = append(o.Ready, httpapi.Readiness{Name: "bus", Check: func(context.Context) error { return errors.New("down") }, Optional: true})
+		o.Draining = func() bool { return draining }
+	})
+	r := c.send(http.MethodGet, "/readyz", nil)
+	if want := `{"checks":{"bus":"unavailable","database":"ok"},"status":"ready"}`; r.status != http.StatusOK || strings.TrimSpace(r.body) != want {
+		t.Errorf("/readyz = %d %s", r.status, r.body)
+	}
+	draining = true
+	r = c.send(http.MethodGet, "/readyz", nil)
+	if r.status != http.StatusServiceUnavailable || !strings.Contains(r.body, `"status":"draining"`) || r.header.Get("Retry-After") == "" {
+		t.Errorf("/readyz of a core that drains = %d %s", r.status, r.body)
+	}
+}
+
 // Spec M97: the original has no metrics; failed sign-ins are invisible.
 func TestM97_MetricsCountRequestsFailuresAndStreams(t *testing.T) {
 	t.Parallel()

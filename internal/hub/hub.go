@@ -62,7 +62,10 @@ type Config struct {
 	// Changes rings when some satellite's desired set or credential has changed
 	// (fleet.TopicConfig). Nil leaves it to the slow poll.
 	Changes <-chan struct{}
-	Log     *slog.Logger
+	// Unreachable is for how long the database has been out of reach; see
+	// Limits.CutOff. Nil is never.
+	Unreachable func() time.Duration
+	Log         *slog.Logger
 	// Metrics may be nil. Whoever passes them registers them.
 	Metrics *Metrics
 	Limits  Limits
@@ -199,10 +202,11 @@ func (h *Hub) stopping() bool {
 	return h.draining
 }
 
-// Run relays changes and looks after idle sessions until ctx ends. Then it ends
-// every session with protocol.CloseGoingAway, writes no edges for them (spec
-// M26; the satellites have their thresholds to come back), and waits for what is
-// still being made durable. Fleet and Ingest must run for longer than it.
+// Run relays changes and looks after idle sessions until ctx ends. Then it takes no
+// new ones, lets its satellites go over Limits.DrainSpan, ends what is left with
+// protocol.CloseGoingAway, writes no edges for any of them (spec M26; the
+// satellites have their thresholds to come back), and waits for what is still
+// being made durable. Fleet and Ingest must run for longer than it.
 func (h *Hub) Run(ctx context.Context) error {
 	defer h.abandon()
 	sweep := time.NewTicker(h.limits.Sweep)
@@ -240,25 +244,12 @@ func (h *Hub) kick() {
 	}
 }
 
-func (h *Hub) drain() {
-	h.mu.Lock()
-	h.draining = true
-	var open []*session
-	for s := range h.all {
-		open = append(open, s)
-	}
-	h.mu.Unlock()
-	for _, s := range open {
-		s.end(draining, "the core is stopping")
-	}
-	late := time.AfterFunc(h.limits.DrainGrace, h.abandon)
-	defer late.Stop()
-	h.running.Wait()
-}
-
 // sweep pings the sessions that have been quiet, so that a link which is alive
 // is heard and one which is not ends by its silence.
 func (h *Hub) sweep() {
+	if h.cutOff() {
+		return
+	}
 	now := time.Now()
 	for _, s := range h.snapshot() {
 		if now.Sub(s.conn.LastHeard()) >= h.limits.PingAfter {

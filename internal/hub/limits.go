@@ -46,6 +46,13 @@ type Limits struct {
 	PingAfter, Sweep time.Duration
 	// Poll is how often revisions are compared though nothing rang. Default 10 s.
 	Poll time.Duration
+	// DrainSpan is over how long a stopping hub lets its satellites go, so that they
+	// do not come back all at once (spec M27). Zero lets them go at once.
+	DrainSpan time.Duration
+	// CutOff is how long the database may be out of reach before satellites are sent
+	// away, to come back through a core that can write down that they live. Zero is
+	// never, for a core that is alone.
+	CutOff time.Duration
 	// DrainGrace is how long a stopping hub waits for what is still being made
 	// durable. Default 5 s.
 	DrainGrace time.Duration

@@ -39,8 +39,9 @@ var (
 	rotated     = reason{"rotated", protocol.CloseRotated, protocol.CloseRotated, true}
 	expired     = reason{"expired", protocol.CloseRotated, protocol.CloseRotated, true}
 	removed     = reason{"removed", protocol.CloseRemoved, protocol.CloseRemoved, true}
+	cutOff      = reason{"cut_off", protocol.CloseUnavailable, protocol.CloseUnavailable, false}
 	draining    = reason{"draining", protocol.CloseGoingAway, protocol.CloseGoingAway, false}
-	allReasons  = []reason{peerClosed, lost, silent, tooBig, badFraming, notFirst, refused, authTimeout, nonsense, tooMany, unavailable, internal, overCredit, resync, slow, superseded, rotated, expired, removed, draining}
+	allReasons  = []reason{peerClosed, lost, silent, tooBig, badFraming, notFirst, refused, authTimeout, nonsense, tooMany, unavailable, internal, overCredit, resync, slow, superseded, rotated, expired, removed, cutOff, draining}
 )
 
 // ending is how one session ended.

@@ -150,7 +150,7 @@ func (s *session) receive(frame []byte) {
 func (s *session) lateResults() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.giveUp != nil && (s.ending.reason == superseded || s.ending.reason == draining)
+	return s.giveUp != nil && (s.ending.reason == superseded || s.ending.reason == draining || s.ending.reason == cutOff)
 }
 
 // unreadable counts a message that cannot be read. It is not answered and the
@@ -305,8 +305,8 @@ func (s *session) leave() {
 	}
 	s.hub.unregister(s)
 	s.logger().Info("satellite disconnected", "reason", why.name, "detail", why.text, "pending", pending)
-	if why.reason == superseded || why.reason == draining {
-		return
+	if why.reason == superseded || why.reason == draining || why.reason == cutOff || s.hub.stopping() {
+		return // it is not the satellite that went away
 	}
 	s.closeEdge(epoch)
 }

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"time"
@@ -19,12 +21,27 @@ const (
 	maxHeaderBytes    = 64 << 10
 )
 
+// readiness is what /readyz tells. Without the bus a core is slower, and of use.
+func (s *Server) readiness() []httpapi.Readiness {
+	all := []httpapi.Readiness{{Name: "database", Check: s.db.Ping}}
+	if s.alone() {
+		return all
+	}
+	return append(all, httpapi.Readiness{Name: "bus", Optional: true, Check: func(context.Context) error {
+		if !s.bell.Status().Connected {
+			return errors.New("the other cores are not heard; slow polls carry")
+		}
+		return nil
+	}})
+}
+
 // wireHTTP makes the API and the server that runs it.
 func (s *Server) wireHTTP(metrics *prometheus.Registry) {
 	s.api = httpapi.New(httpapi.Options{
 		Fleet: s.fleet, Catalog: s.Catalog, Records: s.db, Auth: auth.New(s.db), Bells: s.bell, Satellites: s.hub,
 		TrustForwarded: s.config.TrustForwarded,
-		Ready:          []httpapi.Readiness{{Name: "database", Check: s.db.Ping}},
+		Ready:          s.readiness(),
+		Draining:       s.hub.Draining,
 		Metrics:        metrics, Version: s.config.Version, Log: s.log,
 	})
 	s.http = &http.Server{

@@ -53,8 +53,11 @@ type Config struct {
 	LocalScripts bool
 	// TrustForwarded believes X-Forwarded-For, for a core behind a proxy.
 	TrustForwarded bool
-	Version        string
-	Log            *slog.Logger
+	// DrainSpan is over how long a stop lets satellites go to the other cores. A core
+	// that is alone (bus local) lets them go at once.
+	DrainSpan time.Duration
+	Version   string
+	Log       *slog.Logger
 }
 
 // Server is a core that listens and does not yet work.
@@ -130,11 +133,22 @@ func (s *Server) wire() {
 
 	metrics := hub.NewMetrics()
 	s.hub = hub.New(hub.Config{
-		Fleet: s.fleet, Ingest: s.ingest, Changes: s.subscribe(fleet.TopicConfig),
+		Fleet: s.fleet, Ingest: s.ingest, Changes: s.subscribe(fleet.TopicConfig), Unreachable: s.fleet.Unreachable, Limits: s.limits(),
 		Log: s.log, Metrics: metrics,
 	})
 	s.wireHTTP(registry(s, metrics))
 }
+
+// limits are the hub's. Satellites of a core that is alone have nowhere to go.
+func (s *Server) limits() hub.Limits {
+	if s.alone() {
+		return hub.Limits{}
+	}
+	return hub.Limits{DrainSpan: s.config.DrainSpan, DrainGrace: drainGrace, CutOff: cutOff}
+}
+
+// alone reports that there are no other cores, as far as the operator says.
+func (s *Server) alone() bool { return s.bell.Status().Kind == "local" }
 
 func (s *Server) subscribe(topics ...string) <-chan struct{} {
 	rings, end := s.bell.Subscribe(topics...)
@@ -166,8 +180,12 @@ func (s *Server) Run(ctx context.Context) error {
 	durable.Go(func() error { return s.watch.Run(below) })
 
 	outside, ctx := errgroup.WithContext(ctx)
-	outside.Go(func() error { return s.hub.Run(ctx) })
-	outside.Go(func() error { return s.serve(ctx) })
+	drained := make(chan struct{})
+	outside.Go(func() error {
+		defer close(drained)
+		return s.hub.Run(ctx)
+	})
+	outside.Go(func() error { return s.serve(ctx, drained) })
 	if s.config.Local {
 		outside.Go(func() error { return s.runLocal(ctx) })
 	}
@@ -187,16 +205,31 @@ func (s *Server) Run(ctx context.Context) error {
 	return err
 }
 
-// drainHTTP bounds how long requests in progress are waited for.
-const drainHTTP = 3 * time.Second
+const (
+	// drainHTTP bounds how long requests in progress are waited for, and drainGrace
+	// how long results of satellites that were let go may take to be made durable.
+	drainHTTP  = 3 * time.Second
+	drainGrace = 3 * time.Second
+	// cutOff is how long the database may be out of reach before satellites are sent
+	// to other cores: well before they count as silent (protocol.OfflineThreshold).
+	cutOff = 12 * time.Second
+)
 
-func (s *Server) serve(ctx context.Context) error {
+// serve answers until ctx ends and the satellites were let go: until then load
+// balancers are told so.
+func (s *Server) serve(ctx context.Context, drained <-chan struct{}) error {
 	served := make(chan error, 1)
 	go func() { served <- s.http.Serve(s.listener) }()
 	select {
 	case err := <-served:
 		return fmt.Errorf("serving HTTP: %w", err)
 	case <-ctx.Done():
+	}
+	if !s.alone() {
+		select {
+		case <-drained:
+		case <-time.After(s.config.DrainSpan):
+		}
 	}
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainHTTP)
 	defer cancel()
