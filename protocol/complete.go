@@ -36,7 +36,7 @@ func complete(m Message) any {
 		}
 	case *ScriptPackageManifest:
 		if m.Entries == nil {
-			return &ScriptPackageManifest{LockfileHash: m.LockfileHash, Entries: []ManifestEntry{}}
+			return &ScriptPackageManifest{LockfileHash: m.LockfileHash, Entries: []ManifestEntry{}, Error: m.Error}
 		}
 	case *Results:
 		if m.Records == nil {

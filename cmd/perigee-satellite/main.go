@@ -105,8 +105,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	for _, w := range settings.warnings {
 		log.Warn(w)
 	}
-	prober := probe.New(probe.Options{Log: log, Version: settings.config.Version, AllowScripts: settings.scripts})
-	s, err := satellite.New(settings.config, prober, settings.routes(), log)
+	var s *satellite.Satellite // runs begin only once it is there
+	prober := probe.New(probe.Options{
+		Log: log, Version: settings.config.Version, AllowScripts: settings.scripts,
+		ScriptDir: func(ctx context.Context) (string, func(), error) { return s.ScriptDir(ctx) },
+	})
+	s, err = satellite.New(settings.config, prober, settings.routes(), log)
 	if err != nil {
 		return complain(stderr, exitFailure, err)
 	}

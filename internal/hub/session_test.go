@@ -2,6 +2,7 @@ package hub_test
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -216,6 +217,59 @@ func TestM82_UnknownManifestIsNotAnEmptyOne(t *testing.T) {
 		a.send(&protocol.RequestScriptPackageManifest{LockfileHash: "stale"})
 		a.quiet()
 	}, with(packages{}))
+}
+
+// Our own satellites are told why, and get blobs in pieces; original agents are told
+// which hash is wanted.
+func TestM82_M85_PiecesAndErrorsUnderChunk(t *testing.T) {
+	wanted := "known"
+	inBubble(t, func(w *world) {
+		w.fleet.add("s1")
+		w.fleet.add("s2")
+		a := w.ours("s1")
+		a.send(&protocol.RequestScriptPackageManifest{LockfileHash: "stale"})
+		if got := next[*protocol.ScriptPackageManifest](a); got.Error != "no such tree" {
+			t.Errorf("the manifest is %+v", got)
+		}
+		a.send(&protocol.BlobRequest{RequestID: "1", Integrity: "sha512-x", Offset: 1, Length: 2})
+		want := &protocol.BlobChunk{RequestID: "1", Offset: 1, Total: 4, Sha256: scriptpkg.Sha256([]byte("blob")), Data: "bG8="}
+		if diff := cmp.Diff(want, next[*protocol.BlobChunk](a)); diff != "" {
+			t.Errorf("the piece (-want +got):\n%s", diff)
+		}
+		a.send(&protocol.BlobRequest{RequestID: "2", Integrity: "unknown", Length: 2})
+		if got := next[*protocol.BlobChunk](a); got.Error != "no such package" {
+			t.Errorf("an unknown piece is %+v", got)
+		}
+		original := w.original("s2")
+		original.send(&protocol.RequestScriptPackageManifest{LockfileHash: "stale"})
+		if got := next[*protocol.RefreshScriptPackages](original); got.LockfileHash != wanted {
+			t.Errorf("the original is told %+v", got)
+		}
+	}, with(packages{&wanted}))
+}
+
+// A satellite that reads 100 MiB of packages is not slow, and what else there is goes
+// before them.
+func TestM85_PackagesDoNotMakeASatelliteSlow(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.fleet.add("s1")
+		a := w.ours("s1")
+		for i := range 400 {
+			a.send(&protocol.BlobRequest{RequestID: strconv.Itoa(i), Integrity: "sha512-x", Offset: int64(i) * protocol.MaxChunk, Length: protocol.MaxChunk})
+		}
+		for range 400 {
+			if got := next[*protocol.BlobChunk](a); got.Total != 100<<20 {
+				t.Fatalf("the piece is %+v", got)
+			}
+		}
+	}, with(bulky{}))
+}
+
+// bulky knows one package of 100 MiB.
+type bulky struct{ packages }
+
+func (bulky) Piece(_ context.Context, _ string, _, length int64) (scriptpkg.Piece, error) {
+	return scriptpkg.Piece{Data: make([]byte, length), Total: 100 << 20}, nil
 }
 
 // A.5, A.8, H.2–H.4, A.11.6: what is not offered is answered with a no.

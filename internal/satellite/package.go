@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 
@@ -363,14 +364,27 @@ func (s *Satellite) ResolutionRoot() string {
 	return dir
 }
 
-// RunDir makes a scratch directory for one run of a script, in which imports find the
-// current packages until release; scriptpkg.ErrNoTree when there are none.
-func (s *Satellite) RunDir() (dir string, release func() error, err error) {
+// ScriptDir is a scratch directory for one run of a script, in which imports find the
+// current packages, if there are any, until done (probe.Options.ScriptDir).
+func (s *Satellite) ScriptDir(context.Context) (dir string, done func(), err error) {
 	run, err := s.packages.store.RunDir()
+	if errors.Is(err, scriptpkg.ErrNoTree) {
+		dir, err := os.MkdirTemp("", "perigee-script-")
+		if err != nil {
+			return "", nil, err
+		}
+		return dir, func() { s.tidied(os.RemoveAll(dir)) }, nil
+	}
 	if err != nil {
 		return "", nil, err
 	}
-	return run.Path, run.Close, nil
+	return run.Path, func() { s.tidied(run.Close()) }, nil
+}
+
+func (s *Satellite) tidied(err error) {
+	if err != nil {
+		s.log.Warn("what a script left behind could not be removed", "error", err)
+	}
 }
 
 // packagePeer is what a session is to packages: a way to ask and to report, for as

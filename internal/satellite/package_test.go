@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"math/rand/v2"
+	"os"
+	"os/exec"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -189,6 +192,37 @@ func TestL246_ForgedBlobIsRefusedAndTheTreeStays(t *testing.T) {
 		sleep(time.Second)
 		if got := r.satellite.Status().Packages; got.State != protocol.SyncError || got.Active != good.hash() {
 			t.Errorf("the status is %+v", got)
+		}
+		r.end()
+	})
+}
+
+// A shell script runs node, which imports what has arrived.
+func TestL252_ScriptsFindThePackages(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("node"); err != nil {
+		t.Fatal("this test needs node in PATH: ", err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var s shelf
+		s.add(t, "is-odd", "3.0.1", npmtest.Tarball(t, "is-odd@3.0.1"))
+		s.add(t, "is-number", "6.0.0", npmtest.Tarball(t, "is-number@6.0.0"))
+		c := &core{hash: protocol.Of(s.hash()), answer: s.answer}
+		r := newRig(t, c)
+		r.start()
+		sleep(time.Second)
+		dir, done, err := r.satellite.ScriptDir(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		command := exec.CommandContext(t.Context(), "node", "-p", "require('is-odd')(3)")
+		command.Dir = dir
+		if out, err := command.CombinedOutput(); err != nil || string(out) != "true\n" {
+			t.Errorf("node prints %q (%v)", out, err)
+		}
+		done()
+		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the directory is still there (%v)", err)
 		}
 		r.end()
 	})
