@@ -47,13 +47,14 @@ var arrows = map[string]string{
 	"internal/catalog": "check protocol internal/fault internal/entity internal/fleet internal/selector internal/assertion internal/checkschema",
 	"internal/health":  "check protocol internal/fault internal/entity internal/fleet internal/assertion",
 	"internal/auth":    "internal/fault internal/entity",
+	"internal/secret":  "check protocol internal/fault internal/entity internal/redact",
 
 	// The edges of the core.
-	"internal/hub":   "check protocol internal/link internal/scriptpkg internal/fleet internal/health internal/catalog internal/entity internal/fault",
-	"internal/store": "check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth",
-	"internal/store/storetest": "check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth " +
+	"internal/hub":   "internal/redact internal/secret check protocol internal/link internal/scriptpkg internal/fleet internal/health internal/catalog internal/entity internal/fault",
+	"internal/store": "internal/secret check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth",
+	"internal/store/storetest": "internal/secret check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth " +
 		"internal/store internal/pgtest",
-	"internal/httpapi":  "check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth internal/hub internal/checkschema internal/selector",
+	"internal/httpapi":  "internal/secret check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth internal/hub internal/checkschema internal/selector",
 	"internal/manifest": "check internal/catalog internal/fault",
 	// The command line reads another core's database and hands what it found to the API.
 	"internal/checkstack": "check internal/catalog",
@@ -62,7 +63,7 @@ var arrows = map[string]string{
 	// Where everything is joined.
 	"internal/server": anything,
 	// checkschema, because files of checks are judged without a core too.
-	"cmd/perigee": "check internal/checkschema internal/checkstack internal/server internal/httpapi internal/client internal/manifest internal/fault internal/catalog internal/fleet " +
+	"cmd/perigee": "internal/secret check internal/checkschema internal/checkstack internal/server internal/httpapi internal/client internal/manifest internal/fault internal/catalog internal/fleet " +
 		"internal/health internal/entity internal/targets",
 	"cmd/perigee-satellite": "check protocol internal/scriptpkg internal/satellite internal/probe internal/assertion internal/link",
 
@@ -97,12 +98,14 @@ var forbidden = []struct {
 	{"github.com/pressly/goose/", []string{"internal/store"}, "SQL lives in one room"},
 	{"github.com/danielgtaylor/huma/", []string{"internal/httpapi"}, "the domain does not know how it is asked"},
 	{"github.com/gorilla/websocket", []string{"internal/link"}, "the socket library can be replaced in one place"},
+	{"github.com/tink-crypto/", []string{"internal/secret"}, "one room knows how values are sealed"},
 	{"github.com/alecthomas/kong", []string{"cmd/perigee", "cmd/perigee-satellite"}, "flags end at the command"},
 }
 
 // satelliteMustNotLink is what the satellite's binary stays small without.
 var satelliteMustNotLink = []string{
 	"database/sql", "github.com/jackc/", "modernc.org/sqlite", "github.com/pressly/", "github.com/danielgtaylor/huma/", "github.com/prometheus/",
+	"github.com/tink-crypto/", "github.com/nats-io/",
 	module + "internal/store", module + "internal/httpapi", module + "internal/server", module + "internal/hub",
 	module + "internal/fleet", module + "internal/catalog", module + "internal/health", module + "internal/entity",
 }

@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
+	"strings"
 	"time"
 
+	"github.com/perigee-monitoring/perigee/internal/secret"
 	"github.com/perigee-monitoring/perigee/internal/server"
 )
 
@@ -19,6 +22,11 @@ type ServeCmd struct {
 	Listen         string        `default:"127.0.0.1:8420" env:"PERIGEE_LISTEN" placeholder:"ADDR" help:"Address of API, page and satellites (${default})."`
 	Database       string        `env:"PERIGEE_DATABASE" placeholder:"URL" help:"postgres://… or a SQLite file; perigee.db in the data directory when left out."`
 	Bus            string        `env:"PERIGEE_BUS" placeholder:"BUS" help:"How several cores tell each other to look: postgres, nats://…, or local for one core; by the database when left out."`
+	SecretKeyFile  string        `env:"PERIGEE_SECRET_KEY_FILE" placeholder:"FILE" help:"Root key of secrets, 32 bytes in base64, the same for all cores of a database; secret.key in the data directory, made at the first start, when left out. PERIGEE_SECRET_KEY may hold the key itself."`
+	VaultAddr      string        `env:"PERIGEE_VAULT_ADDR" placeholder:"URL" help:"HashiCorp Vault or OpenBao from which secrets are fetched that are kept there (KV version 2)."`
+	VaultTokenFile string        `env:"PERIGEE_VAULT_TOKEN_FILE" placeholder:"FILE" help:"File with the token for it, read anew for each request."`
+	VaultMount     string        `default:"secret" env:"PERIGEE_VAULT_MOUNT" placeholder:"MOUNT" help:"Mount of its KV engine (${default})."`
+	VaultNamespace string        `env:"PERIGEE_VAULT_NAMESPACE" placeholder:"NS" help:"Its namespace, where it has some."`
 	DataDir        string        `default:"/var/lib/perigee" env:"PERIGEE_DATA_DIR" placeholder:"DIR" help:"Where the core keeps its files (${default})."`
 	AdminToken     string        `env:"PERIGEE_ADMIN_TOKEN" placeholder:"TOKEN" hidden:"" help:"First API token, better given by PERIGEE_ADMIN_TOKEN; without it the first start makes one and prints it once."`
 	Local          bool          `default:"true" negatable:"" env:"PERIGEE_LOCAL" help:"Run the built-in satellite, which carries out assignments that include the core (on)."`
@@ -35,7 +43,12 @@ func (c *ServeCmd) Run(ctx context.Context) error {
 		return fmt.Errorf("--drain-span must be from 0s to %s", maxDrainSpan)
 	}
 	log := newLog(os.Stderr, c.LogFormat, c.Debug)
+	vault, err := c.vault()
+	if err != nil {
+		return err
+	}
 	s, err := server.New(ctx, server.Config{
+		SecretKeyFile: c.SecretKeyFile, SecretKey: os.Getenv("PERIGEE_SECRET_KEY"), Vault: vault,
 		Listen: c.Listen, Database: c.Database, Bus: c.Bus, DataDir: c.DataDir, AdminToken: c.AdminToken,
 		Local: c.Local, LocalScripts: c.LocalScripts, TrustForwarded: c.TrustForwarded, DrainSpan: c.DrainSpan, Version: versionText(), Log: log,
 	})
@@ -46,6 +59,23 @@ func (c *ServeCmd) Run(ctx context.Context) error {
 		fmt.Printf("API token, shown this once:\n\n  export PERIGEE_TOKEN=%s\n\n", s.FirstToken)
 	}
 	return s.Run(ctx)
+}
+
+// vault is where secrets are fetched from that are not kept here; nil for nowhere.
+func (c *ServeCmd) vault() (*secret.KV, error) {
+	if c.VaultAddr == "" {
+		return nil, nil
+	}
+	if c.VaultTokenFile == "" {
+		return nil, usage("", "--vault-addr needs --vault-token-file")
+	}
+	return &secret.KV{
+		Address: c.VaultAddr, Mount: c.VaultMount, Namespace: c.VaultNamespace, Client: &http.Client{Timeout: 10 * time.Second},
+		Token: func() (string, error) {
+			text, err := os.ReadFile(c.VaultTokenFile)
+			return strings.TrimSpace(string(text)), err
+		},
+	}, nil
 }
 
 func newLog(w io.Writer, format string, debug bool) *slog.Logger {

@@ -97,3 +97,12 @@ func KindOf(err error) Kind {
 
 // Is reports whether err is a fault of the kind.
 func Is(err error, kind Kind) bool { return err != nil && KindOf(err) == kind }
+
+// Message is what a person may read of err: the words of a fault, and of anything
+// else only that we failed.
+func Message(err error) string {
+	if f, ok := errors.AsType[*Error](err); ok {
+		return f.Message
+	}
+	return "the core failed; its log says why"
+}

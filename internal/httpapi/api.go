@@ -26,6 +26,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/health"
+	"github.com/perigee-monitoring/perigee/internal/secret"
 )
 
 // Base is where the REST API begins, and SatellitePath where satellites connect
@@ -69,6 +70,15 @@ type Catalog interface {
 	Import(ctx context.Context, actor entity.Actor, in catalog.Import, dryRun bool) (catalog.ImportPlan, error)
 }
 
+// Secrets is what the API asks of the secrets' service. It never gives a value.
+type Secrets interface {
+	Set(ctx context.Context, actor entity.Actor, name string, in secret.Input) (secret.Secret, error)
+	Delete(ctx context.Context, actor entity.Actor, name string) error
+	List(ctx context.Context) ([]secret.Secret, error)
+	Leases(ctx context.Context, f secret.LeaseFilter, before int64, limit int) ([]secret.Lease, error)
+	RotateKey(ctx context.Context, actor entity.Actor) (secret.Rotated, error)
+}
+
 // Records are what the API reads without asking a service.
 type Records interface {
 	// Now is the database's clock.
@@ -94,6 +104,7 @@ type Bells interface {
 type Options struct {
 	Fleet   Fleet
 	Catalog Catalog
+	Secrets Secrets
 	Records Records
 	Auth    *auth.Authenticator
 	Bells   Bells
@@ -138,6 +149,7 @@ func New(o Options) *API {
 	a.addSystems()
 	a.addChecks()
 	a.addAssignments()
+	a.addSecrets()
 	a.addResults()
 	a.addEvents()
 	a.addDocuments()

@@ -27,6 +27,8 @@ type set struct {
 	// former are assignments as they were before the last change: of pairs in
 	// others, whose late results are still to be judged, and of changed ones.
 	former map[protocol.Pair]*protocol.Assignment
+	// secrets are the pairs whose assignments may refer to secrets.
+	secrets map[protocol.Pair]bool
 }
 
 // setOf makes a set of what is desired; before is the one it follows, nil for none.
@@ -47,6 +49,9 @@ func (h *Hub) setOf(d *fleet.Desired, before *set) *set {
 	}
 	if before != nil {
 		s.remember(before)
+	}
+	if h.config.Secrets != nil {
+		s.markSecrets()
 	}
 	return s
 }

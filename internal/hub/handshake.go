@@ -192,7 +192,7 @@ func (s *session) open(v *fleet.Verified, m *protocol.Authenticate, d *fleet.Des
 	s.lookAgainLocked(v.Left)
 	s.origin = health.Origin{SatelliteID: s.id, Source: sourceOf(&v.Satellite)}
 	if hello := m.Perigee; hello != nil {
-		s.bootID, s.features = hello.BootID, featuresOf(hello.Features)
+		s.bootID, s.features, s.sealKey = hello.BootID, featuresOf(hello.Features), hello.SealKey
 		s.origin.Evaluated = s.features.has(protocol.FeatureAssert)
 		s.origin.Slots = s.features.has(protocol.FeatureSlots)
 	}

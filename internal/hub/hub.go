@@ -59,6 +59,8 @@ type Config struct {
 	Ingest Ingest
 	// Packages may be nil: the core then knows nothing of script packages (spec L40).
 	Packages Packages
+	// Secrets may be nil: the core then delivers none.
+	Secrets Secrets
 	// Changes rings when some satellite's desired set or credential has changed
 	// (fleet.TopicConfig). Nil leaves it to the slow poll.
 	Changes <-chan struct{}

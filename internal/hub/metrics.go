@@ -16,6 +16,7 @@ type Metrics struct {
 	retries        prometheus.Counter
 	pushes         *prometheus.CounterVec // kind
 	pushFailures   prometheus.Counter
+	secrets        *prometheus.CounterVec // result
 	received, sent prometheus.Counter
 }
 
@@ -52,6 +53,7 @@ func NewMetrics() *Metrics {
 		retries:        counter("result_retries_total", "Submissions that were tried again because the database was away."),
 		pushes:         vec("pushes_total", "Changes of assignments sent, by kind.", "kind", "full", "delta", "two_step"),
 		pushFailures:   counter("push_failures_total", "Changes of assignments that could not be computed at first."),
+		secrets:        vec("secret_requests_total", "Requests of satellites for values of secrets, by result.", "result", "given", "refused", "failed", "too_many"),
 		received:       counter("received_bytes_total", "Bytes of messages from satellites."),
 		sent:           counter("sent_bytes_total", "Bytes of messages to satellites."),
 	}
@@ -60,7 +62,7 @@ func NewMetrics() *Metrics {
 func (m *Metrics) all() []prometheus.Collector {
 	return []prometheus.Collector{
 		m.connections, m.sessions, m.refusedSockets, m.handshakes, m.closes, m.rivals,
-		m.messages, m.refused, m.lost, m.retries, m.pushes, m.pushFailures, m.received, m.sent,
+		m.messages, m.refused, m.lost, m.retries, m.pushes, m.pushFailures, m.secrets, m.received, m.sent,
 	}
 }
 

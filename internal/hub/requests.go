@@ -30,9 +30,9 @@ func (s *session) answer(m protocol.FromAgent) {
 			s.aside(func() { s.piece(m) })
 		}
 	case *protocol.RequestRunSecrets:
-		s.send(&protocol.RunSecrets{RequestID: m.RequestID, Error: noRunSecrets})
+		s.runSecrets(m)
 	case *protocol.RequestConfigSecrets:
-		s.send(&protocol.ConfigSecrets{RequestID: m.RequestID, Error: noConfigSecrets})
+		s.configSecrets(m)
 	case *protocol.TelemetryBatch:
 		// No handler for any kind: refused for good, nothing to send again (A.8).
 		s.send(&protocol.TelemetryAck{BatchID: m.BatchID})

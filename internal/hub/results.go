@@ -113,6 +113,7 @@ func (s *session) judge(m *protocol.Result, now time.Time) (run health.Run, labe
 	if !set.granted(pair) || !set.environment(pair, m.EnvironmentID.OrZero()) {
 		return health.Run{}, notAssigned, errNotAssigned
 	}
+	s.redacted(set, pair, m)
 	run, err = health.Prepare(s.origin, set.assignment(pair), m, now)
 	if err != nil {
 		return health.Run{}, unusable, err

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/health"
 	"github.com/perigee-monitoring/perigee/internal/link"
@@ -53,6 +55,7 @@ type session struct {
 	bootID     string
 	hello      bool // it is ours
 	features   features
+	sealKey    string // to which secret values are sealed, under feature seal
 	// persist is the context of making its results durable: the hub's own for agents
 	// that cannot send them again, until giveUp.
 	persist context.Context
@@ -62,6 +65,7 @@ type session struct {
 	nonsense int
 	warned   int           // refused and unreadable messages so far, for the log
 	asides   chan struct{} // a place for each request that is answered aside; made when needed
+	leases   *rate.Limiter // of requests for secrets; made when needed
 
 	mu        sync.Mutex
 	phase     phase

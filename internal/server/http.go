@@ -23,7 +23,11 @@ const (
 
 // readiness is what /readyz tells. Without the bus a core is slower, and of use.
 func (s *Server) readiness() []httpapi.Readiness {
-	all := []httpapi.Readiness{{Name: "database", Check: s.db.Ping}}
+	all := []httpapi.Readiness{
+		{Name: "database", Check: s.db.Ping},
+		// A core with the wrong root key still does everything else.
+		{Name: "secrets", Optional: true, Check: s.secrets.Check},
+	}
 	if s.alone() {
 		return all
 	}
@@ -38,7 +42,7 @@ func (s *Server) readiness() []httpapi.Readiness {
 // wireHTTP makes the API and the server that runs it.
 func (s *Server) wireHTTP(metrics *prometheus.Registry) {
 	s.api = httpapi.New(httpapi.Options{
-		Fleet: s.fleet, Catalog: s.Catalog, Records: s.db, Auth: auth.New(s.db), Bells: s.bell, Satellites: s.hub,
+		Fleet: s.fleet, Catalog: s.Catalog, Secrets: s.secrets, Records: s.db, Auth: auth.New(s.db), Bells: s.bell, Satellites: s.hub,
 		TrustForwarded: s.config.TrustForwarded,
 		Ready:          s.readiness(),
 		Draining:       s.hub.Draining,

@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -29,6 +30,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/health"
 	"github.com/perigee-monitoring/perigee/internal/httpapi"
 	"github.com/perigee-monitoring/perigee/internal/hub"
+	"github.com/perigee-monitoring/perigee/internal/secret"
 	"github.com/perigee-monitoring/perigee/internal/store"
 )
 
@@ -44,6 +46,12 @@ type Config struct {
 	Bus string
 	// DataDir holds the SQLite file and the built-in satellite's spool.
 	DataDir string
+	// SecretKeyFile holds the root key of secrets, 32 bytes in base64; "" is secret.key in
+	// DataDir, which is made when it is missing. Several cores of one database need the
+	// same. SecretKey is the key itself and wins.
+	SecretKeyFile, SecretKey string
+	// Vault is where secrets that are kept elsewhere are fetched from; nil for nowhere.
+	Vault *secret.KV
 	// AdminToken seeds the first API token; "" makes one at the first start.
 	AdminToken string
 	// Local runs the built-in satellite, which carries out assignments that include
@@ -79,7 +87,10 @@ type Server struct {
 	ingest   *health.Ingest
 	watch    *health.Watch
 	hub      *hub.Hub
-	cleanup  []func()
+	secrets  *secret.Service
+	// secretsChanged rings when a value was replaced, here or on another core.
+	secretsChanged <-chan struct{}
+	cleanup        []func()
 }
 
 // New opens the database, brings it up to date, and binds the address. Close
@@ -113,7 +124,13 @@ func (s *Server) open(ctx context.Context) error {
 	if s.FirstToken, err = auth.Bootstrap(ctx, s.db, c.AdminToken); err != nil {
 		return err
 	}
-	s.wire()
+	root, err := s.rootKey()
+	if err != nil {
+		return err
+	}
+	if err := s.wire(root); err != nil {
+		return err
+	}
 	if s.listener, err = net.Listen("tcp", c.Listen); err != nil {
 		return fmt.Errorf("listening: %w", err)
 	}
@@ -121,8 +138,8 @@ func (s *Server) open(ctx context.Context) error {
 }
 
 // wire makes the parts. Nothing runs yet.
-func (s *Server) wire() {
-	derivers := append(append(fleet.Derivers(), health.Derivers()...), catalog.Derivers()...)
+func (s *Server) wire(root []byte) (err error) {
+	derivers := slices.Concat(fleet.Derivers(), health.Derivers(), catalog.Derivers(), secret.Derivers())
 	recorder := entity.NewRecorder(s.db, s.bell, derivers...)
 
 	s.fleet = fleet.New(s.db, recorder, s.bell, s.log)
@@ -131,12 +148,18 @@ func (s *Server) wire() {
 	s.ingest = health.NewIngest(s.db, recorder, s.log)
 	s.watch = health.NewWatch(s.db, s.db, recorder, s.log, s.subscribe(entity.TopicEvents, fleet.TopicConfig))
 
+	if s.secrets, err = secret.New(secret.Config{Store: s.db, Recorder: recorder, Bell: s.bell, Root: root, KV: s.config.Vault, Log: s.log}); err != nil {
+		return err
+	}
+	s.secretsChanged = s.subscribe(secret.Topic)
+
 	metrics := hub.NewMetrics()
 	s.hub = hub.New(hub.Config{
-		Fleet: s.fleet, Ingest: s.ingest, Changes: s.subscribe(fleet.TopicConfig), Unreachable: s.fleet.Unreachable, Limits: s.limits(),
+		Fleet: s.fleet, Ingest: s.ingest, Secrets: s.secrets, Changes: s.subscribe(fleet.TopicConfig), Unreachable: s.fleet.Unreachable, Limits: s.limits(),
 		Log: s.log, Metrics: metrics,
 	})
 	s.wireHTTP(registry(s, metrics))
+	return nil
 }
 
 // limits are the hub's. Satellites of a core that is alone have nowhere to go.
@@ -175,6 +198,8 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stopBelow()
 	durable, below := errgroup.WithContext(below)
 	durable.Go(func() error { return s.bell.Run(below) })
+	durable.Go(func() error { return s.secrets.Run(below) })
+	durable.Go(func() error { return s.forgetSecrets(below) })
 	durable.Go(func() error { return s.fleet.Run(below) })
 	durable.Go(func() error { return s.ingest.Run(below) })
 	durable.Go(func() error { return s.watch.Run(below) })

@@ -30,6 +30,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/health"
+	"github.com/perigee-monitoring/perigee/internal/secret"
 )
 
 var (
@@ -38,11 +39,13 @@ var (
 	_ catalog.Store = (*DB)(nil)
 	_ health.Store  = (*DB)(nil)
 	_ auth.Store    = (*DB)(nil)
+	_ secret.Store  = (*DB)(nil)
 
 	_ entity.Tx  = (*Tx)(nil)
 	_ fleet.Tx   = (*Tx)(nil)
 	_ catalog.Tx = (*Tx)(nil)
 	_ health.Tx  = (*Tx)(nil)
+	_ secret.Tx  = (*Tx)(nil)
 )
 
 // DB is an open database whose schema is this program's. It is safe for
@@ -197,6 +200,7 @@ const (
 	lockDefinitions = 0x7065726967_01
 	lockEvents      = 0x7065726967_02
 	lockTokens      = 0x7065726967_03
+	lockSecrets     = 0x7065726967_04
 )
 
 // exclusive waits for the lock and keeps it until the transaction ends and is

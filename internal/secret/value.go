@@ -1,0 +1,138 @@
+package secret
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/perigee-monitoring/perigee/internal/fault"
+)
+
+// cacheFor is how long opened values are kept in memory: long enough for a storm of
+// runs, short enough that a value replaced on another core is not used for long when
+// its bell is lost.
+const cacheFor = 10 * time.Second
+
+// value is one opened secret.
+type value struct {
+	text     string
+	previous string
+	version  int64
+}
+
+// cache keeps opened values for a short time, in memory only.
+type cache struct {
+	mu    sync.Mutex
+	until time.Time
+	held  map[string]value
+}
+
+func (c *cache) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.held = nil
+}
+
+// get gives those of the names that are held, and the others.
+func (c *cache) get(names []string, now time.Time) (held map[string]value, others []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	held = make(map[string]value, len(names))
+	if now.After(c.until) {
+		c.held = nil
+	}
+	for _, n := range names {
+		if v, ok := c.held[n]; ok {
+			held[n] = v
+		} else {
+			others = append(others, n)
+		}
+	}
+	return held, others
+}
+
+func (c *cache) put(values map[string]value, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.held == nil {
+		c.held, c.until = map[string]value{}, now.Add(cacheFor)
+	}
+	maps.Copy(c.held, values)
+}
+
+// open gives the values of those names that exist.
+func (s *Service) open(ctx context.Context, names []string) (map[string]value, error) {
+	now := time.Now()
+	found, others := s.values.get(names, now)
+	if len(others) == 0 {
+		return found, nil
+	}
+	records, err := s.Store.SecretsNamed(ctx, others)
+	if err != nil || len(records) == 0 {
+		return found, err
+	}
+	wrapped, err := s.Store.SecretKeyset(ctx)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := s.keys.unwrap(wrapped)
+	if err != nil {
+		return nil, err
+	}
+	opened := make(map[string]value, len(records))
+	for name, r := range records {
+		v := value{version: r.Version}
+		if r.External != "" {
+			v.text, err = s.external(ctx, r.External)
+		} else {
+			v.text, err = keys.open(r.ID, r.Version, r.Sealed)
+		}
+		if err != nil {
+			return nil, fault.Wrap(fault.Unavailable, err, "secret %s cannot be had", shown(name))
+		}
+		if r.Previous != "" {
+			// One that does not open any more is no reason to refuse the new one.
+			v.previous, _ = keys.open(r.ID, r.Version-1, r.Previous)
+		}
+		opened[name] = v
+	}
+	s.values.put(opened, now)
+	maps.Copy(found, opened)
+	return found, nil
+}
+
+func (s *Service) external(ctx context.Context, place string) (string, error) {
+	if s.KV == nil {
+		return "", fault.New(fault.Unavailable, "this core fetches secrets from nowhere; start it with --vault-addr")
+	}
+	return s.KV.Fetch(ctx, place)
+}
+
+// resolve gives the values of all names; a missing one fails the whole (spec H.2).
+func (s *Service) resolve(ctx context.Context, names []string) (values map[string]string, versions []string, err error) {
+	found, err := s.open(ctx, names)
+	if err != nil {
+		return nil, nil, err
+	}
+	values = make(map[string]string, len(names))
+	for _, n := range slices.Sorted(slices.Values(names)) {
+		v, ok := found[n]
+		if !ok {
+			return nil, versions, fault.New(fault.NotFound, "Secret not found: %s", shown(n))
+		}
+		values[n] = v.text
+		versions = append(versions, fmt.Sprintf("%s@%d", n, v.version))
+	}
+	return values, versions, nil
+}
+
+// shown is the name as people know it.
+func shown(name string) string {
+	if internal(name) {
+		return "credential of this check (write it anew)"
+	}
+	return name
+}

@@ -1,0 +1,47 @@
+package server
+
+import (
+	"context"
+	"path/filepath"
+	"time"
+
+	"github.com/perigee-monitoring/perigee/internal/secret"
+)
+
+// rootKey reads the root key of secrets. One is made only in the data directory: a
+// file that an operator names is one that other cores have too.
+func (s *Server) rootKey() ([]byte, error) {
+	if s.config.SecretKey != "" {
+		return secret.ParseRoot(s.config.SecretKey)
+	}
+	if s.config.SecretKeyFile != "" {
+		return secret.LoadRoot(s.config.SecretKeyFile, false)
+	}
+	return secret.LoadRoot(filepath.Join(s.config.DataDir, "secret.key"), true)
+}
+
+// collectEvery is how often superseded values and old leases are forgotten. It is one
+// conditional statement, so it does no harm that every core does it.
+const collectEvery = time.Hour
+
+// forgetSecrets drops values from memory when one was replaced on another core, and
+// from the database when they are old.
+func (s *Server) forgetSecrets(ctx context.Context) error {
+	if err := s.secrets.Check(ctx); err != nil {
+		s.log.Error("secrets cannot be used", "error", err)
+	}
+	ticker := time.NewTicker(collectEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.secretsChanged:
+			s.secrets.Forget()
+		case <-ticker.C:
+			if err := s.secrets.Collect(ctx); err != nil && ctx.Err() == nil {
+				s.log.Error("forgetting old secrets failed", "error", err)
+			}
+		}
+	}
+}

@@ -1,0 +1,134 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/perigee-monitoring/perigee/internal/secret"
+)
+
+const secretColumns = `id, name, description, version, sealed, key_id, previous, superseded_at, external, updated_at, updated_by`
+
+func scanSecret(row scanner) (r secret.Record, err error) {
+	var previous *string
+	err = row.Scan(&r.ID, &r.Name, &r.Description, &r.Version, &r.Sealed, &r.KeyID, &previous, momentOrNil{&r.SupersededAt}, &r.External, moment{&r.UpdatedAt}, &r.UpdatedBy)
+	if previous != nil {
+		r.Previous = *previous
+	}
+	return r, err
+}
+
+// keyset reads the wrapped keyset; "" for none.
+func keyset(ctx context.Context, c conn, q string) (string, error) {
+	found, err := all(ctx, c, scanString, q)
+	if err != nil || len(found) == 0 {
+		return "", err
+	}
+	return found[0], nil
+}
+
+func (db *DB) SecretKeyset(ctx context.Context) (string, error) {
+	return keyset(ctx, db.reads(), `SELECT wrapped FROM secret_keysets WHERE id = 1`)
+}
+
+func (tx *Tx) SecretKeysetForUpdate(ctx context.Context) (string, error) {
+	return keyset(ctx, tx.conn, `SELECT wrapped FROM secret_keysets WHERE id = 1 FOR UPDATE`)
+}
+
+func (tx *Tx) PutSecretKeyset(ctx context.Context, wrapped string) error {
+	now, err := tx.Now(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = tx.exec(ctx, `INSERT INTO secret_keysets (id, wrapped, updated_at) VALUES (1, $1, $2)
+		ON CONFLICT (id) DO UPDATE SET wrapped = excluded.wrapped, updated_at = excluded.updated_at`, wrapped, now.UnixMicro())
+	return err
+}
+
+// LockSecrets makes transactions that alter secrets or their keys wait for each other.
+func (tx *Tx) LockSecrets(ctx context.Context) error { return tx.exclusive(ctx, lockSecrets) }
+
+func (db *DB) Secrets(ctx context.Context) ([]secret.Record, error) {
+	return all(ctx, db.reads(), scanSecret, `SELECT `+secretColumns+` FROM secrets ORDER BY name`)
+}
+
+func (tx *Tx) SecretRecords(ctx context.Context) ([]secret.Record, error) {
+	return all(ctx, tx.conn, scanSecret, `SELECT `+secretColumns+` FROM secrets ORDER BY name`)
+}
+
+func (db *DB) SecretsNamed(ctx context.Context, names []string) (map[string]secret.Record, error) {
+	found := make(map[string]secret.Record, len(names))
+	for r, err := range each(ctx, db.reads(), scanSecret, `SELECT `+secretColumns+` FROM secrets WHERE name = ANY($1)`, names) {
+		if err != nil {
+			return nil, err
+		}
+		found[r.Name] = r
+	}
+	return found, nil
+}
+
+func (tx *Tx) PutSecret(ctx context.Context, r secret.Record) error {
+	_, err := tx.execNaming(ctx, r.Name, `INSERT INTO secrets (`+secretColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+		ON CONFLICT (id) DO UPDATE SET description = excluded.description, version = excluded.version, sealed = excluded.sealed,
+			key_id = excluded.key_id, previous = excluded.previous, superseded_at = excluded.superseded_at, external = excluded.external,
+			updated_at = excluded.updated_at, updated_by = excluded.updated_by`,
+		r.ID, r.Name, r.Description, r.Version, r.Sealed, r.KeyID, orNil(r.Previous), microsOrNil(r.SupersededAt), r.External, r.UpdatedAt.UnixMicro(), r.UpdatedBy)
+	return err
+}
+
+func (tx *Tx) DeleteSecret(ctx context.Context, id string) error {
+	return tx.execOne(ctx, "such secret", `DELETE FROM secrets WHERE id = $1`, id)
+}
+
+func (tx *Tx) PurgeSecrets(ctx context.Context, superseded, leased time.Time) error {
+	if _, err := tx.exec(ctx, `UPDATE secrets SET previous = NULL, superseded_at = NULL WHERE superseded_at < $1`, superseded.UnixMicro()); err != nil {
+		return err
+	}
+	_, err := tx.exec(ctx, `DELETE FROM secret_leases WHERE at < $1`, leased.UnixMicro())
+	return err
+}
+
+func (db *DB) InsertSecretLeases(ctx context.Context, leases []secret.Lease) error {
+	return chunks(leases, func(rows []secret.Lease) error {
+		names := make([]string, len(rows))
+		for i, l := range rows {
+			var err error
+			if names[i], err = jsonText(l.Names); err != nil {
+				return err
+			}
+		}
+		return db.writes().insertMany(ctx, "secret_leases", "", len(rows), []column{
+			col("satellite_id", "text", rows, func(l *secret.Lease) string { return stored(l.SatelliteID) }),
+			col("check_id", "text", rows, func(l *secret.Lease) string { return stored(l.CheckID) }),
+			col("collector", "text", rows, func(l *secret.Lease) string { return stored(l.Collector) }),
+			col("run_id", "text", rows, func(l *secret.Lease) string { return stored(l.RunID) }),
+			{name: "names", typ: "text", list: names, at: func(i int) any { return names[i] }},
+			col("allowed", "boolean", rows, func(l *secret.Lease) bool { return l.Allowed }),
+			col("sealed", "boolean", rows, func(l *secret.Lease) bool { return l.Sealed }),
+			col("reason", "text", rows, func(l *secret.Lease) string { return stored(l.Reason) }),
+			col("at", "bigint", rows, func(l *secret.Lease) int64 { return l.At.UnixMicro() }),
+		})
+	})
+}
+
+func scanLease(row scanner) (l secret.Lease, err error) {
+	return l, row.Scan(&l.ID, &l.SatelliteID, &l.CheckID, &l.Collector, &l.RunID, document{&l.Names}, &l.Allowed, &l.Sealed, &l.Reason, moment{&l.At})
+}
+
+func (db *DB) SecretLeases(ctx context.Context, f secret.LeaseFilter, before int64, n int) ([]secret.Lease, error) {
+	var w where
+	if f.SatelliteID != "" {
+		w.and(`satellite_id = $$`, f.SatelliteID)
+	}
+	if f.CheckID != "" {
+		w.and(`check_id = $$`, f.CheckID)
+	}
+	if f.Refused {
+		w.and(`allowed = $$`, false)
+	}
+	if before > 0 {
+		w.and(`id < $$`, before)
+	}
+	return all(ctx, db.reads(), scanLease, `SELECT id, satellite_id, check_id, collector, run_id, names, allowed, sealed, reason, at
+		FROM secret_leases`+w.String()+` ORDER BY id DESC LIMIT `+w.arg(n), w.args...)
+}
