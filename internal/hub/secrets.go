@@ -24,8 +24,8 @@ type Secrets interface {
 const (
 	// A satellite may ask for secrets this often in a second, and this often at once
 	// after a while of quiet (M35): a thousand checks each ten seconds.
-	secretRate  = 100
-	secretBurst = 500
+	secretRate     = 100
+	secretBurst    = 500
 	tooManySecrets = "Too many requests for secrets from this satellite; wait a moment."
 )
 
