@@ -538,7 +538,11 @@ func (p *packagePeer) blob(ctx context.Context, e scriptpkg.Entry) ([]byte, erro
 	return blob, nil
 }
 
-// noBlob is in the original's words (spec G.6).
-func noBlob(e scriptpkg.Entry) error {
-	return fmt.Errorf("Core did not return blob %s; cannot reconcile.", e.Integrity) //nolint:staticcheck // it is shown as it is
+// missingBlob is that the core did not give a blob, in the original's words (spec G.6).
+type missingBlob struct{ integrity string }
+
+func (e missingBlob) Error() string {
+	return "Core did not return blob " + e.integrity + "; cannot reconcile."
 }
+
+func noBlob(e scriptpkg.Entry) error { return missingBlob{e.Integrity} }
