@@ -18,6 +18,7 @@ type AssignmentCmd struct {
 	Update  AssignmentUpdateCmd  `cmd:"" help:"Rename or label an assignment, or let it run elsewhere."`
 	Enable  AssignmentEnableCmd  `cmd:"" help:"Let an assignment run again."`
 	Disable AssignmentDisableCmd `cmd:"" help:"Keep an assignment and run it nowhere."`
+	Run     AssignmentRunCmd     `cmd:"" help:"Run an assignment now, beside its schedule."`
 	Delete  AssignmentDeleteCmd  `cmd:"" help:"Delete an assignment."`
 }
 

@@ -108,6 +108,8 @@ type Options struct {
 	Records Records
 	Auth    *auth.Authenticator
 	Bells   Bells
+	// RunRequests passes on runs that are asked for.
+	RunRequests RunRequests
 	// Satellites takes the requests at SatellitePath, unauthenticated.
 	Satellites http.Handler
 	// TrustForwarded takes the last address of X-Forwarded-For for the peer's, for
@@ -150,6 +152,7 @@ func New(o Options) *API {
 	a.addChecks()
 	a.addAssignments()
 	a.addSecrets()
+	a.addRunRequests()
 	a.addResults()
 	a.addEvents()
 	a.addDocuments()

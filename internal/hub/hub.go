@@ -64,6 +64,9 @@ type Config struct {
 	// Changes rings when some satellite's desired set or credential has changed
 	// (fleet.TopicConfig). Nil leaves it to the slow poll.
 	Changes <-chan struct{}
+	// RunRequests may be nil. Runs rings when there are new ones (fleet.TopicRun).
+	RunRequests RunRequests
+	Runs        <-chan struct{}
 	// Unreachable is for how long the database has been out of reach; see
 	// Limits.CutOff. Nil is never.
 	Unreachable func() time.Duration
@@ -216,6 +219,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	poll := time.NewTicker(h.limits.Poll)
 	defer poll.Stop()
 	var again <-chan time.Time
+	asked := false // runs may have been asked for
 	for {
 		select {
 		case <-ctx.Done():
@@ -227,13 +231,25 @@ func (h *Hub) Run(ctx context.Context) error {
 		case <-h.config.Changes:
 			h.changes.Add(1)
 		case <-h.kicked:
+		case <-h.config.Runs:
+			asked = true
 		case <-poll.C:
+			asked = true
 		case <-again:
 		}
 		again = nil
 		if err := h.relay(ctx); err != nil && ctx.Err() == nil {
 			h.log.Warn("telling satellites of changes failed; trying again", "error", err)
 			again = time.After(relayRetry)
+			continue // what is to be run now has to be known there first
+		}
+		if asked {
+			if err := h.runNow(ctx); err != nil && ctx.Err() == nil {
+				h.log.Warn("passing on runs failed; trying again", "error", err)
+				again = time.After(relayRetry)
+				continue
+			}
+			asked = false
 		}
 	}
 }

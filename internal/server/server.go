@@ -84,6 +84,7 @@ type Server struct {
 	http     *http.Server
 	bell     bus.Bus
 	fleet    *fleet.Fleet
+	runs     *fleet.RunRequests
 	ingest   *health.Ingest
 	watch    *health.Watch
 	hub      *hub.Hub
@@ -144,6 +145,7 @@ func (s *Server) wire(root []byte) (err error) {
 
 	s.fleet = fleet.New(s.db, recorder, s.bell, s.log)
 	s.Catalog = catalog.New(s.db, recorder, s.bell, checkschema.ValidateSpec, s.log)
+	s.runs = fleet.NewRunRequests(s.db, s.bell)
 	s.fleet.SetReplan(s.Catalog.SatelliteChanged)
 	s.ingest = health.NewIngest(s.db, recorder, s.log)
 	s.watch = health.NewWatch(s.db, s.db, recorder, s.log, s.subscribe(entity.TopicEvents, fleet.TopicConfig))
@@ -155,7 +157,7 @@ func (s *Server) wire(root []byte) (err error) {
 
 	metrics := hub.NewMetrics()
 	s.hub = hub.New(hub.Config{
-		Fleet: s.fleet, Ingest: s.ingest, Secrets: s.secrets, Changes: s.subscribe(fleet.TopicConfig), Unreachable: s.fleet.Unreachable, Limits: s.limits(),
+		Fleet: s.fleet, Ingest: s.ingest, Secrets: s.secrets, RunRequests: s.runs, Runs: s.subscribe(fleet.TopicRun), Changes: s.subscribe(fleet.TopicConfig), Unreachable: s.fleet.Unreachable, Limits: s.limits(),
 		Log: s.log, Metrics: metrics,
 	})
 	s.wireHTTP(registry(s, metrics))
