@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/perigee-monitoring/perigee/internal/blob"
 	"github.com/perigee-monitoring/perigee/internal/secret"
 	"github.com/perigee-monitoring/perigee/internal/server"
 )
@@ -22,6 +23,8 @@ type ServeCmd struct {
 	Listen         string        `default:"127.0.0.1:8420" env:"PERIGEE_LISTEN" placeholder:"ADDR" help:"Address of API, page and satellites (${default})."`
 	Database       string        `env:"PERIGEE_DATABASE" placeholder:"URL" help:"postgres://… or a SQLite file; perigee.db in the data directory when left out."`
 	Bus            string        `env:"PERIGEE_BUS" placeholder:"BUS" help:"How several cores tell each other to look: postgres, nats://…, or local for one core; by the database when left out."`
+	NpmRegistry    string        `env:"PERIGEE_NPM_REGISTRY" placeholder:"URL" help:"Where script packages are fetched from; npm's public registry when left out. PERIGEE_NPM_TOKEN is shown to it."`
+	Blobs          string        `default:"db" env:"PERIGEE_BLOBS" placeholder:"PLACE" help:"Where their bytes are kept: db, dir:PATH, or s3://BUCKET?endpoint=https://HOST with PERIGEE_S3_ACCESS_KEY and PERIGEE_S3_SECRET_KEY (${default})."`
 	SecretKeyFile  string        `env:"PERIGEE_SECRET_KEY_FILE" placeholder:"FILE" help:"Root key of secrets, 32 bytes in base64, the same for all cores of a database; secret.key in the data directory, made at the first start, when left out. PERIGEE_SECRET_KEY may hold the key itself."`
 	VaultAddr      string        `env:"PERIGEE_VAULT_ADDR" placeholder:"URL" help:"HashiCorp Vault or OpenBao from which secrets are fetched that are kept there (KV version 2)."`
 	VaultTokenFile string        `env:"PERIGEE_VAULT_TOKEN_FILE" placeholder:"FILE" help:"File with the token for it, read anew for each request."`
@@ -48,6 +51,8 @@ func (c *ServeCmd) Run(ctx context.Context) error {
 		return err
 	}
 	s, err := server.New(ctx, server.Config{
+		Registry: c.NpmRegistry, RegistryToken: os.Getenv("PERIGEE_NPM_TOKEN"), Blobs: c.Blobs,
+		BlobKeys:      blob.Keys{AccessKey: os.Getenv("PERIGEE_S3_ACCESS_KEY"), SecretKey: os.Getenv("PERIGEE_S3_SECRET_KEY"), SessionToken: os.Getenv("PERIGEE_S3_SESSION_TOKEN")},
 		SecretKeyFile: c.SecretKeyFile, SecretKey: os.Getenv("PERIGEE_SECRET_KEY"), Vault: vault,
 		Listen: c.Listen, Database: c.Database, Bus: c.Bus, DataDir: c.DataDir, AdminToken: c.AdminToken,
 		Local: c.Local, LocalScripts: c.LocalScripts, TrustForwarded: c.TrustForwarded, DrainSpan: c.DrainSpan, Version: versionText(), Log: log,

@@ -26,6 +26,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/health"
+	"github.com/perigee-monitoring/perigee/internal/packages"
 	"github.com/perigee-monitoring/perigee/internal/secret"
 )
 
@@ -70,6 +71,18 @@ type Catalog interface {
 	Import(ctx context.Context, actor entity.Actor, in catalog.Import, dryRun bool) (catalog.ImportPlan, error)
 }
 
+// Packages is what the API asks of the service of script packages.
+type Packages interface {
+	Packages(ctx context.Context) ([]packages.Package, error)
+	Add(ctx context.Context, actor entity.Actor, name, version string) (packages.Package, error)
+	SetEnabled(ctx context.Context, actor entity.Actor, name string, enabled bool) (packages.Package, error)
+	Remove(ctx context.Context, actor entity.Actor, name string) error
+	Install(ctx context.Context, actor entity.Actor) error
+	State(ctx context.Context) (packages.State, error)
+	Satellites(ctx context.Context) ([]packages.SatelliteState, error)
+	Collect(ctx context.Context) (packages.Collected, error)
+}
+
 // Secrets is what the API asks of the secrets' service. It never gives a value.
 type Secrets interface {
 	Set(ctx context.Context, actor entity.Actor, name string, in secret.Input) (secret.Secret, error)
@@ -105,9 +118,11 @@ type Options struct {
 	Fleet   Fleet
 	Catalog Catalog
 	Secrets Secrets
-	Records Records
-	Auth    *auth.Authenticator
-	Bells   Bells
+	// Packages are what scripts may import.
+	Packages Packages
+	Records  Records
+	Auth     *auth.Authenticator
+	Bells    Bells
 	// RunRequests passes on runs that are asked for.
 	RunRequests RunRequests
 	// Satellites takes the requests at SatellitePath, unauthenticated.
@@ -151,6 +166,7 @@ func New(o Options) *API {
 	a.addSystems()
 	a.addChecks()
 	a.addAssignments()
+	a.addPackages()
 	a.addSecrets()
 	a.addRunRequests()
 	a.addResults()

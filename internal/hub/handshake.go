@@ -137,6 +137,9 @@ func (s *session) welcome(ctx context.Context, m *protocol.Authenticate, d *flee
 		return nil, err
 	}
 	w.ScriptPackagesLockfileHash = hash
+	s.mu.Lock()
+	s.tree = hash
+	s.mu.Unlock()
 	if m.Perigee == nil {
 		return w, nil
 	}
@@ -146,26 +149,6 @@ func (s *session) welcome(ctx context.Context, m *protocol.Authenticate, d *flee
 		w.Perigee.Credit = s.hub.limits.Credit
 	}
 	return w, nil
-}
-
-// lockfileHash is what satellites should have: absent when nobody here knows of
-// packages or the provider fails (spec A.6).
-func (h *Hub) lockfileHash(ctx context.Context) (protocol.Nullable[string], error) {
-	var absent protocol.Nullable[string]
-	if h.config.Packages == nil {
-		return absent, nil
-	}
-	hash, err := h.config.Packages.LockfileHash(ctx)
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return absent, err
-	case err != nil:
-		h.log.Warn("the wanted script packages are not known", "error", err)
-		return absent, nil
-	case hash == nil:
-		return protocol.Null[string](), nil
-	}
-	return protocol.Of(*hash), nil
 }
 
 // open records the new session and makes one of this connection. It reports

@@ -17,7 +17,6 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/health"
 	"github.com/perigee-monitoring/perigee/internal/link"
-	"github.com/perigee-monitoring/perigee/internal/scriptpkg"
 	"github.com/perigee-monitoring/perigee/protocol"
 )
 
@@ -40,19 +39,6 @@ type Ingest interface {
 	Submit(ctx context.Context, item health.Item) (<-chan error, error)
 }
 
-// Packages provides script packages (spec G). A NotFound fault is a hash or an
-// integrity that it does not know.
-type Packages interface {
-	// LockfileHash is the tree that satellites should have; nil for no packages.
-	LockfileHash(ctx context.Context) (*string, error)
-	Manifest(ctx context.Context, lockfileHash string) ([]protocol.ManifestEntry, error)
-	// Blob is a package in base64 (spec N.2).
-	Blob(ctx context.Context, integrity string) (string, error)
-	// Piece is at most length bytes of a package's blob from offset; beyond its end
-	// there are none.
-	Piece(ctx context.Context, integrity string, offset, length int64) (scriptpkg.Piece, error)
-}
-
 // Config is what a hub is made of.
 type Config struct {
 	Fleet  Fleet
@@ -70,7 +56,10 @@ type Config struct {
 	// Unreachable is for how long the database has been out of reach; see
 	// Limits.CutOff. Nil is never.
 	Unreachable func() time.Duration
-	Log         *slog.Logger
+	// PackageChanges rings when the tree of packages that satellites should have may
+	// have changed (packages.Topic). Nil leaves it to the slow poll.
+	PackageChanges <-chan struct{}
+	Log            *slog.Logger
 	// Metrics may be nil. Whoever passes them registers them.
 	Metrics *Metrics
 	Limits  Limits
@@ -228,6 +217,9 @@ func (h *Hub) Run(ctx context.Context) error {
 		case <-sweep.C:
 			h.sweep()
 			continue
+		case <-h.config.PackageChanges:
+			h.relayPackages(ctx)
+			continue
 		case <-h.config.Changes:
 			h.changes.Add(1)
 		case <-h.kicked:
@@ -235,6 +227,7 @@ func (h *Hub) Run(ctx context.Context) error {
 			asked = true
 		case <-poll.C:
 			asked = true
+			h.relayPackages(ctx)
 		case <-again:
 		}
 		again = nil
@@ -289,19 +282,6 @@ func (h *Hub) snapshot() []*session {
 		all = append(all, s)
 	}
 	return all
-}
-
-// RefreshPackages tells every connected satellite to converge to the hash (spec
-// E.3). Those that are not connected learn it when they come.
-func (h *Hub) RefreshPackages(lockfileHash string) error {
-	frame, err := protocol.Encode(&protocol.RefreshScriptPackages{LockfileHash: lockfileHash})
-	if err != nil {
-		return err
-	}
-	for _, s := range h.snapshot() {
-		s.write(frame)
-	}
-	return nil
 }
 
 // SessionInfo is a live session, for the API and for debugging.

@@ -27,6 +27,7 @@ func TestWhoAgreedOnNothingHearsNothingOfTheExtension(t *testing.T) {
 		}(),
 	} {
 		t.Run(name, func(t *testing.T) {
+			provider := &tree{hash: &hash}
 			inBubble(t, func(w *world) {
 				w.fleet.add("s1", pair("front"))
 				a := w.connect()
@@ -48,9 +49,8 @@ func TestWhoAgreedOnNothingHearsNothingOfTheExtension(t *testing.T) {
 				}
 				w.fleet.assign("s1", pair("front"), pair("back"))
 				w.ring()
-				if err := w.hub.RefreshPackages("h"); err != nil {
-					t.Fatal(err)
-				}
+				other := "h"
+				provider.set(&other)
 				<-time.After(time.Minute)
 				a.send(&protocol.Heartbeat{Version: "1"})
 				synctest.Wait()
@@ -76,7 +76,7 @@ func TestWhoAgreedOnNothingHearsNothingOfTheExtension(t *testing.T) {
 				if diff := cmp.Diff(want, slices.Sorted(maps.Keys(kinds))); diff != "" {
 					t.Errorf("kinds of messages (-want +got):\n%s", diff)
 				}
-			}, with(packages{&hash}))
+			}, with(provider))
 		})
 	}
 }

@@ -78,6 +78,8 @@ type session struct {
 	sent      []int64 // revisions that it may report as applied, oldest first
 	resync    bool    // the next push is the whole set
 	resyncs   int     // in a row
+	// tree is the hash of packages that it was told last; absent for none.
+	tree protocol.Nullable[string]
 }
 
 func (h *Hub) newSession(conn link.Conn, remote string) *session {

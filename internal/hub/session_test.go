@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -175,19 +176,86 @@ func TestL39_AuthenticatedCarriesTheWantedHash(t *testing.T) {
 	}
 }
 
+// tree is a provider whose tree changes.
+type tree struct {
+	packages
+	mu   sync.Mutex
+	hash *string
+}
+
+func (p *tree) LockfileHash(context.Context) (*string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.hash, nil
+}
+
+func (p *tree) set(hash *string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hash = hash
+}
+
 func TestL41_RefreshGoesToEveryConnectedSatellite(t *testing.T) {
+	provider := &tree{}
+	var rings chan struct{}
 	inBubble(t, func(w *world) {
 		w.fleet.add("s1")
 		w.fleet.add("s2")
 		all := []*agent{w.original("s1"), w.ours("s2")}
-		if err := w.hub.RefreshPackages("h"); err != nil {
-			t.Fatal(err)
-		}
-		for _, a := range all {
-			if got := next[*protocol.RefreshScriptPackages](a).LockfileHash; got != "h" {
-				t.Errorf("the hash is %q", got)
+		for _, hash := range []string{"h", "i"} {
+			provider.set(&hash)
+			rings <- struct{}{}
+			for _, a := range all {
+				if got := next[*protocol.RefreshScriptPackages](a).LockfileHash; got != hash {
+					t.Errorf("the hash is %q, want %q", got, hash)
+				}
 			}
 		}
+		rings <- struct{}{} // who was told already hears nothing
+		for _, a := range all {
+			a.quiet()
+		}
+	}, with(provider), func(c *hub.Config) {
+		rings = make(chan struct{}, 1) // of the bubble
+		c.PackageChanges = rings
+	})
+}
+
+// A bell may be lost; the poll finds out.
+func TestRefreshDoesNotNeedTheBell(t *testing.T) {
+	provider := &tree{}
+	inBubble(t, func(w *world) {
+		w.fleet.add("s1")
+		a := w.original("s1")
+		hash := "h"
+		provider.set(&hash)
+		if got := next[*protocol.RefreshScriptPackages](a).LockfileHash; got != hash {
+			t.Errorf("the hash is %q", got)
+		}
+	}, with(provider))
+}
+
+func TestM88_NoPackagesIsToldWithTheAssignments(t *testing.T) {
+	hash := "h"
+	provider := &tree{hash: &hash}
+	var rings chan struct{}
+	inBubble(t, func(w *world) {
+		w.fleet.add("s1", pair("front"))
+		w.fleet.add("s2", pair("front"))
+		for _, a := range []*agent{w.original("s1"), w.ours("s2")} {
+			provider.set(nil)
+			rings <- struct{}{}
+			got := next[*protocol.ConfigUpdated](a)
+			if !got.ScriptPackagesLockfileHash.Present || got.ScriptPackagesLockfileHash.Value != nil || len(got.Assignments) != 1 {
+				t.Errorf("it was told %+v", got)
+			}
+			provider.set(&hash)
+			rings <- struct{}{}
+			next[*protocol.RefreshScriptPackages](a)
+		}
+	}, with(provider), func(c *hub.Config) {
+		rings = make(chan struct{}, 1) // of the bubble
+		c.PackageChanges = rings
 	})
 }
 

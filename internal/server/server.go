@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/perigee-monitoring/perigee/internal/auth"
+	"github.com/perigee-monitoring/perigee/internal/blob"
 	"github.com/perigee-monitoring/perigee/internal/bus"
 	"github.com/perigee-monitoring/perigee/internal/catalog"
 	"github.com/perigee-monitoring/perigee/internal/checkschema"
@@ -30,6 +31,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/health"
 	"github.com/perigee-monitoring/perigee/internal/httpapi"
 	"github.com/perigee-monitoring/perigee/internal/hub"
+	"github.com/perigee-monitoring/perigee/internal/packages"
 	"github.com/perigee-monitoring/perigee/internal/secret"
 	"github.com/perigee-monitoring/perigee/internal/store"
 )
@@ -46,6 +48,11 @@ type Config struct {
 	Bus string
 	// DataDir holds the SQLite file and the built-in satellite's spool.
 	DataDir string
+	// Registry is where script packages are fetched from, "" for npm's own, and
+	// RegistryToken what is shown to it. Blobs are where their bytes are kept: "db" (or
+	// ""), dir:PATH or s3://…, with BlobKeys for the last.
+	Registry, RegistryToken, Blobs string
+	BlobKeys                       blob.Keys
 	// SecretKeyFile holds the root key of secrets, 32 bytes in base64; "" is secret.key in
 	// DataDir, which is made when it is missing. Several cores of one database need the
 	// same. SecretKey is the key itself and wins.
@@ -89,6 +96,7 @@ type Server struct {
 	watch    *health.Watch
 	hub      *hub.Hub
 	secrets  *secret.Service
+	packages *packages.Service
 	// secretsChanged rings when a value was replaced, here or on another core.
 	secretsChanged <-chan struct{}
 	cleanup        []func()
@@ -129,7 +137,7 @@ func (s *Server) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.wire(root); err != nil {
+	if err := s.wire(ctx, root); err != nil {
 		return err
 	}
 	if s.listener, err = net.Listen("tcp", c.Listen); err != nil {
@@ -139,8 +147,8 @@ func (s *Server) open(ctx context.Context) error {
 }
 
 // wire makes the parts. Nothing runs yet.
-func (s *Server) wire(root []byte) (err error) {
-	derivers := slices.Concat(fleet.Derivers(), health.Derivers(), catalog.Derivers(), secret.Derivers())
+func (s *Server) wire(ctx context.Context, root []byte) (err error) {
+	derivers := slices.Concat(fleet.Derivers(), health.Derivers(), catalog.Derivers(), secret.Derivers(), packages.Derivers())
 	recorder := entity.NewRecorder(s.db, s.bell, derivers...)
 
 	s.fleet = fleet.New(s.db, recorder, s.bell, s.log)
@@ -155,9 +163,14 @@ func (s *Server) wire(root []byte) (err error) {
 	}
 	s.secretsChanged = s.subscribe(secret.Topic)
 
+	if s.packages, err = s.newPackages(ctx, recorder); err != nil {
+		return err
+	}
+
 	metrics := hub.NewMetrics()
 	s.hub = hub.New(hub.Config{
-		Fleet: s.fleet, Ingest: s.ingest, Secrets: s.secrets, RunRequests: s.runs, Runs: s.subscribe(fleet.TopicRun), Changes: s.subscribe(fleet.TopicConfig), Unreachable: s.fleet.Unreachable, Limits: s.limits(),
+		Fleet: s.fleet, Ingest: s.ingest, Secrets: s.secrets, Packages: s.packages, PackageChanges: s.subscribe(packages.Topic),
+		RunRequests: s.runs, Runs: s.subscribe(fleet.TopicRun), Changes: s.subscribe(fleet.TopicConfig), Unreachable: s.fleet.Unreachable, Limits: s.limits(),
 		Log: s.log, Metrics: metrics,
 	})
 	s.wireHTTP(registry(s, metrics))
@@ -202,6 +215,8 @@ func (s *Server) Run(ctx context.Context) error {
 	durable.Go(func() error { return s.bell.Run(below) })
 	durable.Go(func() error { return s.secrets.Run(below) })
 	durable.Go(func() error { return s.forgetSecrets(below) })
+	durable.Go(func() error { return s.packages.Run(below) })
+	durable.Go(func() error { return s.collectPackages(below) })
 	durable.Go(func() error { return s.fleet.Run(below) })
 	durable.Go(func() error { return s.ingest.Run(below) })
 	durable.Go(func() error { return s.watch.Run(below) })

@@ -140,7 +140,10 @@ func (tx *Tx) SetInventory(ctx context.Context, id string, inv protocol.Inventor
 }
 
 func (tx *Tx) SetSyncState(ctx context.Context, id string, s protocol.ScriptPackageSyncState) error {
-	return tx.report(ctx, id, "sync_state", s)
+	if err := tx.report(ctx, id, "sync_state", s); err != nil {
+		return err
+	}
+	return tx.execOne(ctx, satelliteNamed(id), `UPDATE satellite_reports SET synced_at = {now} WHERE satellite_id = $1`, id)
 }
 
 func (tx *Tx) SetApplied(ctx context.Context, id string, applied protocol.Applied) error {

@@ -31,6 +31,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/health"
 	"github.com/perigee-monitoring/perigee/internal/secret"
+	"github.com/perigee-monitoring/perigee/internal/packages"
 )
 
 var (
@@ -41,11 +42,16 @@ var (
 	_ auth.Store    = (*DB)(nil)
 	_ secret.Store  = (*DB)(nil)
 
+	_ packages.Store     = (*DB)(nil)
+	_ packages.BlobStore = Blobs{}
+
 	_ entity.Tx  = (*Tx)(nil)
 	_ fleet.Tx   = (*Tx)(nil)
 	_ catalog.Tx = (*Tx)(nil)
 	_ health.Tx  = (*Tx)(nil)
 	_ secret.Tx  = (*Tx)(nil)
+
+	_ packages.Tx = (*Tx)(nil)
 )
 
 // DB is an open database whose schema is this program's. It is safe for
@@ -201,6 +207,7 @@ const (
 	lockEvents      = 0x7065726967_02
 	lockTokens      = 0x7065726967_03
 	lockSecrets     = 0x7065726967_04
+	lockPackages    = 0x7065726967_06
 )
 
 // exclusive waits for the lock and keeps it until the transaction ends and is

@@ -1,0 +1,58 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/perigee-monitoring/perigee/internal/packages"
+)
+
+// NewPackage is the body of POST /packages.
+type NewPackage struct {
+	Name    string `json:"name" maxLength:"214" doc:"As the registry knows it, such as zod or @scope/name."`
+	Version string `json:"version" maxLength:"256" doc:"Exact, such as 1.2.3."`
+}
+
+// PackageSwitch is the body of PUT /packages/enabled.
+type PackageSwitch struct {
+	Name    string `json:"name" maxLength:"214"`
+	Enabled bool   `json:"enabled"`
+}
+
+// packageName names a package in the query: the name of a scoped one has a slash.
+type packageName struct {
+	Name string `query:"name" required:"true" maxLength:"214" doc:"The package."`
+}
+
+func (a *API) addPackages() {
+	route(a, http.MethodGet, "/packages", "list-packages", "List the packages that scripts may import", func(ctx context.Context, _ *struct{}) (*answer[List[packages.Package]], error) {
+		all, err := a.Packages.Packages(ctx)
+		return listed(all, "", err)
+	})
+	route(a, http.MethodPost, "/packages", "add-package", "Put a package on the list", func(ctx context.Context, in *struct{ Body NewPackage }) (*created[packages.Package], error) {
+		p, err := a.Packages.Add(ctx, actor(ctx), in.Body.Name, in.Body.Version)
+		return made("/packages", p, err)
+	}, status(http.StatusCreated))
+	route(a, http.MethodPut, "/packages/enabled", "enable-package", "Take a package into the next installation, or leave it out", func(ctx context.Context, in *struct{ Body PackageSwitch }) (*answer[packages.Package], error) {
+		return answered(a.Packages.SetEnabled(ctx, actor(ctx), in.Body.Name, in.Body.Enabled))
+	})
+	route(a, http.MethodDelete, "/packages", "remove-package", "Take a package off the list", func(ctx context.Context, in *packageName) (*struct{}, error) {
+		return nil, a.Packages.Remove(ctx, actor(ctx), in.Name)
+	}, status(http.StatusNoContent))
+	route(a, http.MethodPost, "/packages/install", "install-packages", "Resolve, fetch and verify what the list says; satellites then converge to it", func(ctx context.Context, _ *struct{}) (*answer[packages.State], error) {
+		if err := a.Packages.Install(ctx, actor(ctx)); err != nil {
+			return nil, err
+		}
+		return answered(a.Packages.State(ctx))
+	}, status(http.StatusAccepted))
+	route(a, http.MethodGet, "/packages/install", "get-installation", "How the installation is", func(ctx context.Context, _ *struct{}) (*answer[packages.State], error) {
+		return answered(a.Packages.State(ctx))
+	})
+	route(a, http.MethodGet, "/packages/satellites", "list-package-states", "How far each satellite is", func(ctx context.Context, _ *struct{}) (*answer[List[packages.SatelliteState]], error) {
+		all, err := a.Packages.Satellites(ctx)
+		return listed(all, "", err)
+	})
+	route(a, http.MethodPost, "/packages/collect", "collect-packages", "Delete what no tree needs any more", func(ctx context.Context, _ *struct{}) (*answer[packages.Collected], error) {
+		return answered(a.Packages.Collect(ctx))
+	})
+}
