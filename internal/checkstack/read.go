@@ -197,8 +197,11 @@ func (r *reader) readAssignments(ctx context.Context, t *table) error {
 			is   bool
 			what string
 		}{
-			{thresholds, "its own thresholds"}, {retention, "its own retention"}, {notifications, "its notification policy"},
-			{environments, "its choice of environments"}, {narrowed, "the environments of single satellites"},
+			{thresholds, "its own thresholds"},
+			{retention, "its own retention"},
+			{notifications, "its notification policy"},
+			{environments, "its choice of environments"},
+			{narrowed, "the environments of single satellites"},
 		} {
 			if lost.is {
 				r.note(catalog.DocAssignment, name, "%s cannot be carried over", lost.what)

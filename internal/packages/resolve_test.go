@@ -97,7 +97,10 @@ func TestResolveAsNpmDoes(t *testing.T) {
 		"the newest that will do": {
 			registry: manifests{
 				{Name: "x", Version: "1.0.0", Dependencies: deps("y", "^1.0.0")},
-				{Name: "y", Version: "1.0.0"}, {Name: "y", Version: "1.9.0"}, {Name: "y", Version: "2.0.0"}, {Name: "y", Version: "1.10.0-rc.1"},
+				{Name: "y", Version: "1.0.0"},
+				{Name: "y", Version: "1.9.0"},
+				{Name: "y", Version: "2.0.0"},
+				{Name: "y", Version: "1.10.0-rc.1"},
 			},
 			list: []string{"x@1.0.0"},
 			want: deps("node_modules/x", "x@1.0.0", "node_modules/y", "y@1.9.0"),
@@ -105,7 +108,8 @@ func TestResolveAsNpmDoes(t *testing.T) {
 		"not a deprecated one": {
 			registry: manifests{
 				{Name: "x", Version: "1.0.0", Dependencies: deps("y", "*")},
-				{Name: "y", Version: "1.0.0"}, {Name: "y", Version: "1.9.0", Deprecated: "broken"},
+				{Name: "y", Version: "1.0.0"},
+				{Name: "y", Version: "1.9.0", Deprecated: "broken"},
 			},
 			list: []string{"x@1.0.0"},
 			want: deps("node_modules/x", "x@1.0.0", "node_modules/y", "y@1.0.0"),
@@ -113,7 +117,8 @@ func TestResolveAsNpmDoes(t *testing.T) {
 		"an alias": {
 			registry: manifests{
 				{Name: "x", Version: "1.0.0", Dependencies: deps("y", "npm:@s/z@^2.0.0", "z", "1.x")},
-				{Name: "@s/z", Version: "2.1.0"}, {Name: "z", Version: "1.1.0"},
+				{Name: "@s/z", Version: "2.1.0"},
+				{Name: "z", Version: "1.1.0"},
 			},
 			list: []string{"x@1.0.0"},
 			want: deps("node_modules/x", "x@1.0.0", "node_modules/y", "@s/z@2.1.0", "node_modules/z", "z@1.1.0"),
@@ -121,7 +126,8 @@ func TestResolveAsNpmDoes(t *testing.T) {
 		"a missing peer is added beside": {
 			registry: manifests{
 				{Name: "x", Version: "1.0.0", PeerDependencies: deps("y", ">=1")},
-				{Name: "y", Version: "1.0.0", PeerDependencies: deps("x", "*")}, {Name: "y", Version: "2.0.0"},
+				{Name: "y", Version: "1.0.0", PeerDependencies: deps("x", "*")},
+				{Name: "y", Version: "2.0.0"},
 			},
 			list: []string{"x@1.0.0"},
 			want: deps("node_modules/x", "x@1.0.0", "node_modules/y", "y@2.0.0"),
@@ -129,7 +135,8 @@ func TestResolveAsNpmDoes(t *testing.T) {
 		"a peer that is there is taken": {
 			registry: manifests{
 				{Name: "x", Version: "1.0.0", PeerDependencies: deps("y", ">=1")},
-				{Name: "y", Version: "1.0.0"}, {Name: "y", Version: "2.0.0"},
+				{Name: "y", Version: "1.0.0"},
+				{Name: "y", Version: "2.0.0"},
 			},
 			list: []string{"x@1.0.0", "y@1.0.0"},
 			want: deps("node_modules/x", "x@1.0.0", "node_modules/y", "y@1.0.0"),
@@ -138,7 +145,8 @@ func TestResolveAsNpmDoes(t *testing.T) {
 			registry: manifests{
 				{Name: "x", Version: "1.0.0", Dependencies: deps("plugin", "1.0.0", "y", "^1.0.0")},
 				{Name: "plugin", Version: "1.0.0", PeerDependencies: deps("y", ">=1")},
-				{Name: "y", Version: "1.0.0"}, {Name: "y", Version: "2.0.0"},
+				{Name: "y", Version: "1.0.0"},
+				{Name: "y", Version: "2.0.0"},
 			},
 			list: []string{"x@1.0.0"},
 			want: deps("node_modules/x", "x@1.0.0", "node_modules/plugin", "plugin@1.0.0", "node_modules/y", "y@1.0.0"),
@@ -147,7 +155,8 @@ func TestResolveAsNpmDoes(t *testing.T) {
 			registry: manifests{
 				{Name: "x", Version: "1.0.0", Dependencies: deps("plugin", "1.0.0", "y", "^1.0.0")},
 				{Name: "plugin", Version: "1.0.0", PeerDependencies: deps("y", "^1.0.0")},
-				{Name: "y", Version: "1.0.0"}, {Name: "y", Version: "2.0.0"},
+				{Name: "y", Version: "1.0.0"},
+				{Name: "y", Version: "2.0.0"},
 			},
 			list: []string{"x@1.0.0", "y@2.0.0"},
 			want: deps("node_modules/x", "x@1.0.0", "node_modules/y", "y@2.0.0", "node_modules/x/node_modules/plugin", "plugin@1.0.0", "node_modules/x/node_modules/y", "y@1.0.0"),
@@ -155,7 +164,8 @@ func TestResolveAsNpmDoes(t *testing.T) {
 		"a peer of the list that cannot be": {
 			registry: manifests{
 				{Name: "x", Version: "1.0.0", PeerDependencies: deps("y", "^1.0.0")},
-				{Name: "y", Version: "1.0.0"}, {Name: "y", Version: "2.0.0"},
+				{Name: "y", Version: "1.0.0"},
+				{Name: "y", Version: "2.0.0"},
 			},
 			list:  []string{"x@1.0.0", "y@2.0.0"},
 			fails: "x@1.0.0 wants y@^1.0.0 beside it, but y@2.0.0 is there",
@@ -164,7 +174,8 @@ func TestResolveAsNpmDoes(t *testing.T) {
 			registry: manifests{
 				{Name: "x", Version: "1.0.0", Dependencies: deps("z", "1.0.0", "y", "2.0.0")},
 				{Name: "z", Version: "1.0.0", PeerDependencies: deps("y", "^1.0.0")},
-				{Name: "y", Version: "1.0.0"}, {Name: "y", Version: "2.0.0"},
+				{Name: "y", Version: "1.0.0"},
+				{Name: "y", Version: "2.0.0"},
 			},
 			list:  []string{"x@1.0.0", "y@2.0.0"},
 			want:  deps("node_modules/x", "x@1.0.0", "node_modules/y", "y@2.0.0", "node_modules/x/node_modules/z", "z@1.0.0"),
@@ -173,7 +184,8 @@ func TestResolveAsNpmDoes(t *testing.T) {
 		"optional ones for a platform are left out": {
 			registry: manifests{
 				{Name: "x", Version: "1.0.0", OptionalDependencies: deps("linux", "1.0.0", "missing", "1.0.0", "y", "1.0.0"), Dependencies: deps("y", "1.0.0")},
-				{Name: "linux", Version: "1.0.0", OS: []string{"linux"}}, {Name: "y", Version: "1.0.0"},
+				{Name: "linux", Version: "1.0.0", OS: []string{"linux"}},
+				{Name: "y", Version: "1.0.0"},
 			},
 			list: []string{"x@1.0.0"},
 			want: deps("node_modules/x", "x@1.0.0", "node_modules/y", "y@1.0.0"),

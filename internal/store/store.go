@@ -30,8 +30,8 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/health"
-	"github.com/perigee-monitoring/perigee/internal/secret"
 	"github.com/perigee-monitoring/perigee/internal/packages"
+	"github.com/perigee-monitoring/perigee/internal/secret"
 )
 
 var (
