@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -278,4 +279,23 @@ func newSatellite(c *core, name, region string) *satellite {
 	}
 	c.t.Cleanup(s.kill)
 	return s
+}
+
+// gauge reads one figure without labels from the core's metrics.
+func (c *core) gauge(name string) (float64, error) {
+	resp, err := client.Get(c.url + "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			return strconv.ParseFloat(strings.TrimSpace(value), 64)
+		}
+	}
+	return 0, fmt.Errorf("there is no figure %s", name)
 }

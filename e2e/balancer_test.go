@@ -1,0 +1,196 @@
+package e2e
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+)
+
+// balancer is the load balancer in front of several cores: it takes connections in
+// turn to the cores that are ready.
+type balancer struct {
+	addr     string
+	listener net.Listener
+	backends []string
+
+	mu    sync.Mutex
+	ready map[string]bool // guarded by mu
+	turn  int             // guarded by mu
+	open  map[net.Conn]struct{}
+	done  chan struct{}
+	work  sync.WaitGroup
+}
+
+func newBalancer(t *testing.T, backends ...string) *balancer {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &balancer{
+		addr: ln.Addr().String(), listener: ln, backends: backends,
+		ready: map[string]bool{}, open: map[net.Conn]struct{}{}, done: make(chan struct{}),
+	}
+	b.work.Go(b.accept)
+	b.work.Go(b.watch)
+	t.Cleanup(func() {
+		close(b.done)
+		ln.Close()
+		b.cut()
+		b.work.Wait()
+	})
+	return b
+}
+
+// watch asks the cores whether they are ready, as balancers do.
+func (b *balancer) watch() {
+	asking := &http.Client{Timeout: time.Second}
+	defer asking.CloseIdleConnections()
+	for {
+		for _, backend := range b.backends {
+			resp, err := asking.Get("http://" + backend + "/readyz")
+			ready := err == nil && resp.StatusCode == http.StatusOK
+			if err == nil {
+				_, _ = io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+			}
+			b.mu.Lock()
+			b.ready[backend] = ready
+			b.mu.Unlock()
+		}
+		select {
+		case <-b.done:
+			return
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+func (b *balancer) accept() {
+	for {
+		conn, err := b.listener.Accept()
+		if err != nil {
+			return
+		}
+		b.work.Go(func() { b.carry(conn) })
+	}
+}
+
+// next is the backend whose turn it is; "" while none is ready.
+func (b *balancer) next() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for range b.backends {
+		b.turn++
+		if backend := b.backends[b.turn%len(b.backends)]; b.ready[backend] {
+			return backend
+		}
+	}
+	return ""
+}
+
+func (b *balancer) carry(client net.Conn) {
+	defer client.Close()
+	backend := b.next()
+	if backend == "" {
+		return
+	}
+	server, err := net.DialTimeout("tcp", backend, time.Second)
+	if err != nil {
+		return
+	}
+	b.pipe(client, server)
+}
+
+// pipe carries bytes both ways until either end closes.
+func (b *balancer) pipe(client, server net.Conn) {
+	defer server.Close()
+	b.mu.Lock()
+	b.open[client], b.open[server] = struct{}{}, struct{}{}
+	b.mu.Unlock()
+	var both sync.WaitGroup
+	for _, way := range [][2]net.Conn{{client, server}, {server, client}} {
+		both.Go(func() {
+			_, _ = io.Copy(way[0], way[1])
+			way[0].Close()
+			way[1].Close()
+		})
+	}
+	both.Wait()
+	b.mu.Lock()
+	delete(b.open, client)
+	delete(b.open, server)
+	b.mu.Unlock()
+}
+
+// cut ends every connection that is open.
+func (b *balancer) cut() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for conn := range b.open {
+		conn.Close()
+	}
+}
+
+// wire is a cable to one server, which can be cut and mended.
+type wire struct {
+	*balancer
+	network, target string
+	severed         bool // guarded by balancer.mu
+}
+
+// newWire lays a cable from a port of this machine to the target.
+func newWire(t *testing.T, network, target string) *wire {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &wire{
+		balancer: &balancer{addr: ln.Addr().String(), listener: ln, open: map[net.Conn]struct{}{}},
+		network:  network, target: target,
+	}
+	w.work.Go(func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			w.work.Go(func() { w.carry(conn) })
+		}
+	})
+	t.Cleanup(func() {
+		ln.Close()
+		w.cut()
+		w.work.Wait()
+	})
+	return w
+}
+
+func (w *wire) carry(client net.Conn) {
+	defer client.Close()
+	w.mu.Lock()
+	severed := w.severed
+	w.mu.Unlock()
+	if severed {
+		return
+	}
+	server, err := net.DialTimeout(w.network, w.target, time.Second)
+	if err != nil {
+		return
+	}
+	w.pipe(client, server)
+}
+
+// sever cuts the cable until mend.
+func (w *wire) sever(cut bool) {
+	w.mu.Lock()
+	w.severed = cut
+	w.mu.Unlock()
+	if cut {
+		w.cut()
+	}
+}

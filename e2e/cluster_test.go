@@ -1,0 +1,443 @@
+package e2e
+
+import (
+	"context"
+	"encoding/base64"
+	"flag"
+	"fmt"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/perigee-monitoring/perigee/internal/link"
+	"github.com/perigee-monitoring/perigee/internal/pgtest"
+	"github.com/perigee-monitoring/perigee/protocol"
+)
+
+var (
+	clusterPeers = flag.Int("peers", 500, "how many satellites TestCluster simulates")
+	clusterEvery = flag.Duration("every", 4*time.Second, "how often each of them has a result")
+)
+
+// cluster is three cores on one database behind a balancer, with a simulated fleet.
+type cluster struct {
+	t        *testing.T
+	database string
+	cores    []*core
+	// toDatabase is the cable of the last core, toBell that to NATS; nil without.
+	toDatabase, toBell *wire
+	balancer           *balancer
+	peers              []*peer
+	began              time.Time
+}
+
+// TestCluster: a fleet survives the loss of any core. Everything is recounted from
+// outside, through the API alone: what satellites hold as acknowledged is there
+// exactly once, and nobody is told of an outage that was ours.
+func TestCluster(t *testing.T) {
+	for _, bell := range []string{"postgres", "nats"} {
+		t.Run(bell, func(t *testing.T) {
+			c := newCluster(t, bell)
+			t.Run("rolling restart", c.rollingRestart)
+			t.Run("a core is killed", c.killOne)
+			t.Run("a core loses its database", c.partition)
+			t.Run("a core loses its bell", c.deaf)
+			t.Run("what one core is told reaches satellites of all", c.control)
+			t.Run("recount", c.recount)
+			t.Run("all cores away for ten minutes", c.outage)
+		})
+	}
+}
+
+func newCluster(t *testing.T, bell string) *cluster {
+	t.Helper()
+	c := &cluster{t: t, database: pgtest.URL(t), began: time.Now().Add(-time.Second)}
+	bus := "postgres"
+	if bell == "nats" {
+		c.toBell = newWire(t, "tcp", startNATS(t))
+		bus = "nats://" + c.toBell.addr
+	}
+	c.toDatabase = newWire(t, "unix", socketOf(t, c.database))
+	key := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", 32)))
+	var backends []string
+	for i := range 3 {
+		database := c.database
+		if i == 2 {
+			database = overWire(t, c.database, c.toDatabase.addr)
+		}
+		one := newCore(t, database)
+		one.name = fmt.Sprintf("core-%d", i)
+		one.args = append(one.args, "--bus", bus, "--drain-span", "3s")
+		one.env = append(one.env, "PERIGEE_SECRET_KEY="+key)
+		c.cores = append(c.cores, one)
+		backends = append(backends, strings.TrimPrefix(one.url, "http://"))
+		one.start()
+		one.ready()
+	}
+	c.balancer = newBalancer(t, backends...)
+	first := c.cores[0]
+	first.call(http.MethodPost, "/api/v1/apply", map[string]any{"documents": simDocuments(false)}, nil)
+	address, err := link.URL("http://" + c.balancer.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.peers = enrol(first, "sim", *clusterPeers, address, *clusterEvery)
+	for _, p := range c.peers {
+		p.start()
+		t.Cleanup(p.halt)
+	}
+	c.settled("to be connected at first", c.peers)
+	return c
+}
+
+func simDocuments(more bool) []any {
+	document := func(kind, name string, spec map[string]any) any {
+		return map[string]any{"apiVersion": "perigee/v1", "kind": kind, "metadata": map[string]any{"name": name}, "spec": spec}
+	}
+	check := map[string]any{
+		"strategy": "healthcheck-tcp.tcp", "interval": "24h", "config": map[string]any{"host": "127.0.0.1", "port": 9},
+	}
+	assignment := func(check string) map[string]any {
+		return map[string]any{"check": check, "system": "web", "includeLocal": false, "satellites": map[string]any{"selector": "region=sim"}}
+	}
+	all := []any{document("System", "web", map[string]any{}), document("Check", "front", check), document("Assignment", "front", assignment("front"))}
+	if more {
+		all = append(all, document("Check", "zz-more", check), document("Assignment", "zz-more", assignment("zz-more")))
+	}
+	return all
+}
+
+func startNATS(t *testing.T) string {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the NATS server is not ready")
+	}
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	return s.Addr().String()
+}
+
+// socketOf is the socket of a throw-away cluster.
+func socketOf(t *testing.T, database string) string {
+	t.Helper()
+	u, err := url.Parse(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := filepath.Glob(filepath.Join(u.Query().Get("host"), ".s.PGSQL.*[0-9]"))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("sockets %v, %v", found, err)
+	}
+	return found[0]
+}
+
+// overWire is the database's URL by way of a cable.
+func overWire(t *testing.T, database, addr string) string {
+	t.Helper()
+	u, err := url.Parse(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Host, u.RawQuery = addr, "sslmode=disable"
+	return u.String()
+}
+
+// settled waits until all of the peers are connected, and shows the logs when not.
+func (c *cluster) settled(what string, peers []*peer) {
+	c.t.Helper()
+	var logs []*process
+	for _, one := range c.cores {
+		logs = append(logs, one.process)
+	}
+	wait(c.t, 60*time.Second, what, func() error {
+		away := 0
+		for _, p := range peers {
+			if connected, _, _ := p.state(); !connected {
+				away++
+			}
+		}
+		if away > 0 {
+			return fmt.Errorf("%d of %d peers are not connected", away, len(peers))
+		}
+		return nil
+	}, logs...)
+}
+
+func (c *cluster) rollingRestart(t *testing.T) {
+	for _, one := range c.cores {
+		one.stop()
+		one.start()
+		one.ready()
+		c.settled("after the restart of "+one.name, c.peers)
+	}
+	c.noFalseEdges(t, "a rolling restart")
+}
+
+func (c *cluster) killOne(t *testing.T) {
+	c.cores[0].kill()
+	c.settled("after a kill", c.peers)
+	c.cores[0].start()
+	c.cores[0].ready()
+	c.noFalseEdges(t, "a kill")
+}
+
+// partition cuts the last core off from the database: it lets go of its satellites,
+// which come back through the others in time.
+func (c *cluster) partition(t *testing.T) {
+	c.toDatabase.sever(true)
+	cut := c.cores[2]
+	wait(t, 60*time.Second, "the core to let its satellites go", func() error {
+		left, err := cut.gauge("perigee_hub_sessions")
+		if err == nil && left > 0 {
+			return fmt.Errorf("it still holds %.0f sessions", left)
+		}
+		return err
+	}, cut.process)
+	c.settled("while a core has no database", c.peers)
+	c.toDatabase.sever(false)
+	cut.ready()
+	c.noFalseEdges(t, "a core without its database")
+}
+
+// deaf cuts all cores off from each other's bells: slow polls carry.
+func (c *cluster) deaf(t *testing.T) {
+	if c.toBell == nil {
+		t.Log("the bell is the database's, and was cut with it")
+		return
+	}
+	c.toBell.sever(true)
+	before := c.deltas()
+	c.cores[1].call(http.MethodPost, "/api/v1/apply", map[string]any{"documents": simDocuments(true)}, nil)
+	c.told(t, before)
+	c.toBell.sever(false)
+	c.cores[1].call(http.MethodDelete, "/api/v1/checks/zz-more", nil, nil)
+	c.told(t, before+len(c.peers))
+	for _, one := range c.cores {
+		one.ready()
+	}
+}
+
+func (c *cluster) deltas() (n int) {
+	for _, p := range c.peers {
+		p.mu.Lock()
+		n += p.deltas
+		p.mu.Unlock()
+	}
+	return n
+}
+
+// told waits until every peer was told one change more.
+func (c *cluster) told(t *testing.T, before int) {
+	t.Helper()
+	wait(t, 40*time.Second, "the change to reach every satellite", func() error {
+		if n := c.deltas() - before; n < len(c.peers) {
+			return fmt.Errorf("%d of %d satellites were told", n, len(c.peers))
+		}
+		return nil
+	})
+}
+
+// control asks one core for what concerns satellites of all of them.
+func (c *cluster) control(t *testing.T) {
+	before := c.deltas()
+	c.cores[0].call(http.MethodPost, "/api/v1/apply", map[string]any{"documents": simDocuments(true)}, nil)
+	c.told(t, before)
+	c.cores[0].call(http.MethodDelete, "/api/v1/checks/zz-more", nil, nil)
+	c.told(t, before+len(c.peers))
+	// Enough of them that each core holds some.
+	sentenced := enrol(c.cores[0], "gone", 12, c.peers[0].url, time.Hour)
+	for _, p := range sentenced {
+		p.start()
+		t.Cleanup(p.halt)
+	}
+	c.settled("the sentenced", sentenced)
+	for i, p := range sentenced {
+		if i%2 == 0 {
+			c.cores[0].call(http.MethodPost, "/api/v1/satellites/"+p.id+"/rotate-token", nil, nil)
+		} else {
+			c.cores[0].call(http.MethodDelete, "/api/v1/satellites/"+p.id, nil, nil)
+		}
+	}
+	for i, p := range sentenced {
+		want := []int{protocol.CloseRotated, protocol.CloseRemoved}[i%2]
+		wait(t, 20*time.Second, "the session of "+p.name+" to end", func() error {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if !slices.Contains(p.closes, want) {
+				return fmt.Errorf("codes so far %v, want %d", p.closes, want)
+			}
+			return nil
+		})
+	}
+}
+
+type clusterEvent struct {
+	Seq      int64          `json:"seq"`
+	Type     string         `json:"type"`
+	EntityID string         `json:"entityId"`
+	Payload  map[string]any `json:"payload"`
+}
+
+// events reads all of the given types after a number, and the last number.
+func (c *cluster) events(t *testing.T, after int64, types ...string) (found []clusterEvent, last int64) {
+	t.Helper()
+	for {
+		var page struct {
+			Items []clusterEvent `json:"items"`
+		}
+		c.cores[1].call(http.MethodGet, fmt.Sprintf("/api/v1/events?limit=1000&after=%d", after), nil, &page)
+		if len(page.Items) == 0 {
+			return found, after
+		}
+		for _, e := range page.Items {
+			after = e.Seq
+			if slices.Contains(types, e.Type) {
+				found = append(found, e)
+			}
+		}
+	}
+}
+
+// noFalseEdges: no satellite of the fleet was ever away.
+func (c *cluster) noFalseEdges(t *testing.T, after string) {
+	t.Helper()
+	wrong, _ := c.events(t, 0, "satellite.disconnected", "satellite.heartbeat_lost", "core.blind")
+	for i, e := range wrong {
+		if i < 5 {
+			t.Errorf("after %s: %s of %s", after, e.Type, e.EntityID)
+		}
+	}
+	if len(wrong) > 0 {
+		t.Errorf("after %s there are %d false edges", after, len(wrong))
+	}
+}
+
+// recount compares what the satellites hold as acknowledged with what the API gives.
+func (c *cluster) recount(t *testing.T) {
+	wait(t, 60*time.Second, "everything to be acknowledged", func() error {
+		// They go on measuring; nobody has more than a few unsent.
+		for _, p := range c.peers {
+			if _, waiting, acked := p.state(); waiting > 5 || acked == 0 {
+				return fmt.Errorf("%s: %d waiting, %d acknowledged", p.name, waiting, acked)
+			}
+		}
+		return nil
+	})
+	type run struct {
+		RunID       string    `json:"runId"`
+		SatelliteID string    `json:"satelliteId"`
+		Slot        time.Time `json:"slot"`
+	}
+	held := map[string]map[int64]bool{}
+	total := 0
+	for _, p := range c.peers {
+		held[p.id] = map[int64]bool{}
+		p.mu.Lock()
+		for slot := range p.acked {
+			held[p.id][slot] = true
+			total++
+		}
+		if len(p.refused) > 0 {
+			t.Errorf("%s: %d records were refused, the first because %s", p.name, len(p.refused), p.refused[0])
+		}
+		p.mu.Unlock()
+	}
+	stored := map[string]int{}
+	lost := total
+	for _, r := range all[run](c.cores[1], "/api/v1/results") {
+		stored[r.RunID]++
+		if held[r.SatelliteID][r.Slot.UnixMilli()] {
+			lost--
+		}
+	}
+	doubled := 0
+	for _, n := range stored {
+		doubled += n - 1
+	}
+	t.Logf("%d satellites, %d results acknowledged: %d lost, %d doubled", len(c.peers), total, lost, doubled)
+	if lost != 0 || doubled != 0 {
+		t.Errorf("%d acknowledged results are lost, %d doubled", lost, doubled)
+	}
+}
+
+// outage: all cores are away for ten minutes, and meanwhile one in twenty satellites
+// dies. Afterwards exactly those are lost.
+//
+// Ten minutes pass by moving every time of liveness in the database back by ten
+// minutes while no core runs. All of it is judged by the database's clock against
+// those times, so for the cores it is the same.
+func (c *cluster) outage(t *testing.T) {
+	_, last := c.events(t, 0)
+	for _, one := range c.cores {
+		one.stop()
+	}
+	dead := c.peers[:len(c.peers)/20]
+	for _, p := range dead {
+		p.halt()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	db, err := pgx.Connect(ctx, c.database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close(context.Background())
+	for _, statement := range []string{
+		`UPDATE satellites SET last_heartbeat_at = last_heartbeat_at - 600000000, offline_threshold_ms = 20000`,
+		`UPDATE observer SET since = since - 600000000, at = at - 600000000`,
+	} {
+		if _, err := db.Exec(ctx, statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, one := range c.cores {
+		one.start()
+	}
+	for _, one := range c.cores {
+		one.ready()
+	}
+	c.settled("after all cores were away", c.peers[len(dead):])
+	var lost []string
+	wait(t, 60*time.Second, "the dead to be missed", func() error {
+		found, _ := c.events(t, last, "satellite.heartbeat_lost")
+		lost = nil
+		for _, e := range found {
+			lost = append(lost, e.EntityID)
+		}
+		if len(lost) < len(dead) {
+			return fmt.Errorf("%d of %d", len(lost), len(dead))
+		}
+		return nil
+	}, c.cores[0].process)
+	var want []string
+	for _, p := range dead {
+		want = append(want, p.id)
+	}
+	slices.Sort(want)
+	slices.Sort(lost)
+	if !slices.Equal(want, lost) {
+		t.Errorf("%d were lost, want the %d dead", len(lost), len(want))
+	}
+	if wrong, _ := c.events(t, last, "satellite.disconnected"); len(wrong) > 0 {
+		t.Errorf("%d satellites were disconnected", len(wrong))
+	}
+	blind, _ := c.events(t, last, "core.blind")
+	if len(blind) != 1 {
+		t.Fatalf("%d core.blind events, want one", len(blind))
+	}
+	if seconds, _ := blind[0].Payload["seconds"].(float64); seconds < 600 || seconds > 700 {
+		t.Errorf("the cores were blind for %.0f s", seconds)
+	}
+	t.Logf("%d dead, %d lost, blind for %v s", len(dead), len(lost), blind[0].Payload["seconds"])
+}
