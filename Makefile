@@ -17,6 +17,7 @@ RUN         ?= .
 ARGS        ?=
 FUZZTIME    ?= 30s
 CRASH_KILLS ?= 2000
+CLUSTER_PEERS ?= 2000
 
 # Linters come from the tools module at exact versions and are built once. They
 # and the plain build share one set of compiled packages, hence no GOEXPERIMENT.
@@ -27,7 +28,7 @@ tool := GOEXPERIMENT= $(GO) tool -modfile=tools/go.mod
 .PHONY: help
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
-	@printf '\n  %s\n' 'PKG=./internal/store/... and RUN=TestName narrow test and bench; FUZZTIME=, CRASH_KILLS= and ARGS= are for fuzz, crash and dev.'
+	@printf '\n  %s\n' 'PKG=./internal/store/... and RUN=TestName narrow test and bench; FUZZTIME=, CRASH_KILLS=, CLUSTER_PEERS= and ARGS= are for fuzz, crash, cluster and dev.'
 
 .PHONY: dev
 dev: build ## build and run a core with a satellite and sample checks (ARGS="--apply FILE")
@@ -73,6 +74,10 @@ micro: need-go ## Go benchmarks of single functions
 .PHONY: crash
 crash: need-go need-postgres ## kill core and satellite CRASH_KILLS times, then recount
 	$(GO) test ./e2e -run Crash -count=1 -v -timeout 24h -args -kills=$(CRASH_KILLS)
+
+.PHONY: cluster
+cluster: need-go need-postgres ## three cores lose one another, with CLUSTER_PEERS satellites
+	$(GO) test ./e2e -run Cluster -count=1 -v -timeout 24h -args -peers=$(CLUSTER_PEERS)
 
 .PHONY: generate
 generate: need-go ## what is made from source: schemas of check configs

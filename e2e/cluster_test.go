@@ -217,14 +217,28 @@ func (c *cluster) deaf(t *testing.T) {
 		return
 	}
 	c.toBell.sever(true)
+	c.hearing(t, 0)
 	before := c.deltas()
 	c.cores[1].call(http.MethodPost, "/api/v1/apply", map[string]any{"documents": simDocuments(true)}, nil)
 	c.told(t, before)
+	c.hearing(t, 0) // all the while
 	c.toBell.sever(false)
+	c.hearing(t, 1)
 	c.cores[1].call(http.MethodDelete, "/api/v1/checks/zz-more", nil, nil)
 	c.told(t, before+len(c.peers))
+}
+
+// hearing waits until every core hears the others' bells, or none does.
+func (c *cluster) hearing(t *testing.T, want float64) {
+	t.Helper()
 	for _, one := range c.cores {
-		one.ready()
+		wait(t, 20*time.Second, fmt.Sprintf("the bus of %s to be %.0f", one.name, want), func() error {
+			got, err := one.gauge("perigee_bus_connected")
+			if err == nil && got != want {
+				return fmt.Errorf("it is %.0f", got)
+			}
+			return err
+		}, one.process)
 	}
 }
 

@@ -110,7 +110,7 @@ func (s *S3) Get(ctx context.Context, integrity string) ([]byte, error) {
 	if err != nil {
 		return nil, s.failed("reading", err)
 	}
-	defer object.Close()
+	defer func() { _ = object.Close() }() // at the end of reading
 	data, err := io.ReadAll(io.LimitReader(object, maxBlob))
 	if absent(err) {
 		return nil, fault.New(fault.NotFound, "the bucket does not have this package")

@@ -58,7 +58,7 @@ func Read(ctx context.Context, url string) (Found, error) {
 	if err != nil {
 		return Found{}, fmt.Errorf("connecting to the original's database at %s: %w", cfg.Host, err)
 	}
-	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing was written
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // nothing was written
 	var found Found
 	err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		r := reader{tx: tx, found: Found{Findings: []Finding{}}}
