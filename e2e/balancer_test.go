@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"net/http"
@@ -20,6 +21,7 @@ type balancer struct {
 	ready map[string]bool // guarded by mu
 	turn  int             // guarded by mu
 	open  map[net.Conn]struct{}
+	seen  *recording // what servers say, where that is kept
 	done  chan struct{}
 	work  sync.WaitGroup
 }
@@ -114,7 +116,11 @@ func (b *balancer) pipe(client, server net.Conn) {
 	var both sync.WaitGroup
 	for _, way := range [][2]net.Conn{{client, server}, {server, client}} {
 		both.Go(func() {
-			_, _ = io.Copy(way[0], way[1])
+			var from io.Reader = way[1]
+			if b.seen != nil && way[1] == server {
+				from = io.TeeReader(server, b.seen)
+			}
+			_, _ = io.Copy(way[0], from)
 			way[0].Close()
 			way[1].Close()
 		})
@@ -193,4 +199,31 @@ func (w *wire) sever(cut bool) {
 	if cut {
 		w.cut()
 	}
+}
+
+// recording keeps what servers say. What clients say is masked by the protocol of
+// the socket.
+type recording struct {
+	mu   sync.Mutex
+	text bytes.Buffer // guarded by mu
+}
+
+func (r *recording) Write(b []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.text.Write(b)
+}
+
+// newRecorder lays a cable to the target that keeps what the target says.
+func newRecorder(t *testing.T, target string) *wire {
+	t.Helper()
+	w := newWire(t, "tcp", target)
+	w.seen = &recording{}
+	return w
+}
+
+func (w *wire) text() string {
+	w.seen.mu.Lock()
+	defer w.seen.mu.Unlock()
+	return w.seen.text.String()
 }

@@ -299,3 +299,23 @@ func (c *core) gauge(name string) (float64, error) {
 	}
 	return 0, fmt.Errorf("there is no figure %s", name)
 }
+
+// raw is an answer of the API as it came.
+func (c *core) raw(path string) string {
+	c.t.Helper()
+	req, err := http.NewRequest(http.MethodGet, c.url+path, nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+c.token)
+	resp, err := client.Do(req)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		c.t.Fatalf("GET %s: %d, %v", path, resp.StatusCode, err)
+	}
+	return string(text)
+}

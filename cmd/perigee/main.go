@@ -49,7 +49,8 @@ type commandLine struct {
 	Check      CheckCmd      `cmd:"" group:"define" help:"Checks: what is asked of a system."`
 	Assignment AssignmentCmd `cmd:"" group:"define" help:"Assignments: which check runs for which system from where."`
 
-	Secret SecretCmd `cmd:"" group:"define" help:"Secrets that checks use."`
+	Package PackageCmd `cmd:"" group:"define" help:"Packages that scripts may import."`
+	Secret  SecretCmd  `cmd:"" group:"define" help:"Secrets that checks use."`
 
 	Apply  ApplyCmd  `cmd:"" group:"files" help:"Make the definitions be as files say."`
 	Diff   DiffCmd   `cmd:"" group:"files" help:"Show what apply would change."`

@@ -25,9 +25,9 @@ type packageName struct {
 }
 
 func (a *API) addPackages() {
-	route(a, http.MethodGet, "/packages", "list-packages", "List the packages that scripts may import", func(ctx context.Context, _ *struct{}) (*answer[List[packages.Package]], error) {
+	route(a, http.MethodGet, "/packages", "list-packages", "List the packages that scripts may import", func(ctx context.Context, in *Paging) (*answer[List[packages.Package]], error) {
 		all, err := a.Packages.Packages(ctx)
-		return listed(all, "", err)
+		return paged(all, *in, func(p packages.Package) string { return p.Name }, err)
 	})
 	route(a, http.MethodPost, "/packages", "add-package", "Put a package on the list", func(ctx context.Context, in *struct{ Body NewPackage }) (*created[packages.Package], error) {
 		p, err := a.Packages.Add(ctx, actor(ctx), in.Body.Name, in.Body.Version)
@@ -48,9 +48,9 @@ func (a *API) addPackages() {
 	route(a, http.MethodGet, "/packages/install", "get-installation", "How the installation is", func(ctx context.Context, _ *struct{}) (*answer[packages.State], error) {
 		return answered(a.Packages.State(ctx))
 	})
-	route(a, http.MethodGet, "/packages/satellites", "list-package-states", "How far each satellite is", func(ctx context.Context, _ *struct{}) (*answer[List[packages.SatelliteState]], error) {
+	route(a, http.MethodGet, "/packages/satellites", "list-package-states", "How far each satellite is", func(ctx context.Context, in *Paging) (*answer[List[packages.SatelliteState]], error) {
 		all, err := a.Packages.Satellites(ctx)
-		return listed(all, "", err)
+		return paged(all, *in, func(s packages.SatelliteState) string { return s.Name }, err)
 	})
 	route(a, http.MethodPost, "/packages/collect", "collect-packages", "Delete what no tree needs any more", func(ctx context.Context, _ *struct{}) (*answer[packages.Collected], error) {
 		return answered(a.Packages.Collect(ctx))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -149,6 +150,23 @@ func listed[T any](items []T, next string, err error) (*answer[List[T]], error) 
 		out.Body.NextCursor = &next
 	}
 	return out, nil
+}
+
+// paged is a page of a list that is short enough to be read whole: items are in the
+// order of their keys, and the cursor is the key of the last one seen.
+func paged[T any](all []T, p Paging, key func(T) string, err error) (*answer[List[T]], error) {
+	if err != nil {
+		return nil, err
+	}
+	from, found := slices.BinarySearchFunc(all, p.Cursor, func(item T, cursor string) int { return strings.Compare(key(item), cursor) })
+	if found {
+		from++
+	}
+	to, next := min(from+p.Limit, len(all)), ""
+	if to < len(all) {
+		next = key(all[to-1])
+	}
+	return listed(all[from:to], next, nil)
 }
 
 // inQuery says of a fault in the cursor that the cursor is in the query.

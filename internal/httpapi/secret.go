@@ -36,9 +36,9 @@ type leaseQuery struct {
 }
 
 func (a *API) addSecrets() {
-	route(a, http.MethodGet, "/secrets", "list-secrets", "List secrets by name, without their values", func(ctx context.Context, _ *struct{}) (*answer[List[secret.Secret]], error) {
+	route(a, http.MethodGet, "/secrets", "list-secrets", "List secrets by name, without their values", func(ctx context.Context, in *Paging) (*answer[List[secret.Secret]], error) {
 		all, err := a.Secrets.List(ctx)
-		return listed(all, "", err)
+		return paged(all, *in, func(s secret.Secret) string { return s.Name }, err)
 	})
 	route(a, http.MethodPut, "/secrets/{name}", "set-secret", "Give a secret a new value", func(ctx context.Context, in *secretPut) (*answer[secret.Secret], error) {
 		return answered(a.Secrets.Set(ctx, actor(ctx), in.Name, secret.Input{Value: in.Body.Value, External: in.Body.External, Description: in.Body.Description}))

@@ -181,7 +181,7 @@ func (s *Service) publish(ctx context.Context, j job, result installed) error {
 	if err != nil {
 		return fmt.Errorf("recording an installation of packages: %w", err)
 	}
-	s.log.Info("packages installed", "lockfile_hash", hash, "packages", len(result.entries), "bytes", result.size)
+	s.log.Info("packages installed", "lockfile_hash", scriptpkg.LockfileHash(result.entries), "packages", len(result.entries), "bytes", result.size)
 	return nil
 }
 

@@ -1,0 +1,273 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/perigee-monitoring/perigee/internal/npmtest"
+	"github.com/perigee-monitoring/perigee/internal/pgtest"
+)
+
+// cli runs the operator's command against the core, with input.
+func (c *core) cli(input string, args ...string) string {
+	c.t.Helper()
+	cmd := exec.Command(build(c.t).core, args...)
+	cmd.Env = append(os.Environ(), "PERIGEE_URL="+c.url, "PERIGEE_TOKEN="+c.token)
+	cmd.Stdin = strings.NewReader(input)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		c.t.Fatalf("perigee %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// found is one result as the API gives it.
+type found struct {
+	Status  string `json:"status"`
+	Message string `json:"message"`
+	Result  any    `json:"result"`
+}
+
+func (c *core) results(check string) []found {
+	return all[found](c, "/api/v1/results?detail=true&check="+url.QueryEscape(check))
+}
+
+func scriptDocuments(name, script string, secretEnv map[string]string, contains string) []any {
+	collector := map[string]any{"script": script}
+	if secretEnv != nil {
+		collector["secretEnv"] = secretEnv
+	}
+	return []any{
+		map[string]any{"apiVersion": "perigee/v1", "kind": "System", "metadata": map[string]any{"name": "web"}, "spec": map[string]any{}},
+		map[string]any{"apiVersion": "perigee/v1", "kind": "Check", "metadata": map[string]any{"name": name}, "spec": map[string]any{
+			"strategy": "healthcheck-script.script", "interval": "1s", "config": map[string]any{},
+			"collectors": []any{map[string]any{
+				"id": "run", "collector": "healthcheck-script.execute", "config": collector,
+				"assertions": []any{map[string]any{"field": "stdout", "operator": "contains", "value": contains}},
+			}},
+		}},
+		map[string]any{"apiVersion": "perigee/v1", "kind": "Assignment", "metadata": map[string]any{"name": name}, "spec": map[string]any{
+			"check": name, "system": "web", "includeLocal": false, "satellites": map[string]any{"names": []string{"runner"}},
+		}},
+	}
+}
+
+// healthy waits for a healthy result of the check.
+func (c *core) healthy(check string, logs ...*process) {
+	c.t.Helper()
+	wait(c.t, 60*time.Second, "check "+check+" to be healthy", func() error {
+		last := c.results(check)
+		if len(last) == 0 {
+			return fmt.Errorf("it has no result yet")
+		}
+		if last[0].Status != "healthy" {
+			return fmt.Errorf("it is %s: %s %v", last[0].Status, last[0].Message, last[0].Result)
+		}
+		return nil
+	}, logs...)
+}
+
+// TestCanary: values that are used are found nowhere: not in the database, on the
+// satellite's disk, in logs, in answers of the API, nor on the wire.
+func TestCanary(t *testing.T) {
+	const tokenCanary, passwordCanary = "canary-3f9b-token-value", "canary-77aa-password"
+	database := pgtest.URL(t)
+	c := newCore(t, database)
+	c.start()
+	c.ready()
+	c.cli(tokenCanary+"\n", "secret", "set", "API_TOKEN")
+	c.cli(passwordCanary, "secret", "set", "HTTP_PASSWORD")
+
+	var right atomic.Int64
+	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, password, _ := r.BasicAuth(); password == passwordCanary {
+			right.Add(1)
+		}
+		fmt.Fprintf(w, "you said %s and %s", r.Header.Get("Authorization"), r.Header.Get("X-Token"))
+	}))
+	defer target.Close()
+
+	wire := newRecorder(t, strings.TrimPrefix(c.url, "http://"))
+	s := newSatellite(c, "runner", "eu")
+	for i, arg := range s.args {
+		if arg == c.url {
+			s.args[i] = "http://" + wire.addr
+		}
+	}
+	s.args = append(s.args, "--allow-scripts")
+	s.start()
+	documents := append(scriptDocuments("prints", `echo "got $TOKEN"; printf %s "$TOKEN" | base64; echo "$TOKEN" >&2`, map[string]string{"TOKEN": "${{ secrets.API_TOKEN }}"}, "got ****"),
+		map[string]any{"apiVersion": "perigee/v1", "kind": "Check", "metadata": map[string]any{"name": "basic"}, "spec": map[string]any{
+			"strategy": "healthcheck-http.http", "interval": "1s",
+			"config": map[string]any{"authType": "basic", "authUsername": "ada", "authPassword": "${{ secrets.HTTP_PASSWORD }}"},
+			"collectors": []any{map[string]any{
+				"id": "page", "collector": "healthcheck-http.request",
+				"config": map[string]any{"url": target.URL, "headers": []any{map[string]any{"name": "X-Token", "value": "${{ secrets.API_TOKEN }}"}}},
+				// Fails, and so says what it got.
+				"assertions": []any{map[string]any{"field": "body", "operator": "equals", "value": "nothing"}},
+			}},
+		}},
+		map[string]any{"apiVersion": "perigee/v1", "kind": "Assignment", "metadata": map[string]any{"name": "basic"}, "spec": map[string]any{
+			"check": "basic", "system": "web", "includeLocal": false, "satellites": map[string]any{"names": []string{"runner"}},
+		}})
+	c.call(http.MethodPost, "/api/v1/apply", map[string]any{"documents": documents}, nil)
+	c.healthy("prints", s.process, c.process)
+	wait(t, 30*time.Second, "the password to arrive", func() error {
+		if right.Load() == 0 || len(c.results("basic")) == 0 {
+			return fmt.Errorf("%d requests had it", right.Load())
+		}
+		return nil
+	}, s.process)
+	c.cli("", "secret", "rotate-key")
+	c.cli("new-"+tokenCanary, "secret", "set", "API_TOKEN")
+
+	places := map[string]string{"the wire": wire.text()}
+	for _, path := range []string{"/results?detail=true", "/events", "/checks", "/export", "/secrets", "/secrets/leases", "/satellites", "/assignments", "/systems/web/status"} {
+		places["the API at "+path] = c.raw("/api/v1" + path)
+	}
+	if !strings.Contains(places["the API at /secrets/leases"], "API_TOKEN@1") || !strings.Contains(places["the API at /results?detail=true"], "****") {
+		t.Error("nothing was leased, or nothing was masked: the search below would prove nothing")
+	}
+	s.stop()
+	c.stop()
+	for name, text := range columns(t, database) {
+		places["the database in "+name] = text
+	}
+	for _, p := range []*process{c.process, s.process} {
+		for name, text := range files(t, filepath.Dir(p.log)) {
+			places[p.name+"'s file "+name] = text
+		}
+	}
+	searched := 0
+	for place, text := range places {
+		searched += len(text)
+		for _, canary := range []string{tokenCanary, passwordCanary} {
+			for _, form := range []string{canary, base64.StdEncoding.EncodeToString([]byte(canary)), base64.StdEncoding.EncodeToString([]byte("ada:" + canary)), url.QueryEscape(canary)} {
+				if strings.Contains(text, form) {
+					t.Errorf("%s holds a value of a secret", place)
+				}
+			}
+		}
+	}
+	t.Logf("searched %d places, %d bytes", len(places), searched)
+}
+
+// columns are all columns of all tables as text.
+func columns(t *testing.T, database string) map[string]string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	db, err := pgx.Connect(ctx, database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close(context.Background())
+	rows, err := db.Query(ctx, `SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil || len(tables) < 10 {
+		t.Fatalf("tables %v, %v", tables, err)
+	}
+	texts := map[string]string{}
+	for _, table := range tables {
+		var text bytes.Buffer
+		if _, err := db.PgConn().CopyTo(ctx, &text, "COPY "+pgx.Identifier{table}.Sanitize()+" TO STDOUT"); err != nil {
+			t.Fatal(err)
+		}
+		texts[table] = text.String()
+	}
+	return texts
+}
+
+func files(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	texts := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		texts[path] = string(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return texts
+}
+
+// TestPackages: packages arrive on a satellite, are used there, and are replaced.
+func TestPackages(t *testing.T) {
+	registry := npmtest.New(t)
+	c := newCore(t, "")
+	c.args = append(c.args, "--npm-registry", registry.URL)
+	c.start()
+	c.ready()
+	s := newSatellite(c, "runner", "eu")
+	s.args = append(s.args, "--allow-scripts")
+	s.start()
+	c.cli("", "package", "add", "@sindresorhus/slugify@1.1.2", "is-even@1.0.0")
+	t.Log(c.cli("", "package", "install", "--wait"))
+	c.synced(s)
+	c.call(http.MethodPost, "/api/v1/apply", map[string]any{"documents": scriptDocuments("scoped",
+		`node -e "console.log(require('@sindresorhus/slugify')('I am Dogs'), require('is-even')(4))"`, nil, "i-am-dogs true")}, nil)
+	c.healthy("scoped", s.process)
+
+	c.cli("", "package", "remove", "is-even")
+	c.cli("", "package", "add", "is-odd@3.0.1")
+	c.cli("", "package", "install", "--wait")
+	c.synced(s)
+	c.call(http.MethodPost, "/api/v1/apply", map[string]any{"documents": scriptDocuments("replaced",
+		`node -e "console.log('odd', require('is-odd')(3)); try { require('is-even'); console.log('still there') } catch { console.log('is-even is gone') }"`, nil, "is-even is gone")}, nil)
+	c.healthy("replaced", s.process)
+	t.Log(c.cli("", "package", "status"))
+	s.stop()
+	c.stop()
+}
+
+// synced waits until the satellite has the tree that it should have.
+func (c *core) synced(s *satellite) {
+	c.t.Helper()
+	wait(c.t, 60*time.Second, "the packages to arrive", func() error {
+		var state struct {
+			Status       string  `json:"status"`
+			LockfileHash *string `json:"lockfileHash"`
+		}
+		if err := c.try(http.MethodGet, "/api/v1/packages/install", nil, &state); err != nil {
+			return err
+		}
+		type at struct {
+			SatelliteID  string  `json:"satelliteId"`
+			Status       string  `json:"status"`
+			ErrorMessage string  `json:"errorMessage"`
+			LockfileHash *string `json:"lockfileHash"`
+		}
+		for _, one := range all[at](c, "/api/v1/packages/satellites") {
+			if one.SatelliteID != s.id {
+				continue
+			}
+			if one.Status == "ready" && one.LockfileHash != nil && state.LockfileHash != nil && *one.LockfileHash == *state.LockfileHash {
+				return nil
+			}
+			return fmt.Errorf("the satellite is %s %s", one.Status, one.ErrorMessage)
+		}
+		return fmt.Errorf("the satellite has said nothing; the installation is %s", state.Status)
+	}, s.process, c.process)
+}
