@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"path/filepath"
-	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/secret"
 )
@@ -20,28 +19,17 @@ func (s *Server) rootKey() ([]byte, error) {
 	return secret.LoadRoot(filepath.Join(s.config.DataDir, "secret.key"), true)
 }
 
-// collectEvery is how often superseded values and old leases are forgotten. It is one
-// conditional statement, so it does no harm that every core does it.
-const collectEvery = time.Hour
-
-// forgetSecrets drops values from memory when one was replaced on another core, and
-// from the database when they are old.
+// forgetSecrets drops values from memory when one was replaced on another core.
 func (s *Server) forgetSecrets(ctx context.Context) error {
 	if err := s.secrets.Check(ctx); err != nil {
 		s.log.Error("secrets cannot be used", "error", err)
 	}
-	ticker := time.NewTicker(collectEvery)
-	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-s.secretsChanged:
 			s.secrets.Forget()
-		case <-ticker.C:
-			if err := s.secrets.Collect(ctx); err != nil && ctx.Err() == nil {
-				s.log.Error("forgetting old secrets failed", "error", err)
-			}
 		}
 	}
 }

@@ -8,6 +8,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,6 +54,9 @@ type Config struct {
 	// ""), dir:PATH or s3://…, with BlobKeys for the last.
 	Registry, RegistryToken, Blobs string
 	BlobKeys                       blob.Keys
+	// KeepTransitions is how long it is known what happened to satellites and systems;
+	// zero means 90 days.
+	KeepTransitions time.Duration
 	// SecretKeyFile holds the root key of secrets, 32 bytes in base64; "" is secret.key in
 	// DataDir, which is made when it is missing. Several cores of one database need the
 	// same. SecretKey is the key itself and wins.
@@ -105,6 +109,7 @@ type Server struct {
 // New opens the database, brings it up to date, and binds the address. Close
 // undoes it when Run is not called.
 func New(ctx context.Context, c Config) (*Server, error) {
+	c.KeepTransitions = cmp.Or(c.KeepTransitions, defaultKeepTransitions)
 	s := &Server{config: c, log: c.Log}
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -216,7 +221,7 @@ func (s *Server) Run(ctx context.Context) error {
 	durable.Go(func() error { return s.secrets.Run(below) })
 	durable.Go(func() error { return s.forgetSecrets(below) })
 	durable.Go(func() error { return s.packages.Run(below) })
-	durable.Go(func() error { return s.collectPackages(below) })
+	durable.Go(func() error { return s.keepHouse(below) })
 	durable.Go(func() error { return s.fleet.Run(below) })
 	durable.Go(func() error { return s.ingest.Run(below) })
 	durable.Go(func() error { return s.watch.Run(below) })

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
@@ -32,6 +33,21 @@ func (tx *Tx) AppendTransitions(ctx context.Context, rows []entity.Transition) e
 			}),
 		})
 	})
+}
+
+// purgePiece is how many of the oldest transitions one statement looks at, so that
+// none holds the writer for long.
+const purgePiece = 5000
+
+// PurgeTransitions forgets transitions of before then (spec M55), the oldest first.
+func (db *DB) PurgeTransitions(ctx context.Context, before time.Time) (gone int64, err error) {
+	for {
+		n, err := db.writes().exec(ctx, `DELETE FROM transitions WHERE at < $1 AND id IN (SELECT id FROM transitions ORDER BY id LIMIT $2)`, before.UnixMicro(), purgePiece)
+		gone += n
+		if err != nil || n < purgePiece {
+			return gone, err
+		}
+	}
 }
 
 func scanTransition(row scanner) (numbered[entity.Transition], error) {

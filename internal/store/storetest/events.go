@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -107,5 +108,25 @@ func testEventOrder(t *testing.T, s *suite) {
 	}
 	if len(seen) != 2*writers*each {
 		t.Errorf("%d events were seen of %d", len(seen), 2*writers*each)
+	}
+}
+
+func testPurgeTransitions(t *testing.T, s *suite) {
+	now := s.now()
+	rows := make([]entity.Transition, 12_000)
+	for i := range rows {
+		rows[i] = entity.Transition{Kind: "health", EntityID: "a", Field: "f", To: "v", At: now.Add(-time.Hour), ChangeID: "c"}
+		if i >= 11_990 {
+			rows[i].At = now
+		}
+	}
+	s.tx(func(tx *store.Tx) error { return tx.AppendTransitions(s.ctx(), rows) })
+	gone, err := s.db.PurgeTransitions(s.ctx(), now.Add(-time.Minute))
+	if err != nil || gone != 11_990 {
+		t.Errorf("%d are gone, %v", gone, err)
+	}
+	left, _, err := s.db.Transitions(s.ctx(), "health", "a", fleet.Page{Limit: 100})
+	if err != nil || len(left) != 10 {
+		t.Errorf("%d are left, %v", len(left), err)
 	}
 }

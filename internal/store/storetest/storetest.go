@@ -87,6 +87,7 @@ func Run(t *testing.T, open func(t testing.TB) *store.DB) {
 		{"M12_VerdictsAreLocked", testVerdictLock},
 
 		{"Transitions", testTransitions},
+		{"M55_OldTransitionsAreForgotten", testPurgeTransitions},
 		{"Events", testEvents},
 		{"M59_EventsAreSeenInOrder", testEventOrder},
 	}

@@ -1,0 +1,81 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	"github.com/perigee-monitoring/perigee/internal/fault"
+)
+
+// chore is work that has to be done from time to time. Each is a conditional
+// statement, or claims what it works on, so that it does no harm when several cores
+// do it.
+type chore struct {
+	name  string
+	every time.Duration
+	do    func(context.Context) error
+
+	due time.Time
+}
+
+const (
+	// settleIn is how long after its start a core begins with chores.
+	settleIn = 10 * time.Minute
+	// choreTimeout bounds one chore.
+	choreTimeout = 30 * time.Minute
+	// defaultKeepTransitions is how long it is known what happened to satellites and
+	// systems (spec M55).
+	defaultKeepTransitions = 90 * 24 * time.Hour
+)
+
+func (s *Server) chores() []*chore {
+	return []*chore{
+		{name: "forgetting superseded secrets", every: time.Hour, do: s.secrets.Collect},
+		{name: "forgetting old transitions", every: time.Hour, do: func(ctx context.Context) error {
+			now, err := s.db.Now(ctx)
+			if err != nil {
+				return err
+			}
+			gone, err := s.db.PurgeTransitions(ctx, now.Add(-s.config.KeepTransitions))
+			if gone > 0 {
+				s.log.Info("old transitions forgotten", "transitions", gone)
+			}
+			return err
+		}},
+		{name: "collecting packages", every: 24 * time.Hour, do: func(ctx context.Context) error {
+			_, err := s.packages.Collect(ctx)
+			if fault.Is(err, fault.Conflict) { // another core is at it
+				return nil
+			}
+			return err
+		}},
+	}
+}
+
+// keepHouse does the chores, one after the other, until ctx ends.
+func (s *Server) keepHouse(ctx context.Context) error {
+	chores := s.chores()
+	for _, c := range chores {
+		c.due = time.Now().Add(settleIn)
+	}
+	ticker := time.NewTicker(time.Minute)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		for _, c := range chores {
+			if time.Now().Before(c.due) || ctx.Err() != nil {
+				continue
+			}
+			c.due = time.Now().Add(c.every)
+			timed, cancel := context.WithTimeout(ctx, choreTimeout)
+			if err := c.do(timed); err != nil && ctx.Err() == nil {
+				s.log.Error("a chore failed", "chore", c.name, "error", err)
+			}
+			cancel()
+		}
+	}
+}
