@@ -26,6 +26,9 @@ var arrows = map[string]string{
 	"check":    "",
 	"protocol": "check",
 
+	// Public: what a core is held to. It knows the socket, and not our codec.
+	"conformance": "internal/link",
+
 	// Bottom of the house: no domain in them.
 	"internal/fault":    "",
 	"internal/bus":      "",
@@ -67,7 +70,7 @@ var arrows = map[string]string{
 	// Where everything is joined.
 	"internal/server": anything,
 	// checkschema, because files of checks are judged without a core too.
-	"cmd/perigee": "internal/blob internal/packages internal/secret check internal/checkschema internal/checkstack internal/server internal/httpapi internal/client internal/manifest internal/fault internal/catalog internal/fleet " +
+	"cmd/perigee": "conformance internal/blob internal/packages internal/secret check internal/checkschema internal/checkstack internal/server internal/httpapi internal/client internal/manifest internal/fault internal/catalog internal/fleet " +
 		"internal/health internal/entity internal/targets",
 	"cmd/perigee-satellite": "check protocol internal/scriptpkg internal/satellite internal/probe internal/assertion internal/link",
 

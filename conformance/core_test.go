@@ -1,0 +1,191 @@
+package conformance_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/perigee-monitoring/perigee/conformance"
+	"github.com/perigee-monitoring/perigee/internal/link"
+	"github.com/perigee-monitoring/perigee/internal/pgtest"
+	"github.com/perigee-monitoring/perigee/internal/server"
+)
+
+const administrator = "perigee_conformance-administrator"
+
+// ours runs a core of ours and gives a satellite of it.
+func ours(t *testing.T, c server.Config) conformance.Target {
+	t.Helper()
+	c.Listen, c.AdminToken, c.DataDir, c.Version, c.Log = "127.0.0.1:0", administrator, t.TempDir(), "test", slog.New(slog.DiscardHandler)
+	s, err := server.New(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL()+"/api/v1/satellites", strings.NewReader(`{"name":"c","region":"r"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+administrator)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var made struct {
+		Satellite struct {
+			ID string `json:"id"`
+		} `json:"satellite"`
+		Token string `json:"token"`
+	}
+	if err := json.Unmarshal(text, &made); err != nil || made.Token == "" {
+		t.Fatalf("%s: %v", text, err)
+	}
+	return conformance.Target{URL: s.URL(), ID: made.Satellite.ID, Token: made.Token}
+}
+
+func TestOurCoreConforms(t *testing.T) {
+	t.Parallel()
+	for name, database := range map[string]func(testing.TB) string{"SQLite": func(testing.TB) string { return "" }, "PostgreSQL": pgtest.URL} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, o := range conformance.Core(t.Context(), ours(t, server.Config{Database: database(t), Bus: "local"}), nil) {
+				if !o.Pass {
+					t.Errorf("%s (%s): %s", o.Name, o.What, o.Detail)
+				}
+			}
+		})
+	}
+}
+
+// stub is a core that does as the specification says, but for one thing.
+type stub struct{ defect string }
+
+func (s stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != "/api/ws/satellite" && s.defect != "A1_path" {
+		http.NotFound(w, r)
+		return
+	}
+	if r.Header.Get("Upgrade") == "" {
+		return
+	}
+	conn, err := link.Accept(w, r, link.Options{ReadLimit: 16 << 20})
+	if err != nil {
+		return
+	}
+	defer conn.Close(1000, "")
+	say := func(format string, args ...any) { _ = conn.Write(fmt.Appendf(nil, format, args...)) }
+	known := false
+	for {
+		frame, err := conn.Read()
+		if err != nil {
+			return
+		}
+		var m map[string]any
+		if json.Unmarshal(frame, &m) != nil {
+			if s.defect == "A3_nonsense_before" && !known {
+				return
+			}
+			continue
+		}
+		kind, _ := m["type"].(string)
+		switch {
+		case kind == "authenticate" && !known:
+			if m["token"] != "good" || m["clientId"] != "sat" {
+				reason := "Invalid client ID or token"
+				if s.defect == "M19_id_of_no_form" && m["clientId"] == "no-uuid" {
+					continue // silence
+				}
+				if s.defect == "L31_wrong_token" && m["clientId"] == "sat" {
+					reason = "go away"
+				}
+				say(`{"type":"auth_failed","reason":%q}`, reason)
+				return
+			}
+			known = true
+			switch s.defect {
+			case "L30_authenticated":
+				say(`{"type":"authenticated","satelliteId":"sat"}`)
+			case "A4_no_extension":
+				say(`{"type":"authenticated","satelliteId":"sat","assignments":[],"perigee":{}}`)
+			default:
+				say(`{"type":"authenticated","satelliteId":"sat","assignments":[],"scriptPackagesLockfileHash":null}`)
+			}
+		case !known && slices.Contains([]string{"heartbeat", "result"}, kind):
+			reason := "Must authenticate first"
+			if s.defect == "L32_authenticate_first" {
+				reason = "who are you"
+			}
+			say(`{"type":"auth_failed","reason":%q}`, reason)
+			return
+		case kind == "authenticate" && s.defect == "A4_second_authenticate":
+			return
+		case kind == "heartbeat" && s.defect == "L33_heartbeat":
+			say(`{"type":"pong"}`)
+		case kind == "telemetry_batch":
+			say(`{"type":"telemetry_ack","batchId":%q,"accepted":0,"rejected":0,"retryable":%v}`, m["batchId"], s.defect == "A8_telemetry")
+		case kind == "request_run_secrets" && s.defect != "L81_L83_run_secrets":
+			say(`{"type":"run_secrets","requestId":%q,"error":"no"}`, m["requestId"])
+		case kind == "request_config_secrets":
+			say(`{"type":"config_secrets","requestId":%q,"error":"no"}`, m["requestId"])
+		case kind == "capability_secret_request":
+			say(`{"type":"capability_secret_response","requestId":%q,"error":"no"}`, m["requestId"])
+		case kind == "request_script_package_blob" && s.defect != "L44_blob":
+			say(`{"type":"script_package_blob","integrity":%q,"data":null}`, m["integrity"])
+		case kind == "request_script_package_blob":
+			say(`{"type":"script_package_blob","integrity":%q,"data":""}`, m["integrity"])
+		case kind == "request_script_package_manifest" && s.defect == "M82_unknown_manifest":
+			say(`{"type":"script_package_manifest","lockfileHash":%q,"entries":[]}`, m["lockfileHash"])
+		}
+	}
+}
+
+// A case that cannot fail proves nothing: each of these cores has one fault, and the
+// case that is about it, and no other, says so. No stub supersedes, so that one case
+// fails with all of them.
+func TestEachFaultIsFound(t *testing.T) {
+	t.Parallel()
+	for _, defect := range []string{
+		"A1_path", "L30_authenticated", "A4_no_extension", "L31_wrong_token", "M19_id_of_no_form", "L32_authenticate_first", "A3_nonsense_before",
+		"A4_second_authenticate", "L33_heartbeat", "A8_telemetry", "L81_L83_run_secrets", "L44_blob", "M82_unknown_manifest",
+	} {
+		t.Run(defect, func(t *testing.T) {
+			t.Parallel()
+			core := httptest.NewServer(stub{defect})
+			defer core.Close()
+			var failed []string
+			for _, o := range conformance.Core(t.Context(), conformance.Target{URL: core.URL, ID: "sat", Token: "good", Patience: 2 * time.Second, Quiet: 100 * time.Millisecond}, nil) {
+				if !o.Pass {
+					failed = append(failed, o.Name)
+				}
+			}
+			want := []string{defect, "M14_M15_two_connections"}
+			slices.Sort(want)
+			slices.Sort(failed)
+			if !slices.Equal(want, failed) {
+				t.Errorf("failed %v, want %v", failed, want)
+			}
+		})
+	}
+}
