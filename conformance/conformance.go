@@ -78,7 +78,7 @@ type agent struct {
 	target Target
 	conn   link.Conn
 	in     chan message
-	ended  chan error
+	ended  chan struct{}
 }
 
 // dial opens a connection.
@@ -91,7 +91,7 @@ func dial(ctx context.Context, t Target) (*agent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connecting: %w", err)
 	}
-	a := &agent{target: t, conn: conn, in: make(chan message, 1024), ended: make(chan error, 1)}
+	a := &agent{target: t, conn: conn, in: make(chan message, 1024), ended: make(chan struct{})}
 	go a.read()
 	return a, nil
 }
@@ -102,7 +102,7 @@ func (a *agent) read() {
 		frame, err := a.conn.Read()
 		if err != nil {
 			close(a.in)
-			a.ended <- err
+			close(a.ended)
 			return
 		}
 		var m message
