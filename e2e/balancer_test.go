@@ -151,12 +151,17 @@ type wire struct {
 // newWire lays a cable from a port of this machine to the target.
 func newWire(t *testing.T, network, target string) *wire {
 	t.Helper()
+	return layWire(t, network, target, nil)
+}
+
+func layWire(t *testing.T, network, target string, seen *recording) *wire {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := &wire{
-		balancer: &balancer{addr: ln.Addr().String(), listener: ln, open: map[net.Conn]struct{}{}},
+		balancer: &balancer{addr: ln.Addr().String(), listener: ln, open: map[net.Conn]struct{}{}, seen: seen},
 		network:  network, target: target,
 	}
 	w.work.Go(func() {
@@ -217,9 +222,7 @@ func (r *recording) Write(b []byte) (int, error) {
 // newRecorder lays a cable to the target that keeps what the target says.
 func newRecorder(t *testing.T, target string) *wire {
 	t.Helper()
-	w := newWire(t, "tcp", target)
-	w.seen = &recording{}
-	return w
+	return layWire(t, "tcp", target, &recording{})
 }
 
 func (w *wire) text() string {
