@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/perigee-monitoring/perigee/internal/catalog"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
@@ -22,22 +24,55 @@ const localRegion = "core"
 // localRetry is how long the built-in satellite rests after it ended by itself.
 const localRetry = 5 * time.Second
 
+// localCheck is how often a core makes sure that it still is the one which runs the
+// built-in satellite.
+const localCheck = 5 * time.Second
+
 // runLocal keeps the built-in satellite running: the same agent as everywhere,
 // over a connection in memory. It takes a new token at every start, so that none
-// is kept anywhere.
+// is kept anywhere. Of several cores one runs it; another takes over when that ends.
 func (s *Server) runLocal(ctx context.Context) error {
 	for {
-		err := s.local(ctx)
+		err := s.localInTurn(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
-		s.log.Error("the built-in satellite ended", "error", err)
+		if err != nil {
+			s.log.Error("the built-in satellite ended", "error", err)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-time.After(localRetry):
 		}
 	}
+}
+
+// localInTurn runs the built-in satellite for as long as this core holds the place of
+// the one that does; nil when another has it.
+func (s *Server) localInTurn(ctx context.Context) error {
+	held, err := s.db.HoldLocal(ctx)
+	if err != nil || held == nil {
+		return err
+	}
+	defer held.Release()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.local(ctx) })
+	group.Go(func() error {
+		ticker := time.NewTicker(localCheck)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-ticker.C:
+			}
+			if err := held.Check(ctx); err != nil && ctx.Err() == nil {
+				return fmt.Errorf("another core may run it by now: %w", err)
+			}
+		}
+	})
+	return group.Wait()
 }
 
 func (s *Server) local(ctx context.Context) error {
