@@ -188,6 +188,11 @@ func (f *Fleet) commitEdges(ctx context.Context, edges []*edge) error {
 				continue
 			}
 			prev := row.State(now)
+			if row.LastEvent == HeartbeatLost {
+				// The heartbeat that brings it back is in the row already; what was known until
+				// now is offline, and history would lack the change of status (M48).
+				prev["status"] = string(Offline)
+			}
 			if !e.step(&row, now) {
 				continue
 			}

@@ -647,3 +647,46 @@ func TestManyEdgesAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// A loss is in the history of the status as well (M48), and each edge is an event that
+// everybody who listens is told of (M49).
+func TestM48_M49_EdgesAreInTheHistoryAndAreTold(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		c := start(t, url)
+		s, _ := c.create(t, "eu-1")
+		epoch := c.open(t, s.ID)
+		c.lose(t, s.ID)
+		c.Beat(fleet.Beat{SatelliteID: s.ID, Epoch: epoch, Version: "1.2.3"})
+		eventually(t, "the recovery", func() bool { return c.event(t, s.ID) == fleet.Connected })
+		if err := c.Close(t.Context(), s.ID, epoch); err != nil {
+			t.Fatal(err)
+		}
+		rows, _, err := c.db.Transitions(t.Context(), fleet.KindConnection, s.ID, fleet.Page{Limit: 100})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var statuses []string
+		for _, r := range slices.Backward(rows) {
+			if r.Field == "status" {
+				statuses = append(statuses, r.To)
+			}
+		}
+		if diff := cmp.Diff([]string{"online", "offline", "online", "offline"}, statuses); diff != "" {
+			t.Errorf("history of the status (-want +got):\n%s", diff)
+		}
+		events, err := c.db.Events(t.Context(), 0, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var told []string
+		for _, e := range events {
+			if e.Kind == fleet.KindConnection {
+				told = append(told, e.Type)
+			}
+		}
+		want := []string{"satellite.connected", "satellite.heartbeat_lost", "satellite.connected", "satellite.disconnected"}
+		if diff := cmp.Diff(want, told); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
+		}
+	})
+}
