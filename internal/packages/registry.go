@@ -172,7 +172,7 @@ func (r *registry) once(ctx context.Context, place *url.URL, accept string, time
 	case res.StatusCode == http.StatusNotFound:
 		return nil, fault.New(fault.NotFound, "the registry %s does not have it", r.base.Host)
 	case res.StatusCode == http.StatusUnauthorized || res.StatusCode == http.StatusForbidden:
-		return nil, fault.New(fault.Forbidden, "the registry %s refuses us (%d); start the core with a token that may read: --npm-token-file", r.base.Host, res.StatusCode)
+		return nil, fault.New(fault.Forbidden, "the registry %s refuses us (%d); start the core with a token that may read: PERIGEE_NPM_TOKEN", r.base.Host, res.StatusCode)
 	case res.StatusCode == http.StatusTooManyRequests || res.StatusCode >= http.StatusInternalServerError:
 		return nil, fault.New(fault.Unavailable, "the registry %s answers %d", r.base.Host, res.StatusCode)
 	default:

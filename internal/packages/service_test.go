@@ -423,7 +423,7 @@ func TestThePrivateRegistryGetsItsToken(t *testing.T) {
 	r.registry.Require("s3cret")
 	r.add("is-number@6.0.0")
 	state := r.install()
-	if state.Status != packages.Failed || !strings.Contains(state.ErrorMessage, "--npm-token-file") {
+	if state.Status != packages.Failed || !strings.Contains(state.ErrorMessage, "PERIGEE_NPM_TOKEN") {
 		t.Errorf("without: %+v", state)
 	}
 	c := r.config
