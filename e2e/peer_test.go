@@ -53,7 +53,7 @@ func enrol(c *core, prefix string, n int, url string, every time.Duration) []*pe
 				Token string `json:"token"`
 			}
 			name := fmt.Sprintf("%s-%04d", prefix, i)
-			err := c.try(http.MethodPost, "/api/v1/satellites", map[string]any{"name": name, "region": "sim", "tags": map[string]string{}}, &made)
+			err := c.try(http.MethodPost, "/api/v1/satellites", map[string]any{"name": name, "region": "sim", "tags": map[string]string{}, "offlineThresholdMs": clusterThreshold.Milliseconds()}, &made)
 			peers[i] = &peer{name: name, id: made.Satellite.ID, token: made.Token, url: url, every: every, acked: map[int64]struct{}{}}
 			return err
 		})

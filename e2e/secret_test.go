@@ -143,6 +143,9 @@ func TestCanary(t *testing.T) {
 	if !strings.Contains(places["the API at /secrets/leases"], "API_TOKEN@1") || !strings.Contains(places["the API at /results?detail=true"], "****") {
 		t.Error("nothing was leased, or nothing was masked: the search below would prove nothing")
 	}
+	if !strings.Contains(places["the wire"], `"type":"authenticated"`) || !strings.Contains(places["the wire"], "perigeeSealed") {
+		t.Error("the recording does not show what the core said: the search below would prove nothing")
+	}
 	s.stop()
 	c.stop()
 	for name, text := range columns(t, database) {
