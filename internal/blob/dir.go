@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/fault"
 )
@@ -66,17 +67,35 @@ func (d *Dir) Put(_ context.Context, integrity string, data []byte) error {
 	return nil
 }
 
-// drafts bounds how many half-written files of one integrity may lie about.
-const drafts = 100
+const (
+	// drafts bounds how many half-written files of one integrity may lie about.
+	drafts = 100
+	// draftAge is when whoever began a draft is dead: an installation is over long before.
+	draftAge = 24 * time.Hour
+)
 
+// draft opens a file of the writer's own, and takes those of the dead away.
 func (d *Dir) draft(file string) (*os.File, error) {
+	var mine *os.File
 	for n := range drafts {
-		f, err := d.root.OpenFile(fmt.Sprintf("%s.%d", file, n), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-		if !errors.Is(err, fs.ErrExist) {
-			return f, err
+		name := fmt.Sprintf("%s.%d", file, n)
+		if info, err := d.root.Lstat(name); err == nil && time.Since(info.ModTime()) > draftAge {
+			_ = d.root.Remove(name) // what cannot be removed is passed over
+		}
+		if mine != nil {
+			continue
+		}
+		f, err := d.root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		if err == nil {
+			mine = f
+		} else if !errors.Is(err, fs.ErrExist) {
+			return nil, err
 		}
 	}
-	return nil, fmt.Errorf("%d writers of %s are at work or have died", drafts, file)
+	if mine == nil {
+		return nil, fmt.Errorf("%d writers of %s are at work or have died", drafts, file)
+	}
+	return mine, nil
 }
 
 // Get reads the file.
