@@ -177,19 +177,21 @@ const blobPart = 1 << 20
 // Name is how the records call this store.
 func (Blobs) Name() string { return "db" }
 
+// Put replaces part by part, so that a second writer of the same blob waits at the
+// first part until the first writer is done.
 func (b Blobs) Put(ctx context.Context, integrity string, data []byte) error {
 	return b.db.InTx(ctx, func(etx entity.Tx) error {
 		tx := etx.(*Tx) //nolint:errcheck // ours
-		if _, err := tx.exec(ctx, `DELETE FROM script_package_blob_data WHERE integrity = $1`, integrity); err != nil {
-			return err
-		}
-		for part := 0; part == 0 || part*blobPart < len(data); part++ {
+		part := 0
+		for ; part == 0 || part*blobPart < len(data); part++ {
 			piece := data[part*blobPart : min((part+1)*blobPart, len(data))]
-			if _, err := tx.exec(ctx, `INSERT INTO script_package_blob_data (integrity, part, data) VALUES ($1, $2, $3)`, integrity, part, piece); err != nil {
+			if _, err := tx.exec(ctx, `INSERT INTO script_package_blob_data (integrity, part, data) VALUES ($1, $2, $3)
+				ON CONFLICT (integrity, part) DO UPDATE SET data = excluded.data`, integrity, part, piece); err != nil {
 				return err
 			}
 		}
-		return nil
+		_, err := tx.exec(ctx, `DELETE FROM script_package_blob_data WHERE integrity = $1 AND part >= $2`, integrity, part)
+		return err
 	})
 }
 
