@@ -86,10 +86,6 @@ func put(t *testing.T, s blob.Store, integrity string, data []byte) {
 // holds checks that the store has those bytes under the integrity.
 func holds(t *testing.T, s blob.Store, integrity string, want []byte) {
 	t.Helper()
-	has, err := s.Has(t.Context(), integrity)
-	if !has || err != nil {
-		t.Errorf("Has(%.40q) = %t, %v", integrity, has, err)
-	}
 	got, err := s.Get(t.Context(), integrity)
 	if err != nil || !bytes.Equal(want, got) {
 		t.Errorf("Get(%.40q) = %d bytes (%.20q…), %v; want %d (%.20q…)", integrity, len(got), got, err, len(want), want)
@@ -99,10 +95,6 @@ func holds(t *testing.T, s blob.Store, integrity string, want []byte) {
 // lacks checks that the store says of itself that it has no such blob.
 func lacks(t *testing.T, s blob.Store, integrity string) {
 	t.Helper()
-	has, err := s.Has(t.Context(), integrity)
-	if has || err != nil {
-		t.Errorf("Has(%.40q) = %t, %v", integrity, has, err)
-	}
 	if got, err := s.Get(t.Context(), integrity); !fault.Is(err, fault.NotFound) {
 		t.Errorf("Get(%.40q) = %d bytes, %v; want NotFound", integrity, len(got), err)
 	}
@@ -204,9 +196,6 @@ func TestNothingIsWrittenOutsideTheDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"../../outside", "..", filepath.Join(outside, "outside")} {
-		if _, err := d.Has(t.Context(), name); err != nil && !fault.Is(err, fault.Unavailable) {
-			t.Error(err)
-		}
 		_ = d.Put(t.Context(), name, []byte("x")) // refused where the link is
 	}
 	entries, err := os.ReadDir(outside)
@@ -364,8 +353,7 @@ func TestADirectoryThatIsGoneIsUnavailable(t *testing.T) {
 func unavailable(t *testing.T, ctx context.Context, s blob.Store) {
 	t.Helper()
 	_, get := s.Get(ctx, integrity)
-	_, has := s.Has(ctx, integrity)
-	for doing, err := range map[string]error{"put": s.Put(ctx, integrity, []byte("x")), "get": get, "has": has, "delete": s.Delete(ctx, integrity)} {
+	for doing, err := range map[string]error{"put": s.Put(ctx, integrity, []byte("x")), "get": get, "delete": s.Delete(ctx, integrity)} {
 		if !fault.Is(err, fault.Unavailable) {
 			t.Errorf("%s: %v, want Unavailable", doing, err)
 		}

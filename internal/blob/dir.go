@@ -116,19 +116,6 @@ func (d *Dir) Get(_ context.Context, integrity string) ([]byte, error) {
 	return data, nil
 }
 
-// Has looks whether the file is there.
-func (d *Dir) Has(_ context.Context, integrity string) (bool, error) {
-	_, file := place(integrity)
-	_, err := d.root.Stat(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, failed("looking for", err)
-	}
-	return true, nil
-}
-
 // Delete takes the file away.
 func (d *Dir) Delete(_ context.Context, integrity string) error {
 	_, file := place(integrity)

@@ -20,7 +20,6 @@ type Store interface {
 	Name() string
 	Put(ctx context.Context, integrity string, data []byte) error
 	Get(ctx context.Context, integrity string) ([]byte, error)
-	Has(ctx context.Context, integrity string) (bool, error)
 	Delete(ctx context.Context, integrity string) error
 }
 

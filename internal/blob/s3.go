@@ -121,17 +121,6 @@ func (s *S3) Get(ctx context.Context, integrity string) ([]byte, error) {
 	return data, nil
 }
 
-// Has asks whether there is such an object.
-func (s *S3) Has(ctx context.Context, integrity string) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, bucketTimeout)
-	defer cancel()
-	_, err := s.client.StatObject(ctx, s.bucket, s.object(integrity), minio.StatObjectOptions{})
-	if absent(err) {
-		return false, nil
-	}
-	return err == nil, s.failed("looking for", err)
-}
-
 // Delete takes an object away.
 func (s *S3) Delete(ctx context.Context, integrity string) error {
 	ctx, cancel := context.WithTimeout(ctx, bucketTimeout)

@@ -54,8 +54,10 @@ func (b *blobs) put(ctx context.Context, e scriptpkg.Entry, data []byte) error {
 	return nil
 }
 
-// present is the record of a blob whose bytes are there; nil when they are not.
-func (b *blobs) present(ctx context.Context, integrity string) (*Blob, error) {
+// intact is the record of a blob that one of the stores has as it was written; nil
+// when none does. It reads the blob: what has rotted would otherwise be taken for
+// there, and no installation would make it anew.
+func (b *blobs) intact(ctx context.Context, integrity string) (*Blob, error) {
 	record, err := b.record(ctx, integrity)
 	if fault.Is(err, fault.NotFound) {
 		return nil, nil
@@ -64,12 +66,19 @@ func (b *blobs) present(ctx context.Context, integrity string) (*Blob, error) {
 		return nil, err
 	}
 	for _, store := range b.reading(record.Backend) {
-		has, err := store.Has(ctx, integrity)
-		if err != nil {
-			return nil, fmt.Errorf("looking for a blob in %s: %w", store.Name(), err)
+		data, err := store.Get(ctx, integrity)
+		if fault.Is(err, fault.NotFound) {
+			continue
 		}
-		if has {
+		if err != nil {
+			return nil, fmt.Errorf("reading from %s: %w", store.Name(), err)
+		}
+		if err = scriptpkg.VerifySha256(record.Sha256, data); err == nil {
 			return &record, nil
+		}
+		b.log.Warn("a blob is not as it was written", "package", record.Name+"@"+record.Version, "store", store.Name(), "error", err)
+		if err := store.Delete(ctx, integrity); err != nil {
+			return nil, fmt.Errorf("deleting from %s what has rotted: %w", store.Name(), err)
 		}
 	}
 	return nil, nil

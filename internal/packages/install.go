@@ -140,10 +140,10 @@ func (s *Service) fetch(ctx context.Context, found resolution, done *atomic.Int6
 	return size.Load(), err
 }
 
-// ensure downloads and packs a package whose blob is not there, and tells the size of
-// the blob.
+// ensure downloads and packs a package whose blob is not there or has rotted, and
+// tells the size of the blob.
 func (s *Service) ensure(ctx context.Context, e scriptpkg.Entry, tarball string) (int64, error) {
-	known, err := s.blobs.present(ctx, e.Integrity)
+	known, err := s.blobs.intact(ctx, e.Integrity)
 	if err != nil || known != nil {
 		return sizeOf(known), err
 	}

@@ -50,7 +50,6 @@ type BlobStore interface {
 	Name() string
 	Put(ctx context.Context, integrity string, data []byte) error
 	Get(ctx context.Context, integrity string) ([]byte, error)
-	Has(ctx context.Context, integrity string) (bool, error)
 	Delete(ctx context.Context, integrity string) error
 }
 

@@ -715,8 +715,8 @@ func TestL250_BlobsAreReadAndDeletedWhereTheyAre(t *testing.T) {
 		if got, err := r.Collect(t.Context()); err != nil || got.Deleted != 1 {
 			t.Errorf("%+v, %v", got, err)
 		}
-		if has, err := r.db.Blobs().Has(t.Context(), entries[0].Integrity); has || err != nil {
-			t.Errorf("it is still in the database: %t, %v", has, err)
+		if _, err := r.db.Blobs().Get(t.Context(), entries[0].Integrity); !fault.Is(err, fault.NotFound) {
+			t.Errorf("it is still in the database: %v", err)
 		}
 	})
 }
@@ -738,6 +738,12 @@ func TestALostBlobIsMadeAnew(t *testing.T) {
 		}
 		if _, err := r.Blob(t.Context(), integrity); !fault.Is(err, fault.NotFound) || !errors.Is(err, scriptpkg.ErrMismatch) {
 			t.Errorf("a rotten blob: %v", err)
+		}
+		if again := r.ready(); again != hash {
+			t.Errorf("the hash is %s, was %s", again, hash)
+		}
+		if _, err := r.Blob(t.Context(), integrity); err != nil {
+			t.Error("rotten: ", err)
 		}
 		if err := r.db.Blobs().Delete(t.Context(), integrity); err != nil {
 			t.Fatal(err)
@@ -795,11 +801,6 @@ func (m *memory) Get(_ context.Context, integrity string) ([]byte, error) {
 		return nil, fault.New(fault.NotFound, "not here")
 	}
 	return slices.Clone(data.([]byte)), nil
-}
-
-func (m *memory) Has(_ context.Context, integrity string) (bool, error) {
-	_, ok := m.all.Load(integrity)
-	return ok, nil
 }
 
 func (m *memory) Delete(_ context.Context, integrity string) error {

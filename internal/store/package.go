@@ -211,11 +211,6 @@ func (b Blobs) Get(ctx context.Context, integrity string) ([]byte, error) {
 	return data, nil
 }
 
-func (b Blobs) Has(ctx context.Context, integrity string) (bool, error) {
-	n, err := one(ctx, b.db.reads(), "", scanInt, `SELECT count(*) FROM script_package_blob_data WHERE integrity = $1 AND part = 0`, integrity)
-	return n > 0, err
-}
-
 func (b Blobs) Delete(ctx context.Context, integrity string) error {
 	_, err := b.db.writes().exec(ctx, `DELETE FROM script_package_blob_data WHERE integrity = $1`, integrity)
 	return err
