@@ -42,8 +42,12 @@ var taken = map[string]string{
 	"assignments.name": "the name NAME is taken by another assignment",
 	"assignments_pair": "another assignment joins this check and this system",
 	"assignments.check_id, assignments.system_id": "another assignment joins this check and this system",
-	"api_tokens_digest":                           "this token exists already",
-	"api_tokens.digest":                           "this token exists already",
+	"secrets_name":         "the name NAME is taken by another secret",
+	"secrets.name":         "the name NAME is taken by another secret",
+	"script_packages_pkey": "the package NAME is on the list already",
+	"script_packages.name": "the package NAME is on the list already",
+	"api_tokens_digest":    "this token exists already",
+	"api_tokens.digest":    "this token exists already",
 }
 
 func conflict(err error, key, name string) error {

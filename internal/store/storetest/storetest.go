@@ -90,6 +90,18 @@ func Run(t *testing.T, open func(t testing.TB) *store.DB) {
 		{"M55_OldTransitionsAreForgotten", testPurgeTransitions},
 		{"Events", testEvents},
 		{"M59_EventsAreSeenInOrder", testEventOrder},
+
+		{"Secrets", testSecrets},
+		{"SecretsAreLocked", testSecretsLock},
+		{"SecretKeyset", testSecretKeyset},
+		{"SecretLeases", testSecretLeases},
+
+		{"Packages", testPackages},
+		{"PackagesAreLocked", testPackagesLock},
+		{"Installation", testInstallation},
+		{"Lockfiles", testLockfiles},
+		{"PackageBlobs", testPackageBlobs},
+		{"PackageSyncStates", testPackageSyncStates},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
