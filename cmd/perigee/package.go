@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -30,19 +31,30 @@ type PackageAddCmd struct {
 	Packages []string `arg:"" name:"package" placeholder:"NAME@VERSION" help:"Such as zod@4.2.1 or @scope/name@1.0.0."`
 }
 
-// Run puts them.
+// Run puts them; none when one of them is mistyped.
 func (c *PackageAddCmd) Run(ctx context.Context, a *app) error {
-	var added []packages.Package
-	for _, text := range c.Packages {
+	wanted := make([]httpapi.NewPackage, len(c.Packages))
+	for i, text := range c.Packages {
 		at := strings.LastIndexByte(text, '@')
 		if at <= 0 || at == len(text)-1 {
 			return usage("perigee package add "+strings.TrimSuffix(text, "@")+"@1.2.3", "%s has no version", text)
 		}
+		wanted[i] = httpapi.NewPackage{Name: text[:at], Version: text[at+1:]}
+	}
+	var added []packages.Package
+	for _, w := range wanted {
 		var p packages.Package
-		if err := a.client.Post(ctx, "/packages", httpapi.NewPackage{Name: text[:at], Version: text[at+1:]}, &p); err != nil {
-			return err
+		if err := a.client.Post(ctx, "/packages", w, &p); err != nil {
+			return errors.Join(err, a.printAdded(added))
 		}
 		added = append(added, p)
+	}
+	return a.printAdded(added)
+}
+
+func (a *app) printAdded(added []packages.Package) error {
+	if len(added) == 0 {
+		return nil
 	}
 	return a.print(list[packages.Package]{added}, func(w *tabwriter.Writer) {
 		for _, p := range added {

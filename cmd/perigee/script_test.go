@@ -11,6 +11,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/perigee-monitoring/perigee/internal/npmtest"
 	"github.com/perigee-monitoring/perigee/internal/server"
 )
 
@@ -18,18 +19,19 @@ import (
 // asking a real core that each script has for itself.
 func TestScripts(t *testing.T) {
 	t.Parallel()
+	registry := npmtest.New(t).URL
 	testscript.Run(t, testscript.Params{
-		Dir: filepath.Join("testdata", "script"), Setup: withCore, RequireExplicitExec: true, RequireUniqueNames: true,
+		Dir: filepath.Join("testdata", "script"), Setup: func(env *testscript.Env) error { return withCore(env, registry) }, RequireExplicitExec: true, RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
 	})
 }
 
 const scriptToken = "perigee_test-administrator"
 
-// withCore runs a core until the script ends.
-func withCore(env *testscript.Env) error {
+// withCore runs a core until the script ends. Packages come from the registry.
+func withCore(env *testscript.Env, registry string) error {
 	s, err := server.New(context.Background(), server.Config{
-		Listen: "127.0.0.1:0", DataDir: filepath.Join(env.WorkDir, ".core"), AdminToken: scriptToken, Version: "test",
+		Listen: "127.0.0.1:0", DataDir: filepath.Join(env.WorkDir, ".core"), AdminToken: scriptToken, Version: "test", Registry: registry,
 		Log: slog.New(slog.NewTextHandler(scriptLog{env.T()}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {
@@ -47,6 +49,7 @@ func withCore(env *testscript.Env) error {
 	})
 	env.Setenv("PERIGEE_URL", s.URL())
 	env.Setenv("PERIGEE_TOKEN", scriptToken)
+	env.Setenv("REGISTRY", registry)
 	return nil
 }
 
