@@ -194,6 +194,7 @@ type kept struct {
 	key   string
 	bytes int64
 	used  time.Time
+	lost  bool // what is in it is not described, so that nobody knows its size
 }
 
 func (s *Store) packages() ([]kept, error) {
@@ -209,13 +210,16 @@ func (s *Store) packages() ([]kept, error) {
 		}
 		if c, err := s.describe(k.key); err == nil {
 			k.bytes = c.Bytes
+		} else {
+			k.lost = true
 		}
 		all = append(all, k)
 	}
 	return all, nil
 }
 
-// collect drops packages beyond the bound: what no tree uses, the longest unused first.
+// collect drops packages beyond the bound: what no tree uses, the longest unused
+// first. Those that are not described go in any case: they would be kept uncounted.
 func (s *Store) collect(used map[string]bool) error {
 	all, err := s.packages()
 	if err != nil {
@@ -228,10 +232,7 @@ func (s *Store) collect(used map[string]bool) error {
 	}
 	var errs []error
 	for _, p := range all {
-		if total <= s.options.CacheBytes {
-			break
-		}
-		if used[p.key] {
+		if used[p.key] || total <= s.options.CacheBytes && !p.lost {
 			continue
 		}
 		if err := s.root.RemoveAll(path.Join(cacheDir, p.key)); err != nil {
