@@ -20,25 +20,26 @@ const maxDrainSpan = 6 * time.Second
 
 // ServeCmd runs a core.
 type ServeCmd struct {
-	Listen          string        `default:"127.0.0.1:8420" env:"PERIGEE_LISTEN" placeholder:"ADDR" help:"Address of API, page and satellites (${default})."`
-	Database        string        `env:"PERIGEE_DATABASE" placeholder:"URL" help:"postgres://… or a SQLite file; perigee.db in the data directory when left out."`
-	Bus             string        `env:"PERIGEE_BUS" placeholder:"BUS" help:"How several cores tell each other to look: postgres, nats://…, or local for one core; by the database when left out."`
-	KeepTransitions time.Duration `default:"2160h" env:"PERIGEE_KEEP_TRANSITIONS" placeholder:"DURATION" help:"How long it is known what happened to satellites and systems (${default}, which is 90 days)."`
-	NpmRegistry     string        `env:"PERIGEE_NPM_REGISTRY" placeholder:"URL" help:"Where script packages are fetched from; npm's public registry when left out. PERIGEE_NPM_TOKEN is shown to it."`
-	Blobs           string        `default:"db" env:"PERIGEE_BLOBS" placeholder:"PLACE" help:"Where their bytes are kept: db, dir:PATH, or s3://BUCKET?endpoint=https://HOST with PERIGEE_S3_ACCESS_KEY and PERIGEE_S3_SECRET_KEY (${default})."`
-	SecretKeyFile   string        `env:"PERIGEE_SECRET_KEY_FILE" placeholder:"FILE" help:"Root key of secrets, 32 bytes in base64, the same for all cores of a database; secret.key in the data directory, made at the first start, when left out. PERIGEE_SECRET_KEY may hold the key itself."`
-	VaultAddr       string        `env:"PERIGEE_VAULT_ADDR" placeholder:"URL" help:"HashiCorp Vault or OpenBao from which secrets are fetched that are kept there (KV version 2)."`
-	VaultTokenFile  string        `env:"PERIGEE_VAULT_TOKEN_FILE" placeholder:"FILE" help:"File with the token for it, read anew for each request."`
-	VaultMount      string        `default:"secret" env:"PERIGEE_VAULT_MOUNT" placeholder:"MOUNT" help:"Mount of its KV engine (${default})."`
-	VaultNamespace  string        `env:"PERIGEE_VAULT_NAMESPACE" placeholder:"NS" help:"Its namespace, where it has some."`
-	DataDir         string        `default:"/var/lib/perigee" env:"PERIGEE_DATA_DIR" placeholder:"DIR" help:"Where the core keeps its files (${default})."`
-	AdminToken      string        `env:"PERIGEE_ADMIN_TOKEN" placeholder:"TOKEN" hidden:"" help:"First API token, better given by PERIGEE_ADMIN_TOKEN; without it the first start makes one and prints it once."`
-	Local           bool          `default:"true" negatable:"" env:"PERIGEE_LOCAL" help:"Run the built-in satellite, which carries out assignments that include the core (on)."`
-	LocalScripts    bool          `env:"PERIGEE_LOCAL_SCRIPTS" help:"Let the built-in satellite run shell scripts, as the user of this process; whoever may edit checks can then do here what this user can."`
-	TrustForwarded  bool          `env:"PERIGEE_TRUST_FORWARDED" help:"Believe X-Forwarded-For; only behind a proxy that sets it."`
-	DrainSpan       time.Duration `default:"5s" env:"PERIGEE_DRAIN_SPAN" placeholder:"DURATION" help:"Over how long a stop lets satellites go to the other cores, at most 6s (${default})."`
-	LogFormat       string        `enum:"text,json" default:"text" env:"PERIGEE_LOG_FORMAT" help:"How to log: text or json."`
-	Debug           bool          `env:"PERIGEE_DEBUG" help:"Log what a developer wants to see."`
+	Listen           string        `default:"127.0.0.1:8420" env:"PERIGEE_LISTEN" placeholder:"ADDR" help:"Address of API, page and satellites (${default})."`
+	Database         string        `env:"PERIGEE_DATABASE" placeholder:"URL" help:"postgres://… or a SQLite file; perigee.db in the data directory when left out."`
+	Bus              string        `env:"PERIGEE_BUS" placeholder:"BUS" help:"How several cores tell each other to look: postgres, nats://…, or local for one core; by the database when left out."`
+	KeepTransitions  time.Duration `default:"2160h" env:"PERIGEE_KEEP_TRANSITIONS" placeholder:"DURATION" help:"How long it is known what happened to satellites and systems (${default}, which is 90 days)."`
+	NpmRegistry      string        `env:"PERIGEE_NPM_REGISTRY" placeholder:"URL" help:"Where script packages are fetched from; npm's public registry when left out. PERIGEE_NPM_TOKEN is shown to it."`
+	Blobs            string        `default:"db" env:"PERIGEE_BLOBS" placeholder:"PLACE" help:"Where their bytes are kept: db, dir:PATH, or s3://BUCKET?endpoint=https://HOST with PERIGEE_S3_ACCESS_KEY and PERIGEE_S3_SECRET_KEY (${default})."`
+	SecretKeyFile    string        `env:"PERIGEE_SECRET_KEY_FILE" placeholder:"FILE" help:"Root key of secrets, 32 bytes in base64, the same for all cores of a database; secret.key in the data directory, made at the first start, when left out. PERIGEE_SECRET_KEY may hold the key itself."`
+	SecretKeyOldFile string        `env:"PERIGEE_SECRET_KEY_OLD_FILE" placeholder:"FILE" help:"Root key before this one, until perigee secret rotate-key has sealed the secrets' keys by the new one."`
+	VaultAddr        string        `env:"PERIGEE_VAULT_ADDR" placeholder:"URL" help:"HashiCorp Vault or OpenBao from which secrets are fetched that are kept there (KV version 2)."`
+	VaultTokenFile   string        `env:"PERIGEE_VAULT_TOKEN_FILE" placeholder:"FILE" help:"File with the token for it, read anew for each request."`
+	VaultMount       string        `default:"secret" env:"PERIGEE_VAULT_MOUNT" placeholder:"MOUNT" help:"Mount of its KV engine (${default})."`
+	VaultNamespace   string        `env:"PERIGEE_VAULT_NAMESPACE" placeholder:"NS" help:"Its namespace, where it has some."`
+	DataDir          string        `default:"/var/lib/perigee" env:"PERIGEE_DATA_DIR" placeholder:"DIR" help:"Where the core keeps its files (${default})."`
+	AdminToken       string        `env:"PERIGEE_ADMIN_TOKEN" placeholder:"TOKEN" hidden:"" help:"First API token, better given by PERIGEE_ADMIN_TOKEN; without it the first start makes one and prints it once."`
+	Local            bool          `default:"true" negatable:"" env:"PERIGEE_LOCAL" help:"Run the built-in satellite, which carries out assignments that include the core (on)."`
+	LocalScripts     bool          `env:"PERIGEE_LOCAL_SCRIPTS" help:"Let the built-in satellite run shell scripts, as the user of this process; whoever may edit checks can then do here what this user can."`
+	TrustForwarded   bool          `env:"PERIGEE_TRUST_FORWARDED" help:"Believe X-Forwarded-For; only behind a proxy that sets it."`
+	DrainSpan        time.Duration `default:"5s" env:"PERIGEE_DRAIN_SPAN" placeholder:"DURATION" help:"Over how long a stop lets satellites go to the other cores, at most 6s (${default})."`
+	LogFormat        string        `enum:"text,json" default:"text" env:"PERIGEE_LOG_FORMAT" help:"How to log: text or json."`
+	Debug            bool          `env:"PERIGEE_DEBUG" help:"Log what a developer wants to see."`
 }
 
 // Run serves until the context ends.
@@ -55,7 +56,7 @@ func (c *ServeCmd) Run(ctx context.Context) error {
 		KeepTransitions: c.KeepTransitions,
 		Registry:        c.NpmRegistry, RegistryToken: os.Getenv("PERIGEE_NPM_TOKEN"), Blobs: c.Blobs,
 		BlobKeys:      blob.Keys{AccessKey: os.Getenv("PERIGEE_S3_ACCESS_KEY"), SecretKey: os.Getenv("PERIGEE_S3_SECRET_KEY"), SessionToken: os.Getenv("PERIGEE_S3_SESSION_TOKEN")},
-		SecretKeyFile: c.SecretKeyFile, SecretKey: os.Getenv("PERIGEE_SECRET_KEY"), Vault: vault,
+		SecretKeyFile: c.SecretKeyFile, SecretKeyOldFile: c.SecretKeyOldFile, SecretKey: os.Getenv("PERIGEE_SECRET_KEY"), Vault: vault,
 		Listen: c.Listen, Database: c.Database, Bus: c.Bus, DataDir: c.DataDir, AdminToken: c.AdminToken,
 		Local: c.Local, LocalScripts: c.LocalScripts, TrustForwarded: c.TrustForwarded, DrainSpan: c.DrainSpan, Version: versionText(), Log: log,
 	})

@@ -26,13 +26,26 @@ const RootSize = 32
 // keyring opens and makes the keyset. The root key seals nothing but the keyset.
 type keyring struct {
 	root tink.AEAD
+	old  tink.AEAD // opens what root does not; nil for none
 
 	mu   sync.Mutex
 	text string // of the keyset that is held
 	held *keys
 }
 
-func newKeyring(root []byte) (*keyring, error) {
+func newKeyring(root, old []byte) (*keyring, error) {
+	r := &keyring{}
+	var err error
+	if r.root, err = rootCipher(root); err != nil {
+		return nil, err
+	}
+	if old != nil {
+		r.old, err = rootCipher(old)
+	}
+	return r, err
+}
+
+func rootCipher(root []byte) (tink.AEAD, error) {
 	if len(root) != RootSize {
 		return nil, fault.New(fault.Invalid, "the root key of secrets has %d bytes, and must have %d", len(root), RootSize)
 	}
@@ -44,7 +57,7 @@ func newKeyring(root []byte) (*keyring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the keyset's cipher: %w", err)
 	}
-	return &keyring{root: sealer}, nil
+	return sealer, nil
 }
 
 // keys are a keyset in use: the primary key seals, all of them open.
@@ -149,6 +162,9 @@ func (r *keyring) unwrap(wrapped string) (*keys, error) {
 		return nil, fault.New(fault.Internal, "the keyset of secrets is not base64")
 	}
 	handle, err := keyset.Read(keyset.NewBinaryReader(bytes.NewReader(text)), r.root)
+	if err != nil && r.old != nil {
+		handle, err = keyset.Read(keyset.NewBinaryReader(bytes.NewReader(text)), r.old)
+	}
 	if err != nil {
 		return nil, fault.Wrap(fault.Unavailable, err, "this core's root key does not open the secrets of its database; give it the key that they were made with (--secret-key-file)")
 	}

@@ -156,8 +156,8 @@ func (s *Service) note(ctx context.Context, ask Ask, versions []string, why erro
 	return nil
 }
 
-// Redactor takes out of results what the assignment's secrets hold, now and before
-// the last change (M36). It is nil for an assignment that declares none.
+// Redactor takes out of results what the assignment's secrets hold, and what they
+// held in the last day, deleted ones too (M36). It is nil for an assignment that declares none.
 func (s *Service) Redactor(ctx context.Context, a *protocol.Assignment) (*redact.Redactor, error) {
 	names := declared(a)
 	if len(names) == 0 {
@@ -169,7 +169,7 @@ func (s *Service) Redactor(ctx context.Context, a *protocol.Assignment) (*redact
 	}
 	var values []string
 	for _, v := range found {
-		values = append(values, v.text, v.previous)
+		values = append(append(values, v.text), v.former...)
 	}
 	return redact.New(values...), nil
 }

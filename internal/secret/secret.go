@@ -48,13 +48,20 @@ type Record struct {
 	Version int64
 	Sealed  string // of Version, in base64
 	KeyID   string
-	// Previous is the sealed value before, until it is purged; "" for none.
-	Previous     string
-	SupersededAt *time.Time
 	// External names where the value is fetched from instead, as "path#field"; "" for here.
 	External  string
 	UpdatedAt time.Time
 	UpdatedBy string
+}
+
+// Former is a value that a secret had before, or that a deleted one had last. It is
+// handed out to nobody, and taken out of late results.
+type Former struct {
+	SecretID     string
+	Version      int64
+	Name         string
+	Sealed       string
+	SupersededAt time.Time
 }
 
 // Secret is what people may see of one.
@@ -97,6 +104,8 @@ type Store interface {
 	Secrets(ctx context.Context) ([]Record, error) // by name
 	// SecretsNamed gives those that exist.
 	SecretsNamed(ctx context.Context, names []string) (map[string]Record, error)
+	// FormerSecrets are the values that the names had before.
+	FormerSecrets(ctx context.Context, names []string) ([]Former, error)
 	InsertSecretLeases(ctx context.Context, leases []Lease) error
 	// SecretLeases lists newest first; before is the id of the last one seen, 0 at first.
 	SecretLeases(ctx context.Context, f LeaseFilter, before int64, limit int) ([]Lease, error)
@@ -113,6 +122,10 @@ type Tx interface {
 	SecretRecords(ctx context.Context) ([]Record, error) // by name
 	PutSecret(ctx context.Context, r Record) error
 	DeleteSecret(ctx context.Context, id string) error
+	FormerSecretRecords(ctx context.Context) ([]Former, error)
+	PutFormerSecret(ctx context.Context, f Former) error
+	// DeleteFormerSecrets forgets the values of the secret up to a version.
+	DeleteFormerSecrets(ctx context.Context, id string, upTo int64) error
 	// PurgeSecrets forgets values superseded, and leases made, before then.
 	PurgeSecrets(ctx context.Context, superseded, leased time.Time) error
 }
@@ -122,8 +135,9 @@ type Config struct {
 	Store    Store
 	Recorder *entity.Recorder
 	Bell     entity.Bell
-	// Root is the root key, 32 bytes.
-	Root []byte
+	// Root is the root key, 32 bytes. OldRoot is the one before, while the keyset may
+	// still be sealed by it; nil for none.
+	Root, OldRoot []byte
 	// KV is where external secrets are fetched from; nil for nowhere.
 	KV  *KV
 	Log *slog.Logger
@@ -140,15 +154,17 @@ type Service struct {
 const (
 	leaseQueue = 4096
 	leaseBatch = 500
-	// keepPrevious is how long the value before is kept for redaction, keepLeases how
-	// long it is known who asked.
-	keepPrevious = 24 * time.Hour
-	keepLeases   = 90 * 24 * time.Hour
+	// keepFormer is how long values that were replaced or deleted are kept for redaction,
+	// and maxFormer how many of one secret at most, the newest; keepLeases is how long it
+	// is known who asked.
+	keepFormer = 24 * time.Hour
+	maxFormer  = 100
+	keepLeases = 90 * 24 * time.Hour
 )
 
 // New makes the service. Fault: Invalid when the root key has another length.
 func New(c Config) (*Service, error) {
-	keys, err := newKeyring(c.Root)
+	keys, err := newKeyring(c.Root, c.OldRoot)
 	if err != nil {
 		return nil, err
 	}
@@ -244,16 +260,29 @@ func (s *Service) put(ctx context.Context, tx Tx, name string, in Input, actor e
 	if err != nil {
 		return nil, after, err
 	}
-	now, err := tx.Now(ctx)
-	if err != nil {
-		return nil, after, err
-	}
-	after = Record{ID: uuid.Must(uuid.NewV7()).String(), Name: name}
 	for _, r := range records {
 		if r.Name == name {
-			before, after = &r, r
-			after.Previous, after.SupersededAt = r.Sealed, &now
+			before = &r
 		}
+	}
+	after, err = write(ctx, tx, kek, before, name, in, actor)
+	return before, after, err
+}
+
+// write gives the secret its next version and keeps the value before for redaction.
+// LockSecrets has been called; before is nil for a new one.
+func write(ctx context.Context, tx Tx, kek *keys, before *Record, name string, in Input, actor entity.Actor) (after Record, err error) {
+	now, err := tx.Now(ctx)
+	if err != nil {
+		return after, err
+	}
+	if before != nil {
+		after = *before
+		if err := supersede(ctx, tx, before, now); err != nil {
+			return after, err
+		}
+	} else {
+		after = Record{ID: uuid.Must(uuid.NewV7()).String(), Name: name}
 	}
 	if in.Description != nil {
 		after.Description = *in.Description
@@ -261,12 +290,36 @@ func (s *Service) put(ctx context.Context, tx Tx, name string, in Input, actor e
 	after.Version++
 	after.External, after.UpdatedAt, after.UpdatedBy = in.External, now, actor.Name
 	if after.Sealed, after.KeyID, err = kek.seal(after.ID, after.Version, in.Value); err != nil {
-		return nil, after, err
+		return after, err
 	}
-	return before, after, tx.PutSecret(ctx, after)
+	return after, tx.PutSecret(ctx, after)
 }
 
-// Delete removes a secret. Checks that refer to it get an error from then on.
+// supersede keeps the secret's value among the former ones.
+func supersede(ctx context.Context, tx Tx, r *Record, now time.Time) error {
+	if r.External != "" { // what is sealed is empty
+		return nil
+	}
+	if err := tx.PutFormerSecret(ctx, Former{SecretID: r.ID, Version: r.Version, Name: r.Name, Sealed: r.Sealed, SupersededAt: now}); err != nil {
+		return err
+	}
+	return tx.DeleteFormerSecrets(ctx, r.ID, r.Version-maxFormer)
+}
+
+// remove deletes a secret and keeps its value among the former ones.
+func remove(ctx context.Context, tx Tx, r *Record) error {
+	now, err := tx.Now(ctx)
+	if err != nil {
+		return err
+	}
+	if err := supersede(ctx, tx, r, now); err != nil {
+		return err
+	}
+	return tx.DeleteSecret(ctx, r.ID)
+}
+
+// Delete removes a secret. Checks that refer to it get an error from then on; its
+// value is taken out of late results for a day. Fault: NotFound.
 func (s *Service) Delete(ctx context.Context, actor entity.Actor, name string) error {
 	err := entity.Record(ctx, s.Recorder, func(tx Tx) ([]entity.Change, error) {
 		if err := tx.LockSecrets(ctx); err != nil {
@@ -278,7 +331,7 @@ func (s *Service) Delete(ctx context.Context, actor entity.Actor, name string) e
 		}
 		for _, r := range records {
 			if r.Name == name && !internal(name) {
-				return []entity.Change{change(&r, nil, actor)}, tx.DeleteSecret(ctx, r.ID)
+				return []entity.Change{change(&r, nil, actor)}, remove(ctx, tx, &r)
 			}
 		}
 		return nil, fault.New(fault.NotFound, "there is no secret %q", name)
@@ -315,8 +368,8 @@ type Rotated struct {
 	Secrets int    `json:"secrets" doc:"How many secrets were sealed anew; their values were not touched."`
 }
 
-// RotateKey makes a new key-encryption key, seals every data key by it, and forgets
-// the old keys. One transaction: when it fails, nothing has changed.
+// RotateKey makes a new key-encryption key, seals every data key by it and it by the
+// root key, and forgets the old keys. One transaction: when it fails, nothing has changed.
 func (s *Service) RotateKey(ctx context.Context, actor entity.Actor) (done Rotated, err error) {
 	err = entity.Record(ctx, s.Recorder, func(tx Tx) ([]entity.Change, error) {
 		done = Rotated{}
@@ -339,14 +392,23 @@ func (s *Service) RotateKey(ctx context.Context, actor entity.Actor) (done Rotat
 			if r.Sealed, err = rewrap(old, next, r.Sealed); err != nil {
 				return nil, fmt.Errorf("sealing secret %s anew: %w", r.Name, err)
 			}
-			if r.Previous, err = rewrap(old, next, r.Previous); err != nil {
-				return nil, fmt.Errorf("sealing the previous value of secret %s anew: %w", r.Name, err)
-			}
 			r.KeyID = next.id()
 			if err := tx.PutSecret(ctx, r); err != nil {
 				return nil, err
 			}
 			done.Secrets++
+		}
+		former, err := tx.FormerSecretRecords(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range former {
+			if f.Sealed, err = rewrap(old, next, f.Sealed); err != nil {
+				return nil, fmt.Errorf("sealing a former value of secret %s anew: %w", f.Name, err)
+			}
+			if err := tx.PutFormerSecret(ctx, f); err != nil {
+				return nil, err
+			}
 		}
 		wrapped, err := s.keys.wrap(next)
 		if err != nil {
@@ -371,7 +433,7 @@ func (s *Service) Collect(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return tx.PurgeSecrets(ctx, now.Add(-keepPrevious), now.Add(-keepLeases))
+		return tx.PurgeSecrets(ctx, now.Add(-keepFormer), now.Add(-keepLeases))
 	})
 }
 

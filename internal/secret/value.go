@@ -18,26 +18,30 @@ const cacheFor = 10 * time.Second
 
 // value is one opened secret.
 type value struct {
-	text     string
-	previous string
-	version  int64
+	text    string
+	former  []string // what it was before, for redaction alone
+	version int64
+	absent  bool // there is none of the name, or none any more
 }
 
 // cache keeps opened values for a short time, in memory only.
 type cache struct {
-	mu    sync.Mutex
-	until time.Time
-	held  map[string]value
+	mu     sync.Mutex
+	clears int // how often it was cleared
+	until  time.Time
+	held   map[string]value
 }
 
 func (c *cache) clear() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.clears++
 	c.held = nil
 }
 
-// get gives those of the names that are held, and the others.
-func (c *cache) get(names []string, now time.Time) (held map[string]value, others []string) {
+// get gives those of the names that are held, and the others, which may be put with
+// the state that it gives.
+func (c *cache) get(names []string, now time.Time) (held map[string]value, others []string, state int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	held = make(map[string]value, len(names))
@@ -51,38 +55,62 @@ func (c *cache) get(names []string, now time.Time) (held map[string]value, other
 			others = append(others, n)
 		}
 	}
-	return held, others
+	return held, others, c.clears
 }
 
-func (c *cache) put(values map[string]value, now time.Time) {
+// put holds values that were read since the state; when it was cleared meanwhile they
+// may be old ones, and are not held.
+func (c *cache) put(values map[string]value, now time.Time, state int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.clears != state {
+		return
+	}
 	if c.held == nil {
 		c.held, c.until = map[string]value{}, now.Add(cacheFor)
 	}
 	maps.Copy(c.held, values)
 }
 
-// open gives the values of those names that exist.
+// open gives the values of the names, absent ones too.
 func (s *Service) open(ctx context.Context, names []string) (map[string]value, error) {
 	now := time.Now()
-	found, others := s.values.get(names, now)
+	found, others, state := s.values.get(names, now)
 	if len(others) == 0 {
 		return found, nil
 	}
 	records, err := s.Store.SecretsNamed(ctx, others)
-	if err != nil || len(records) == 0 {
-		return found, err
-	}
-	wrapped, err := s.Store.SecretKeyset(ctx)
 	if err != nil {
 		return nil, err
+	}
+	former, err := s.Store.FormerSecrets(ctx, others)
+	if err != nil {
+		return nil, err
+	}
+	opened := make(map[string]value, len(others))
+	for _, name := range others {
+		opened[name] = value{absent: true}
+	}
+	if len(records)+len(former) > 0 {
+		if err := s.unseal(ctx, opened, records, former); err != nil {
+			return nil, err
+		}
+	}
+	s.values.put(opened, now, state)
+	maps.Copy(found, opened)
+	return found, nil
+}
+
+// unseal opens what was read of the store.
+func (s *Service) unseal(ctx context.Context, opened map[string]value, records map[string]Record, former []Former) error {
+	wrapped, err := s.Store.SecretKeyset(ctx)
+	if err != nil {
+		return err
 	}
 	keys, err := s.keys.unwrap(wrapped)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	opened := make(map[string]value, len(records))
 	for name, r := range records {
 		v := value{version: r.Version}
 		if r.External != "" {
@@ -91,17 +119,19 @@ func (s *Service) open(ctx context.Context, names []string) (map[string]value, e
 			v.text, err = keys.open(r.ID, r.Version, r.Sealed)
 		}
 		if err != nil {
-			return nil, fault.Wrap(fault.Unavailable, err, "secret %s cannot be had", shown(name))
-		}
-		if r.Previous != "" {
-			// One that does not open any more is no reason to refuse the new one.
-			v.previous, _ = keys.open(r.ID, r.Version-1, r.Previous)
+			return fault.Wrap(fault.Unavailable, err, "secret %s cannot be had", shown(name))
 		}
 		opened[name] = v
 	}
-	s.values.put(opened, now)
-	maps.Copy(found, opened)
-	return found, nil
+	for _, f := range former {
+		// One that does not open any more is no reason to refuse the new one.
+		if text, err := keys.open(f.SecretID, f.Version, f.Sealed); err == nil {
+			v := opened[f.Name]
+			v.former = append(v.former, text)
+			opened[f.Name] = v
+		}
+	}
+	return nil
 }
 
 func (s *Service) external(ctx context.Context, place string) (string, error) {
@@ -119,8 +149,8 @@ func (s *Service) resolve(ctx context.Context, names []string) (values map[strin
 	}
 	values = make(map[string]string, len(names))
 	for _, n := range slices.Sorted(slices.Values(names)) {
-		v, ok := found[n]
-		if !ok {
+		v := found[n]
+		if v.absent {
 			return nil, versions, fault.New(fault.NotFound, "Secret not found: %s", shown(n))
 		}
 		values[n] = v.text

@@ -19,6 +19,14 @@ func (s *Server) rootKey() ([]byte, error) {
 	return secret.LoadRoot(filepath.Join(s.config.DataDir, "secret.key"), true)
 }
 
+// oldRootKey reads the root key before the present one; nil for none.
+func (s *Server) oldRootKey() ([]byte, error) {
+	if s.config.SecretKeyOldFile == "" {
+		return nil, nil
+	}
+	return secret.LoadRoot(s.config.SecretKeyOldFile, false)
+}
+
 // forgetSecrets drops values from memory when one was replaced on another core.
 func (s *Server) forgetSecrets(ctx context.Context) error {
 	if err := s.secrets.Check(ctx); err != nil {

@@ -61,6 +61,8 @@ type Config struct {
 	// DataDir, which is made when it is missing. Several cores of one database need the
 	// same. SecretKey is the key itself and wins.
 	SecretKeyFile, SecretKey string
+	// SecretKeyOldFile holds the root key before, until the keyset is sealed by the present one.
+	SecretKeyOldFile string
 	// Vault is where secrets that are kept elsewhere are fetched from; nil for nowhere.
 	Vault *secret.KV
 	// AdminToken seeds the first API token; "" makes one at the first start.
@@ -142,7 +144,11 @@ func (s *Server) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.wire(ctx, root); err != nil {
+	oldRoot, err := s.oldRootKey()
+	if err != nil {
+		return err
+	}
+	if err := s.wire(ctx, root, oldRoot); err != nil {
 		return err
 	}
 	if s.listener, err = net.Listen("tcp", c.Listen); err != nil {
@@ -152,7 +158,7 @@ func (s *Server) open(ctx context.Context) error {
 }
 
 // wire makes the parts. Nothing runs yet.
-func (s *Server) wire(ctx context.Context, root []byte) (err error) {
+func (s *Server) wire(ctx context.Context, root, oldRoot []byte) (err error) {
 	derivers := slices.Concat(fleet.Derivers(), health.Derivers(), catalog.Derivers(), secret.Derivers(), packages.Derivers())
 	recorder := entity.NewRecorder(s.db, s.bell, derivers...)
 
@@ -163,7 +169,7 @@ func (s *Server) wire(ctx context.Context, root []byte) (err error) {
 	s.ingest = health.NewIngest(s.db, recorder, s.log)
 	s.watch = health.NewWatch(s.db, s.db, recorder, s.log, s.subscribe(entity.TopicEvents, fleet.TopicConfig))
 
-	if s.secrets, err = secret.New(secret.Config{Store: s.db, Recorder: recorder, Bell: s.bell, Root: root, KV: s.config.Vault, Log: s.log}); err != nil {
+	if s.secrets, err = secret.New(secret.Config{Store: s.db, Recorder: recorder, Bell: s.bell, Root: root, OldRoot: oldRoot, KV: s.config.Vault, Log: s.log}); err != nil {
 		return err
 	}
 	s.secretsChanged = s.subscribe(secret.Topic)

@@ -7,15 +7,16 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/secret"
 )
 
-const secretColumns = `id, name, description, version, sealed, key_id, previous, superseded_at, external, updated_at, updated_by`
+const secretColumns = `id, name, description, version, sealed, key_id, external, updated_at, updated_by`
 
 func scanSecret(row scanner) (r secret.Record, err error) {
-	var previous *string
-	err = row.Scan(&r.ID, &r.Name, &r.Description, &r.Version, &r.Sealed, &r.KeyID, &previous, momentOrNil{&r.SupersededAt}, &r.External, moment{&r.UpdatedAt}, &r.UpdatedBy)
-	if previous != nil {
-		r.Previous = *previous
-	}
-	return r, err
+	return r, row.Scan(&r.ID, &r.Name, &r.Description, &r.Version, &r.Sealed, &r.KeyID, &r.External, moment{&r.UpdatedAt}, &r.UpdatedBy)
+}
+
+const formerColumns = `secret_id, version, name, sealed, superseded_at`
+
+func scanFormer(row scanner) (f secret.Former, err error) {
+	return f, row.Scan(&f.SecretID, &f.Version, &f.Name, &f.Sealed, moment{&f.SupersededAt})
 }
 
 // keyset reads the wrapped keyset; "" for none.
@@ -67,12 +68,30 @@ func (db *DB) SecretsNamed(ctx context.Context, names []string) (map[string]secr
 	return found, nil
 }
 
+func (db *DB) FormerSecrets(ctx context.Context, names []string) ([]secret.Former, error) {
+	return all(ctx, db.reads(), scanFormer, `SELECT `+formerColumns+` FROM secret_former WHERE name = ANY($1) ORDER BY secret_id, version`, names)
+}
+
+func (tx *Tx) FormerSecretRecords(ctx context.Context) ([]secret.Former, error) {
+	return all(ctx, tx.conn, scanFormer, `SELECT `+formerColumns+` FROM secret_former ORDER BY secret_id, version`)
+}
+
 func (tx *Tx) PutSecret(ctx context.Context, r secret.Record) error {
-	_, err := tx.execNaming(ctx, r.Name, `INSERT INTO secrets (`+secretColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+	_, err := tx.execNaming(ctx, r.Name, `INSERT INTO secrets (`+secretColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 		ON CONFLICT (id) DO UPDATE SET description = excluded.description, version = excluded.version, sealed = excluded.sealed,
-			key_id = excluded.key_id, previous = excluded.previous, superseded_at = excluded.superseded_at, external = excluded.external,
-			updated_at = excluded.updated_at, updated_by = excluded.updated_by`,
-		r.ID, r.Name, r.Description, r.Version, r.Sealed, r.KeyID, orNil(r.Previous), microsOrNil(r.SupersededAt), r.External, r.UpdatedAt.UnixMicro(), r.UpdatedBy)
+			key_id = excluded.key_id, external = excluded.external, updated_at = excluded.updated_at, updated_by = excluded.updated_by`,
+		r.ID, r.Name, r.Description, r.Version, r.Sealed, r.KeyID, r.External, r.UpdatedAt.UnixMicro(), r.UpdatedBy)
+	return err
+}
+
+func (tx *Tx) PutFormerSecret(ctx context.Context, f secret.Former) error {
+	_, err := tx.exec(ctx, `INSERT INTO secret_former (`+formerColumns+`) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (secret_id, version) DO UPDATE SET sealed = excluded.sealed`, f.SecretID, f.Version, f.Name, f.Sealed, f.SupersededAt.UnixMicro())
+	return err
+}
+
+func (tx *Tx) DeleteFormerSecrets(ctx context.Context, id string, upTo int64) error {
+	_, err := tx.exec(ctx, `DELETE FROM secret_former WHERE secret_id = $1 AND version <= $2`, id, upTo)
 	return err
 }
 
@@ -81,7 +100,7 @@ func (tx *Tx) DeleteSecret(ctx context.Context, id string) error {
 }
 
 func (tx *Tx) PurgeSecrets(ctx context.Context, superseded, leased time.Time) error {
-	if _, err := tx.exec(ctx, `UPDATE secrets SET previous = NULL, superseded_at = NULL WHERE superseded_at < $1`, superseded.UnixMicro()); err != nil {
+	if _, err := tx.exec(ctx, `DELETE FROM secret_former WHERE superseded_at < $1`, superseded.UnixMicro()); err != nil {
 		return err
 	}
 	_, err := tx.exec(ctx, `DELETE FROM secret_leases WHERE at < $1`, leased.UnixMicro())
