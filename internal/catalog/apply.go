@@ -245,7 +245,8 @@ func (e *edit) apply(ctx context.Context, items []item) (Plan, error) {
 	return plan, all.fault("nothing was applied, %d problems were found", len(all))
 }
 
-// applyOne puts one document into the edit and says what it refers to in vain.
+// applyOne puts one document into the edit and says what it refers to in vain. A
+// check's credentials are concealed first, so that no plan shows one.
 func (e *edit) applyOne(ctx context.Context, it item) (change DocumentChange, dangling problems, err error) {
 	switch name := it.Metadata.Name; it.Kind {
 	case DocSystem:
@@ -257,6 +258,11 @@ func (e *edit) applyOne(ctx context.Context, it item) (change DocumentChange, da
 		before, had := e.checks.named(name)
 		after := it.check.apply(before)
 		after.ID = cmp.Or(before.ID, newID())
+		if it.wrong == nil {
+			if after.Spec, dangling, err = e.conceal(ctx, after.ID, before.Spec, after.Spec); err != nil {
+				return change, nil, err
+			}
+		}
 		change, err = adopt(e.checks, it, had, before, after, checkDocument)
 	case DocAssignment:
 		before, had := e.assignments.named(name)

@@ -52,6 +52,9 @@ func (in CheckInput) apply(c Check) Check {
 	return c
 }
 
+// nothing is the spec of a check that is not there.
+var nothing check.Spec
+
 // orAbsent makes a config of null and no config the same.
 func orAbsent(config json.RawMessage) json.RawMessage {
 	if string(bytes.TrimSpace(config)) == "null" {
@@ -82,7 +85,15 @@ func (c *Catalog) putCheck(ctx context.Context, actor entity.Actor, in CheckInpu
 			return err
 		}
 		id = check.ID
-		return e.checks.put(in.apply(check))
+		after := in.apply(check)
+		var wrong problems
+		if after.Spec, wrong, err = e.conceal(ctx, id, check.Spec, after.Spec); err != nil {
+			return err
+		}
+		if err := wrong.fault("the check is not valid"); err != nil {
+			return err
+		}
+		return e.checks.put(after)
 	})
 	if err != nil {
 		return Check{}, err
@@ -101,7 +112,8 @@ func (c *Catalog) DeleteCheck(ctx context.Context, actor entity.Actor, ref strin
 		}
 		removed = e.removeAssignments(func(a Assignment) bool { return a.CheckID == check.ID })
 		e.checks.remove(check.ID)
-		return nil
+		_, _, err = e.conceal(ctx, check.ID, check.Spec, nothing)
+		return err
 	})
 	return removed, err
 }

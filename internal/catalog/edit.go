@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
@@ -120,6 +121,10 @@ type edit struct {
 	systems    *table[System]
 	checks     *table[Check]
 	satellites *table[fleet.Satellite]
+	// concealer may be nil; concealed: it was given something to keep, by the actor.
+	concealer Concealer
+	actor     entity.Actor
+	concealed bool
 	// hashes are the tokens of new satellites that have one already, by id.
 	hashes map[string]string
 }
@@ -152,7 +157,26 @@ func (c *Catalog) open(ctx context.Context, tx Tx) (*edit, error) {
 		return nil, fmt.Errorf("reading assignments: %w", err)
 	}
 	table := newTable("assignment", assignments, func(a Assignment) (id, name string) { return a.ID, a.Name })
-	return &edit{tx: tx, now: now, placer: newPlacer(c.log), assignments: table, hashes: map[string]string{}}, nil
+	return &edit{tx: tx, now: now, placer: newPlacer(c.log), assignments: table, concealer: c.concealer, hashes: map[string]string{}}, nil
+}
+
+// conceal gives a check's spec as it is to be stored, and what is wrong with its
+// credentials, with paths that begin with "spec".
+func (e *edit) conceal(ctx context.Context, checkID string, before, after check.Spec) (check.Spec, problems, error) {
+	if e.concealer == nil {
+		return after, nil, nil
+	}
+	spec, fields, err := e.concealer.Conceal(ctx, e.tx, e.actor, checkID, before, after)
+	if err != nil {
+		return after, nil, fmt.Errorf("keeping the credentials of a check: %w", err)
+	}
+	e.concealed = e.concealed || e.concealer.Exposed(after)
+	var wrong problems
+	for _, f := range fields {
+		f.Path = join("spec", f.Path)
+		wrong = append(wrong, f)
+	}
+	return spec, wrong, nil
 }
 
 func (e *edit) loadChecks(ctx context.Context) error {

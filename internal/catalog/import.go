@@ -106,7 +106,7 @@ func (c *Catalog) Import(ctx context.Context, actor entity.Actor, in Import, dry
 			return err
 		}
 		i := importer{edit: e, validateSpec: c.validateSpec, plan: ImportPlan{Changes: []ImportChange{}}}
-		if err := i.run(&in); err != nil {
+		if err := i.run(ctx, &in); err != nil {
 			return err
 		}
 		plan = i.plan
@@ -126,7 +126,7 @@ type importer struct {
 	plan         ImportPlan
 }
 
-func (i *importer) run(in *Import) error {
+func (i *importer) run(ctx context.Context, in *Import) error {
 	for _, s := range in.Satellites {
 		if err := i.satellite(s); err != nil {
 			return err
@@ -138,7 +138,7 @@ func (i *importer) run(in *Import) error {
 		}
 	}
 	for _, s := range in.Checks {
-		if err := i.check(s); err != nil {
+		if err := i.check(ctx, s); err != nil {
 			return err
 		}
 	}
@@ -229,7 +229,7 @@ func systemID(id string) string {
 	return uuid.NewSHA1(uuid.NameSpaceURL, []byte("checkstack system "+id)).String()
 }
 
-func (i *importer) check(in ImportCheck) error {
+func (i *importer) check(ctx context.Context, in ImportCheck) error {
 	id := strings.ToLower(in.ID)
 	change := ImportChange{Kind: DocCheck, ID: id, Name: in.Name, Action: Exists}
 	if here, known := i.checks.after[id]; known {
@@ -263,6 +263,15 @@ func (i *importer) check(in ImportCheck) error {
 		change.add("%s: %s", path, message)
 	}
 	c := input.apply(Check{ID: id})
+	spec, wrong, err := i.conceal(ctx, id, nothing, c.Spec)
+	if err != nil {
+		return err
+	}
+	c.Spec = spec
+	for _, f := range wrong {
+		c.Spec.Paused = true
+		change.add("%s: %s", strings.TrimPrefix(f.Path, "spec."), f.Message)
+	}
 	change.Name = c.Name
 	i.note(change)
 	return i.checks.put(c)

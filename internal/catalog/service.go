@@ -19,12 +19,26 @@ import (
 // ("collectors[0].config.url"); nil means that it is right.
 type ValidateSpec func(spec check.Spec) []fault.Field
 
+// Concealer keeps the credentials that are written out in checks apart from their
+// definitions (spec M34); *secret.Service is one.
+type Concealer interface {
+	// Exposed reports whether the check has a credential that is written out.
+	Exposed(spec check.Spec) bool
+	// Conceal gives the check as it is stored, with a marker for each credential, and
+	// what is wrong with those it has, with paths relative to the spec. Before and after
+	// are the check's spec, empty where there is none.
+	Conceal(ctx context.Context, tx entity.Tx, actor entity.Actor, checkID string, before, after check.Spec) (check.Spec, []fault.Field, error)
+	// Concealed is called when that is durable.
+	Concealed()
+}
+
 // Catalog is the service. It owns no goroutine and keeps no state.
 type Catalog struct {
 	store        Store
 	recorder     *entity.Recorder
 	bell         entity.Bell
 	validateSpec ValidateSpec
+	concealer    Concealer
 	log          *slog.Logger
 }
 
@@ -32,6 +46,38 @@ type Catalog struct {
 // satellites that come or change their labels will not be placed.
 func New(store Store, recorder *entity.Recorder, bell entity.Bell, validateSpec ValidateSpec, log *slog.Logger) *Catalog {
 	return &Catalog{store: store, recorder: recorder, bell: bell, validateSpec: validateSpec, log: log}
+}
+
+// SetConcealer gives catalog its Concealer; without one, credentials stay in the
+// definitions. Call it before anything else.
+func (c *Catalog) SetConcealer(concealer Concealer) { c.concealer = concealer }
+
+// ConcealAll takes the credentials that checks have in their definitions into keeping:
+// those that were saved before there was a Concealer. Fault: that of Conceal.
+func (c *Catalog) ConcealAll(ctx context.Context) error {
+	if c.concealer == nil {
+		return nil
+	}
+	return c.change(ctx, entity.System, false, func(e *edit) error {
+		for _, name := range e.checks.names() {
+			check, _ := e.checks.named(name)
+			if !c.concealer.Exposed(check.Spec) {
+				continue
+			}
+			var wrong []fault.Field
+			var err error
+			if check.Spec, wrong, err = e.conceal(ctx, check.ID, check.Spec, check.Spec); err != nil {
+				return err
+			}
+			for _, f := range wrong {
+				c.log.Warn("a credential of a check cannot be kept", "check", name, "field", f.Path, "problem", f.Message)
+			}
+			if err := e.checks.put(check); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // System reads a system by id or name.
@@ -83,16 +129,19 @@ var errDryRun = errors.New("dry run")
 // it altered, and rings when a satellite is affected.
 func (c *Catalog) change(ctx context.Context, actor entity.Actor, dryRun bool, fn func(*edit) error) error {
 	var affected []string
+	concealed := false
 	err := entity.Record(ctx, c.recorder, func(tx Tx) ([]entity.Change, error) {
 		e, err := c.begin(ctx, tx)
 		if err != nil {
 			return nil, err
 		}
+		e.actor = actor
 		if err := fn(e); err != nil {
 			return nil, err
 		}
 		var changes []entity.Change
 		changes, affected, err = e.commit(ctx, actor)
+		concealed = e.concealed
 		if err == nil && dryRun {
 			err = errDryRun
 		}
@@ -100,6 +149,9 @@ func (c *Catalog) change(ctx context.Context, actor entity.Actor, dryRun bool, f
 	})
 	if errors.Is(err, errDryRun) {
 		return nil
+	}
+	if err == nil && concealed { // before satellites are told to ask
+		c.concealer.Concealed()
 	}
 	if err == nil && len(affected) > 0 {
 		c.bell.Ring(fleet.TopicConfig)

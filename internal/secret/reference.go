@@ -110,7 +110,7 @@ func configTexts(checkID, scope string, config []byte) map[string]text {
 		switch v := v.(type) {
 		case string:
 			if strings.HasPrefix(v, Marker) {
-				found[path] = text{own: ownName(checkID, scope, path)}
+				found[path] = text{template: v, own: ownName(checkID, scope, path)}
 			} else if t, ok := parse(v); ok {
 				found[path] = t
 			}

@@ -120,6 +120,8 @@ type Tx interface {
 	SecretKeysetForUpdate(ctx context.Context) (string, error)
 	PutSecretKeyset(ctx context.Context, wrapped string) error
 	SecretRecords(ctx context.Context) ([]Record, error) // by name
+	// SecretRecordsNamed gives those that exist.
+	SecretRecordsNamed(ctx context.Context, names []string) (map[string]Record, error)
 	PutSecret(ctx context.Context, r Record) error
 	DeleteSecret(ctx context.Context, id string) error
 	FormerSecretRecords(ctx context.Context) ([]Former, error)
@@ -256,14 +258,12 @@ func (s *Service) put(ctx context.Context, tx Tx, name string, in Input, actor e
 	if err != nil {
 		return nil, after, err
 	}
-	records, err := tx.SecretRecords(ctx)
+	records, err := tx.SecretRecordsNamed(ctx, []string{name})
 	if err != nil {
 		return nil, after, err
 	}
-	for _, r := range records {
-		if r.Name == name {
-			before = &r
-		}
+	if r, had := records[name]; had {
+		before = &r
 	}
 	after, err = write(ctx, tx, kek, before, name, in, actor)
 	return before, after, err
@@ -325,14 +325,12 @@ func (s *Service) Delete(ctx context.Context, actor entity.Actor, name string) e
 		if err := tx.LockSecrets(ctx); err != nil {
 			return nil, err
 		}
-		records, err := tx.SecretRecords(ctx)
+		records, err := tx.SecretRecordsNamed(ctx, []string{name})
 		if err != nil {
 			return nil, err
 		}
-		for _, r := range records {
-			if r.Name == name && !internal(name) {
-				return []entity.Change{change(&r, nil, actor)}, remove(ctx, tx, &r)
-			}
+		if r, had := records[name]; had && !internal(name) {
+			return []entity.Change{change(&r, nil, actor)}, remove(ctx, tx, &r)
 		}
 		return nil, fault.New(fault.NotFound, "there is no secret %q", name)
 	})

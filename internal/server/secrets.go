@@ -27,10 +27,14 @@ func (s *Server) oldRootKey() ([]byte, error) {
 	return secret.LoadRoot(s.config.SecretKeyOldFile, false)
 }
 
-// forgetSecrets drops values from memory when one was replaced on another core.
-func (s *Server) forgetSecrets(ctx context.Context) error {
+// keepSecrets takes credentials out of the checks of an older version, and drops
+// values from memory when one was replaced on another core. With a root key that opens
+// nothing the core runs on, and says so.
+func (s *Server) keepSecrets(ctx context.Context) error {
 	if err := s.secrets.Check(ctx); err != nil {
 		s.log.Error("secrets cannot be used", "error", err)
+	} else if err := s.Catalog.ConcealAll(ctx); err != nil && ctx.Err() == nil {
+		s.log.Error("credentials that are written out in checks stay where they are", "error", err)
 	}
 	for {
 		select {

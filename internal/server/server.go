@@ -173,6 +173,7 @@ func (s *Server) wire(ctx context.Context, root, oldRoot []byte) (err error) {
 		return err
 	}
 	s.secretsChanged = s.subscribe(secret.Topic)
+	s.Catalog.SetConcealer(s.secrets)
 
 	if s.packages, err = s.newPackages(ctx, recorder); err != nil {
 		return err
@@ -225,7 +226,7 @@ func (s *Server) Run(ctx context.Context) error {
 	durable, below := errgroup.WithContext(below)
 	durable.Go(func() error { return s.bell.Run(below) })
 	durable.Go(func() error { return s.secrets.Run(below) })
-	durable.Go(func() error { return s.forgetSecrets(below) })
+	durable.Go(func() error { return s.keepSecrets(below) })
 	durable.Go(func() error { return s.packages.Run(below) })
 	durable.Go(func() error { return s.keepHouse(below) })
 	durable.Go(func() error { return s.fleet.Run(below) })

@@ -58,8 +58,16 @@ func (tx *Tx) SecretRecords(ctx context.Context) ([]secret.Record, error) {
 }
 
 func (db *DB) SecretsNamed(ctx context.Context, names []string) (map[string]secret.Record, error) {
+	return secretsNamed(ctx, db.reads(), names)
+}
+
+func (tx *Tx) SecretRecordsNamed(ctx context.Context, names []string) (map[string]secret.Record, error) {
+	return secretsNamed(ctx, tx.conn, names)
+}
+
+func secretsNamed(ctx context.Context, c conn, names []string) (map[string]secret.Record, error) {
 	found := make(map[string]secret.Record, len(names))
-	for r, err := range each(ctx, db.reads(), scanSecret, `SELECT `+secretColumns+` FROM secrets WHERE name = ANY($1)`, names) {
+	for r, err := range each(ctx, c, scanSecret, `SELECT `+secretColumns+` FROM secrets WHERE name = ANY($1)`, names) {
 		if err != nil {
 			return nil, err
 		}
