@@ -186,6 +186,9 @@ func (a *app) satellite(w *tabwriter.Writer, s *fleet.Satellite) {
 		}
 		row(w, "Previous token", fmt.Sprintf("valid until %s, %s", instant(*until), use))
 	}
+	if until := s.DuplicateUntil; until != nil {
+		row(w, "Identity", "two processes use these credentials; the one that is connected stays until "+instant(*until))
+	}
 	row(w, "Offline after", fleet.Threshold(s.OfflineThresholdMs).String())
 	row(w, "Definitions", definitions(s))
 	for _, e := range s.AppliedErrors {

@@ -56,7 +56,8 @@ func TestSatelliteCreateAsJSONIsSatelliteAndToken(t *testing.T) {
     "desiredRevision": 1,
     "appliedRevision": null,
     "appliedErrors": [],
-    "pulse": null
+    "pulse": null,
+    "duplicateUntil": null
   },
   "token": "csat_x"
 }

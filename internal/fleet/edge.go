@@ -61,7 +61,7 @@ func satellitePayload(c entity.Change) any {
 		state = c.Prev
 	}
 	payload := map[string]any{"satelliteId": c.ID, "name": state["name"], "region": state["region"]}
-	for _, field := range []string{"tokenExpiresAt", "previousTokenValidUntil", "tokenExpiring"} {
+	for _, field := range []string{"tokenExpiresAt", "previousTokenValidUntil", "tokenExpiring", "duplicateUntil", "remotes"} {
 		if v, said := state[field]; said {
 			payload[field] = v
 		}
@@ -81,6 +81,8 @@ func satelliteEvents(c entity.Change) []string {
 		return []string{"satellite.previous_token_revoked"}
 	case c.Next["tokenExpiring"] != nil:
 		return []string{"satellite.token_expiring"}
+	case c.Next["duplicateUntil"] != nil:
+		return []string{"satellite.duplicate_identity"}
 	default:
 		return []string{"satellite.updated"}
 	}
@@ -141,7 +143,12 @@ type edge struct {
 //	                        because the loss has been told already (M47)
 //	beat of this epoch      heartbeat_lost → connected (M43)
 //	anything of an older epoch changes nothing (M14, M16)
+//	open beside a live one  nothing while the satellite has a duplicate identity
 func (e *edge) step(row *Connection, now time.Time) bool {
+	if e.open && row.heldOff(now) {
+		e.err = errHeldOff()
+		return false
+	}
 	if e.open {
 		row.Epoch++
 		e.epoch = row.Epoch
@@ -204,7 +211,8 @@ func (f *Fleet) commitEdges(ctx context.Context, edges []*edge) error {
 }
 
 // Open records that the satellite is connected, by which of its tokens, and
-// returns the epoch of its new session. It returns once the edge is durable.
+// returns the epoch of its new session. It returns once the edge is durable. Faults:
+// NotFound; Conflict while another process is connected with the same credentials.
 func (f *Fleet) Open(ctx context.Context, satelliteID string, credential int64) (int64, error) {
 	e := &edge{satelliteID: satelliteID, open: true, credential: credential}
 	if err := f.edges.Do(ctx, e); err != nil {

@@ -64,6 +64,9 @@ type Satellite struct {
 	AppliedErrors   []protocol.AppliedError `json:"appliedErrors"`
 	// Pulse is what its last heartbeat said of clock and spool (ours only).
 	Pulse *protocol.Pulse `json:"pulse"`
+	// DuplicateUntil is set while it is known that two processes use its credentials;
+	// until then the one that is connected stays, and others are held off.
+	DuplicateUntil *time.Time `json:"duplicateUntil"`
 }
 
 // Labels are what a selector sees: the tags, and name and region.
@@ -85,6 +88,8 @@ type Connection struct {
 	LastHeartbeatAt *time.Time
 	LastEvent       Edge
 	ThresholdMs     *int64
+	// DuplicateUntil is as that of Satellite; it may have passed.
+	DuplicateUntil *time.Time
 	// Credential is the number of the token that opened the session of the epoch; 0
 	// is not known. Opened says that it did so now, which is a use of the token.
 	Credential int64
@@ -179,6 +184,9 @@ type Tx interface {
 	// MarkLost flips every overdue row from connected to heartbeat_lost in one
 	// conditional statement and returns the rows as they are now.
 	MarkLost(ctx context.Context) ([]Connection, error)
+	// ReplacementsForUpdate gives the satellite's count, and locks it; NotFound.
+	ReplacementsForUpdate(ctx context.Context, satelliteID string) (Replacements, error)
+	PutReplacements(ctx context.Context, satelliteID string, r Replacements) error
 	// FlushBeats writes heartbeats and returns the ids, of matching epoch, that had been
 	// given up as lost (spec M43). A session that has ended is not heard any more: its
 	// late heartbeats change nothing.

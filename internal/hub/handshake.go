@@ -112,6 +112,9 @@ func (s *session) notAdmitted(err error) {
 	case kind == fault.TooMany:
 		s.answered("too_many")
 		s.end(tooMany, "too many failed attempts from this address")
+	case kind == fault.Conflict:
+		s.answered("held_off")
+		s.end(heldOff, fault.Message(err))
 	case kind == fault.Unavailable || errors.Is(err, context.DeadlineExceeded):
 		s.answered("unavailable")
 		s.hub.log.Warn("a satellite could not be taken in", "remote", s.remote, "error", err)

@@ -25,6 +25,7 @@ type Fleet interface {
 	Verify(ctx context.Context, clientID, token string) (fleet.Verified, error)
 	Open(ctx context.Context, satelliteID string, credential int64) (epoch int64, err error)
 	Close(ctx context.Context, satelliteID string, epoch int64) error
+	Replaced(ctx context.Context, satelliteID, remote string) (duplicate bool, err error)
 	Beat(b fleet.Beat)
 	Desired(ctx context.Context, satelliteID string) (fleet.Desired, error)
 	Revisions(ctx context.Context, satelliteIDs []string) (map[string]fleet.Revision, error)
@@ -96,7 +97,6 @@ type Hub struct {
 	all      map[*session]struct{} // guarded by mu: every connection
 	draining bool                  // guarded by mu
 	running  sync.WaitGroup        // one for each connection; Add under mu
-	rivals   recent[string, rivalry]
 }
 
 // New makes a hub. Run must be running for satellites to learn of changes.
@@ -119,7 +119,6 @@ func New(c Config) *Hub {
 		base:      base, abandon: abandon,
 		sessions: map[string]*session{},
 		all:      map[*session]struct{}{},
-		rivals:   newRecent[string, rivalry](1024),
 	}
 }
 
@@ -311,12 +310,6 @@ func (h *Hub) Sessions() []SessionInfo {
 	return infos
 }
 
-// rivalry counts how often a satellite's sessions replaced each other.
-type rivalry struct {
-	since time.Time
-	times int
-}
-
 // register makes s the session of its satellite; the older one ends. It reports
 // false when s itself is the older.
 func (h *Hub) register(s *session) bool {
@@ -330,29 +323,9 @@ func (h *Hub) register(s *session) bool {
 	h.metrics.sessions.Set(float64(len(h.sessions)))
 	h.mu.Unlock()
 	if old != nil {
-		h.superseded(old, s)
+		old.end(superseded, "a newer session of this satellite took over")
 	}
 	return true
-}
-
-func (h *Hub) superseded(old, s *session) {
-	old.end(superseded, "a newer session of this satellite took over")
-	now := time.Now()
-	r := h.rivals.update(s.id, func(r rivalry) rivalry {
-		if now.Sub(r.since) > rivalrySpan {
-			r = rivalry{since: now}
-		}
-		r.times++
-		return r
-	})
-	// One process that comes back before its old link is noticed dead is normal;
-	// two that live side by side are not.
-	twoBoots := old.bootID != "" && s.bootID != "" && old.bootID != s.bootID && now.Sub(old.conn.LastHeard()) < protocol.HeartbeatInterval
-	if twoBoots || r.times >= rivalryTimes {
-		h.metrics.rivals.Inc()
-		s.logger().Warn("duplicate identity: two processes use the credentials of one satellite",
-			"remote", s.remote, "other_remote", old.remote, "times", r.times)
-	}
 }
 
 // unregister takes s out, if it is still the session of its satellite.

@@ -95,9 +95,6 @@ const (
 	relayRetry    = time.Second
 
 	retryAfterSeconds = 1
-
-	rivalrySpan  = 5 * time.Minute
-	rivalryTimes = 3
 )
 
 // backoff is the wait before trying again what the database's absence made fail,

@@ -46,7 +46,7 @@ func NewMetrics() *Metrics {
 		refusedSockets: counter("sockets_refused_total", "Sockets refused before the upgrade: too many had not authenticated."),
 		handshakes:     vec("handshakes_total", "Authentications by result.", "result", "ok", "refused", "too_many", "unavailable", "internal"),
 		closes:         vec("closes_total", "Connections that ended, by reason.", "reason", reasons...),
-		rivals:         counter("duplicate_identities_total", "Sessions that replaced another which was alive."),
+		rivals:         counter("duplicate_identities_total", "Satellites found to be used by two processes at once."),
 		messages:       vec("messages_total", "Messages from satellites by type.", "type", "invalid", "unknown"),
 		refused:        vec("results_refused_total", "Results and skips that were refused for good, by reason.", "reason", notAssigned, unusable, notStored),
 		lost:           counter("results_lost_total", "Results of original agents that could not be stored in time."),

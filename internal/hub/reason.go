@@ -30,6 +30,7 @@ var (
 	authTimeout = reason{"auth_timeout", protocol.CloseAuthTimeout, protocol.CloseAuthTimeout, false}
 	nonsense    = reason{"nonsense", protocol.CloseProtocol, protocol.CloseProtocol, false}
 	tooMany     = reason{"too_many", protocol.CloseTryLater, protocol.CloseTryLater, false}
+	heldOff     = reason{"held_off", protocol.CloseTryLater, protocol.CloseNormal, false}
 	unavailable = reason{"unavailable", protocol.CloseUnavailable, protocol.CloseUnavailable, false}
 	internal    = reason{"internal", protocol.CloseInternal, protocol.CloseInternal, false}
 	overCredit  = reason{"over_credit", protocol.CloseProtocol, protocol.CloseProtocol, false}
@@ -41,7 +42,7 @@ var (
 	removed     = reason{"removed", protocol.CloseRemoved, protocol.CloseRemoved, true}
 	cutOff      = reason{"cut_off", protocol.CloseUnavailable, protocol.CloseUnavailable, false}
 	draining    = reason{"draining", protocol.CloseGoingAway, protocol.CloseGoingAway, false}
-	allReasons  = []reason{peerClosed, lost, silent, tooBig, badFraming, notFirst, refused, authTimeout, nonsense, tooMany, unavailable, internal, overCredit, resync, slow, superseded, rotated, expired, removed, cutOff, draining}
+	allReasons  = []reason{peerClosed, lost, silent, tooBig, badFraming, notFirst, refused, authTimeout, nonsense, tooMany, heldOff, unavailable, internal, overCredit, resync, slow, superseded, rotated, expired, removed, cutOff, draining}
 )
 
 // ending is how one session ended.

@@ -62,10 +62,11 @@ type session struct {
 	giveUp  context.CancelFunc
 
 	// Owned by the reading goroutine.
-	nonsense int
-	warned   int           // refused and unreadable messages so far, for the log
-	asides   chan struct{} // a place for each request that is answered aside; made when needed
-	leases   *rate.Limiter // of requests for secrets; made when needed
+	peerAnswered bool // it was alive when we closed the connection
+	nonsense     int
+	warned       int           // refused and unreadable messages so far, for the log
+	asides       chan struct{} // a place for each request that is answered aside; made when needed
+	leases       *rate.Limiter // of requests for secrets; made when needed
 
 	mu        sync.Mutex
 	phase     phase
@@ -98,6 +99,9 @@ func (s *session) run() {
 		frame, err := s.conn.Read()
 		if err != nil {
 			s.lost(err)
+			if closed, ok := errors.AsType[*link.CloseError](err); ok {
+				s.peerAnswered = closed.Answered
+			}
 			break
 		}
 		s.hub.metrics.received.Add(float64(len(frame)))
@@ -311,10 +315,28 @@ func (s *session) leave() {
 	}
 	s.hub.unregister(s)
 	s.logger().Info("satellite disconnected", "reason", why.name, "detail", why.text, "pending", pending)
+	if why.reason == superseded && s.peerAnswered {
+		s.replaced()
+	}
 	if why.reason == superseded || why.reason == draining || why.reason == cutOff || s.hub.stopping() {
 		return // it is not the satellite that went away
 	}
 	s.closeEdge(epoch)
+}
+
+// replaced counts that two processes live side by side with the credentials of one
+// satellite. One that was not counted is missed by nobody: they go on.
+func (s *session) replaced() {
+	ctx, cancel := context.WithTimeout(s.hub.base, callTimeout)
+	defer cancel()
+	duplicate, err := s.hub.fleet.Replaced(ctx, s.id, s.remote)
+	switch {
+	case err != nil:
+		s.logger().Warn("a replaced session could not be counted", "error", err)
+	case duplicate:
+		s.hub.metrics.rivals.Inc()
+		s.logger().Warn("duplicate identity: two processes use the credentials of one satellite; newcomers are held off for a while")
+	}
 }
 
 // closeEdge records the end of the session. The database may be away, so it is

@@ -429,8 +429,10 @@ func TestM15_OriginalThatIsSupersededIsToldInItsWords(t *testing.T) {
 			t.Errorf("the reason is %q", got)
 		}
 		older.wantClosed(protocol.CloseSuperseded)
+		w.original("s1").conn.Close(link.Lost, "")
+		w.original("s1") // that one was gone
 		w.original("s1")
-		w.original("s1") // the third time in a short while
+		w.original("s1") // the third that was alive
 		w.wantLog("duplicate identity")
 		if got := w.metric("duplicate_identities_total"); got != 1 {
 			t.Errorf("%v duplicate identities are counted", got)

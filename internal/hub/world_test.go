@@ -282,6 +282,7 @@ type fakeFleet struct {
 type record struct {
 	fleet.Satellite
 	credential int64
+	replaced   int // sessions whose peers were alive
 	want       fleet.Desired
 }
 
@@ -397,6 +398,13 @@ func (f *fakeFleet) Close(ctx context.Context, id string, epoch int64) error {
 	defer f.mu.Unlock()
 	f.calls = append(f.calls, fmt.Sprintf("close %s %d", id, epoch))
 	return nil
+}
+
+func (f *fakeFleet) Replaced(_ context.Context, id, _ string) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.satellites[id].replaced++
+	return f.satellites[id].replaced == 3, nil
 }
 
 func (f *fakeFleet) Beat(b fleet.Beat) {

@@ -193,7 +193,7 @@ func contract(t *testing.T, connect pair) {
 		}
 		agent.Write(bytes.Repeat([]byte{'x'}, protocol.MaxFrame+1)) // may fail: the peer closes meanwhile
 		reason := fmt.Sprintf("message too big: more than %d bytes", protocol.MaxFrame)
-		wantEnd(t, atCore, link.CloseError{Code: protocol.CloseTooBig, Reason: reason, Local: true})
+		wantEnd(t, atCore, link.CloseError{Code: protocol.CloseTooBig, Reason: reason, Local: true, Answered: true})
 		wantEnd(t, atAgent, link.CloseError{Code: protocol.CloseTooBig, Reason: reason})
 	})
 
@@ -254,7 +254,7 @@ func contract(t *testing.T, connect pair) {
 			t.Errorf("got %q", got)
 		}
 		wantEnd(t, atAgent, link.CloseError{Code: protocol.CloseSuperseded, Reason: "a newer session took over"})
-		wantEnd(t, atCore, link.CloseError{Code: protocol.CloseSuperseded, Reason: "a newer session took over", Local: true})
+		wantEnd(t, atCore, link.CloseError{Code: protocol.CloseSuperseded, Reason: "a newer session took over", Local: true, Answered: true})
 		if err := core.Write([]byte("x")); err == nil {
 			t.Error("writing to a closed connection succeeded")
 		}
@@ -287,7 +287,7 @@ func contract(t *testing.T, connect pair) {
 			}
 		}
 		wantEnd(t, atAgent, link.CloseError{Code: protocol.CloseGoingAway, Reason: "stopping"})
-		wantEnd(t, atCore, link.CloseError{Code: protocol.CloseGoingAway, Reason: "stopping", Local: true})
+		wantEnd(t, atCore, link.CloseError{Code: protocol.CloseGoingAway, Reason: "stopping", Local: true, Answered: true})
 	})
 
 	t.Run("a peer that does not close in turn is not waited for", func(t *testing.T) {

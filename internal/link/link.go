@@ -89,9 +89,11 @@ func (o Options) withDefaults() Options {
 type CloseError struct {
 	Code   int
 	Reason string
-	// Local: this end closed it.
-	Local bool
-	Err   error
+	// Local: this end closed it. Answered: the other end said that it had seen that, and
+	// so was alive.
+	Local    bool
+	Answered bool
+	Err      error
 }
 
 func (e *CloseError) Error() string {

@@ -150,6 +150,8 @@ func (e *end) Read() ([]byte, error) {
 		case itemClose:
 			if e.mark(it.closed) {
 				e.out.put(item{kind: itemClose, closed: it.closed})
+			} else {
+				e.answered(it.closed)
 			}
 			e.finish()
 		case itemMessage:
@@ -249,6 +251,17 @@ func (e *end) Close(code int, reason string) error {
 		e.linger = time.AfterFunc(lingerFor, e.finish)
 	}
 	return nil
+}
+
+// answered notes that the other end has closed as well.
+func (e *end) answered(by *CloseError) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed.Local && by.Code != Lost {
+		closed := *e.closed // whoever read it may be looking at it
+		closed.Answered = true
+		e.closed = &closed
+	}
 }
 
 // mark notes how the connection ends; false when that is settled already.

@@ -183,7 +183,11 @@ func (s *socket) finish(err error) *CloseError {
 	end := s.explain(err)
 	s.mu.Lock()
 	if s.closed != nil {
-		end = s.closed
+		answered := !end.Local && end.Code != Lost
+		closed := *s.closed // writers may be looking at it
+		closed.Answered = closed.Local && answered
+		s.closed = &closed
+		end = &closed
 	} else {
 		s.closed = end
 	}

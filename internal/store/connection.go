@@ -9,12 +9,12 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 )
 
-const connectionColumns = `id, name, region, epoch, last_heartbeat_at, last_connection_event, offline_threshold_ms, coalesce(session_credential, 0)`
+const connectionColumns = `id, name, region, epoch, last_heartbeat_at, last_connection_event, offline_threshold_ms, coalesce(session_credential, 0), duplicate_until`
 
 func scanConnection(row scanner) (fleet.Connection, error) {
 	var c fleet.Connection
 	var event *fleet.Edge
-	err := row.Scan(&c.SatelliteID, &c.Name, &c.Region, &c.Epoch, momentOrNil{&c.LastHeartbeatAt}, &event, &c.ThresholdMs, &c.Credential)
+	err := row.Scan(&c.SatelliteID, &c.Name, &c.Region, &c.Epoch, momentOrNil{&c.LastHeartbeatAt}, &event, &c.ThresholdMs, &c.Credential, momentOrNil{&c.DuplicateUntil})
 	if event != nil {
 		c.LastEvent = *event
 	}
@@ -73,6 +73,17 @@ func (tx *Tx) WriteConnections(ctx context.Context, rows []fleet.Connection) err
 		}
 		return nil
 	})
+}
+
+func (tx *Tx) ReplacementsForUpdate(ctx context.Context, satelliteID string) (fleet.Replacements, error) {
+	return one(ctx, tx.conn, satelliteNamed(satelliteID), func(row scanner) (r fleet.Replacements, err error) {
+		return r, row.Scan(&r.Times, momentOrNil{&r.Since}, &r.Remote, momentOrNil{&r.DuplicateUntil})
+	}, `SELECT replaced_times, replaced_since, coalesce(replaced_remote, ''), duplicate_until FROM satellites WHERE id = $1 FOR NO KEY UPDATE`, satelliteID)
+}
+
+func (tx *Tx) PutReplacements(ctx context.Context, satelliteID string, r fleet.Replacements) error {
+	return tx.execOne(ctx, satelliteNamed(satelliteID), `UPDATE satellites SET replaced_times = $2, replaced_since = $3, replaced_remote = $4, duplicate_until = $5
+		WHERE id = $1`, satelliteID, r.Times, microsOrNil(r.Since), r.Remote, microsOrNil(r.DuplicateUntil))
 }
 
 // FlushBeats expects at most one beat of a satellite and epoch. What it returns are

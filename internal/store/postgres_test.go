@@ -168,8 +168,8 @@ func TestDeadlockIsRunAgain(t *testing.T) {
 	if err := group.Wait(); err != nil {
 		t.Error(err)
 	}
-	if len(runs) != 3 {
-		t.Errorf("two transactions ran %d times, want one of them twice", len(runs))
+	if len(runs) < 3 { // more, when the one that goes first is slow to end
+		t.Errorf("two transactions ran %d times, want one of them at least twice", len(runs))
 	}
 }
 

@@ -22,7 +22,7 @@ const (
 		s.version, s.created_at, s.offline_threshold_ms, s.capabilities, s.epoch, s.desired_revision, s.pulse,
 		s.token_expires_at, s.token_last_used_at, CASE WHEN ` + overlapping + ` THEN s.previous_until END,
 		` + overlapping + ` AND s.session_credential = s.previous_version AND s.last_connection_event <> 'disconnected',
-		r.inventory, r.applied_revision, r.applied_errors`
+		CASE WHEN s.duplicate_until > {now} THEN s.duplicate_until END, r.inventory, r.applied_revision, r.applied_errors`
 	satelliteTables = ` FROM satellites AS s LEFT JOIN satellite_reports AS r ON r.satellite_id = s.id`
 	satelliteRows   = `SELECT ` + satelliteColumns + satelliteTables
 )
@@ -34,7 +34,7 @@ func scanSatellite(row scanner) (fleet.Satellite, error) {
 	err := row.Scan(&s.ID, &s.Name, &s.Region, document{&s.Tags}, &isOnline, momentOrNil{&s.LastHeartbeatAt}, &s.LastConnectionEvent,
 		&s.Version, moment{&s.CreatedAt}, &s.OfflineThresholdMs, document{&s.Capabilities}, &s.Epoch, &s.DesiredRevision, document{&s.Pulse},
 		momentOrNil{&s.TokenExpiresAt}, momentOrNil{&s.TokenLastUsedAt}, momentOrNil{&s.PreviousTokenValidUntil}, &previousInUse,
-		document{&s.Inventory}, &s.AppliedRevision, document{&s.AppliedErrors})
+		momentOrNil{&s.DuplicateUntil}, document{&s.Inventory}, &s.AppliedRevision, document{&s.AppliedErrors})
 	if isOnline {
 		s.Status = fleet.Online
 	}
