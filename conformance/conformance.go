@@ -36,10 +36,18 @@ type Target struct {
 type Outcome struct {
 	Name string `json:"name"`
 	What string `json:"what"`
-	Pass bool   `json:"pass"`
+	// Pass is that nothing was found against the core, be it because nothing was asked.
+	Pass bool `json:"pass"`
+	// NotChecked is that the core has not what the case is about; Detail names it.
+	NotChecked bool `json:"notChecked,omitempty"`
 	// Detail is what was expected and what came, of a case that failed.
 	Detail string `json:"detail,omitempty"`
 }
+
+// notChecked is why a case asked nothing.
+type notChecked string
+
+func (n notChecked) Error() string { return "not checked: " + string(n) }
 
 // Core runs every case against the target. seen, if not nil, hears of each as it ends.
 func Core(ctx context.Context, target Target, seen func(Outcome)) []Outcome {
@@ -53,7 +61,8 @@ func Core(ctx context.Context, target Target, seen func(Outcome)) []Outcome {
 	for _, c := range coreCases {
 		o := Outcome{Name: c.name, What: c.what, Pass: true}
 		if err := c.run(ctx, target); err != nil {
-			o.Pass, o.Detail = false, err.Error()
+			_, o.NotChecked = errors.AsType[notChecked](err)
+			o.Pass, o.Detail = o.NotChecked, err.Error()
 		}
 		if seen != nil {
 			seen(o)

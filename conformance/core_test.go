@@ -1,11 +1,14 @@
 package conformance_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -13,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/perigee-monitoring/perigee/conformance"
 	"github.com/perigee-monitoring/perigee/internal/link"
@@ -97,6 +102,24 @@ func (s *stub) supersede(conn link.Conn) {
 	s.last = conn
 }
 
+// pongless is a socket that does not answer pings.
+type pongless struct{ http.ResponseWriter }
+
+func (p pongless) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(p.ResponseWriter).Hijack()
+	return swallower{conn}, rw, err
+}
+
+// swallower sends everything but pongs, which are frames of their own.
+type swallower struct{ net.Conn }
+
+func (s swallower) Write(b []byte) (int, error) {
+	if len(b) > 0 && b[0] == 0x8a {
+		return len(b), nil
+	}
+	return s.Conn.Write(b)
+}
+
 func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/api/ws/satellite" && s.defect != "A1_path" {
 		http.NotFound(w, r)
@@ -105,13 +128,20 @@ func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("Upgrade") == "" {
 		return
 	}
-	conn, err := link.Accept(w, r, link.Options{ReadLimit: 16 << 20})
+	limit := int64(16 << 20)
+	switch s.defect {
+	case "A1_too_big":
+		limit = 1 << 20
+	case "A1_ping":
+		w = pongless{w}
+	}
+	conn, err := link.Accept(w, r, link.Options{ReadLimit: limit})
 	if err != nil {
 		return
 	}
 	defer conn.Close(1000, "")
 	say := func(format string, args ...any) { _ = conn.Write(fmt.Appendf(nil, format, args...)) }
-	known := false
+	known, results := false, 0
 	for {
 		frame, err := conn.Read()
 		if err != nil {
@@ -119,7 +149,7 @@ func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		var m map[string]any
 		if json.Unmarshal(frame, &m) != nil {
-			if s.defect == "A3_nonsense_before" && !known {
+			if s.defect == "A3_nonsense_before" && !known || s.defect == "L94_L95_unknown" && known {
 				return
 			}
 			continue
@@ -135,7 +165,13 @@ func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				if s.defect == "L31_wrong_token" && m["clientId"] == "sat" {
 					reason = "go away"
 				}
+				if s.defect == "L54_unknown_id" && m["clientId"] != "sat" && m["clientId"] != "no-uuid" {
+					reason = "No such satellite"
+				}
 				say(`{"type":"auth_failed","reason":%q}`, reason)
+				return
+			}
+			if s.defect == "L92_capabilities" && m["capabilities"] != nil {
 				return
 			}
 			known = true
@@ -147,6 +183,8 @@ func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				say(`{"type":"authenticated","satelliteId":"sat"}`)
 			case "A4_no_extension":
 				say(`{"type":"authenticated","satelliteId":"sat","assignments":[],"perigee":{}}`)
+			case "no packages":
+				say(`{"type":"authenticated","satelliteId":"sat","assignments":[]}`)
 			default:
 				say(`{"type":"authenticated","satelliteId":"sat","assignments":[],"scriptPackagesLockfileHash":null}`)
 			}
@@ -161,12 +199,27 @@ func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		case kind == "heartbeat" && s.defect == "L33_heartbeat":
 			say(`{"type":"pong"}`)
+		case kind == "result":
+			results++
+			latency, _ := m["latencyMs"].(float64)
+			switch {
+			case s.defect == "A5_result":
+				say(`{"type":"result_ack"}`)
+			case s.defect == "A11_burst" && results > 50,
+				s.defect == "M6_odd_results" && latency != math.Trunc(latency),
+				s.defect == "F1_malformed_result" && m["result"] != nil:
+				return
+			}
 		case kind == "telemetry_batch":
 			say(`{"type":"telemetry_ack","batchId":%q,"accepted":0,"rejected":0,"retryable":%v}`, m["batchId"], s.defect == "A8_telemetry")
 		case kind == "request_run_secrets" && s.defect != "L81_L83_run_secrets":
 			say(`{"type":"run_secrets","requestId":%q,"error":"no"}`, m["requestId"])
+		case kind == "request_config_secrets" && s.defect == "H3_config_secrets":
+			return
 		case kind == "request_config_secrets":
 			say(`{"type":"config_secrets","requestId":%q,"error":"no"}`, m["requestId"])
+		case kind == "capability_secret_request" && s.defect == "H4_capability_secret":
+			say(`{"type":"capability_secret_response","requestId":%q,"payload":{}}`, m["requestId"])
 		case kind == "capability_secret_request":
 			say(`{"type":"capability_secret_response","requestId":%q,"error":"no"}`, m["requestId"])
 		case kind == "request_script_package_blob" && s.defect != "L44_blob":
@@ -179,13 +232,34 @@ func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// A core without packages is not asked for them, and the outcome says so.
+func TestWhatACoreHasNotIsNotChecked(t *testing.T) {
+	t.Parallel()
+	core := httptest.NewServer(&stub{defect: "no packages"})
+	defer core.Close()
+	var got []conformance.Outcome
+	for _, o := range conformance.Core(t.Context(), conformance.Target{URL: core.URL, ID: "sat", Token: "good", Patience: 20 * time.Second, Quiet: 100 * time.Millisecond}, nil) {
+		if o.NotChecked || !o.Pass {
+			got = append(got, o)
+		}
+	}
+	want := []conformance.Outcome{{
+		Name: "M82_unknown_manifest", What: "an unknown lockfile hash is not an empty tree", Pass: true, NotChecked: true, Detail: "not checked: the core knows no packages",
+	}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // A case that cannot fail proves nothing: each of these cores has one fault, and the
 // case that is about it, and no other, says so.
 func TestEachFaultIsFound(t *testing.T) {
 	t.Parallel()
 	for _, defect := range []string{
-		"A1_path", "L30_authenticated", "A4_no_extension", "L31_wrong_token", "M19_id_of_no_form", "L32_authenticate_first", "A3_nonsense_before",
-		"A4_second_authenticate", "L33_heartbeat", "A8_telemetry", "L81_L83_run_secrets", "L44_blob", "M82_unknown_manifest", "M14_M15_two_connections",
+		"A1_path", "L30_authenticated", "A4_no_extension", "L31_wrong_token", "L54_unknown_id", "M19_id_of_no_form", "L32_authenticate_first",
+		"A3_nonsense_before", "L94_L95_unknown", "L92_capabilities", "A4_second_authenticate", "L33_heartbeat", "A5_result", "A11_burst", "M6_odd_results",
+		"F1_malformed_result", "L81_L83_run_secrets", "H3_config_secrets", "L44_blob", "M82_unknown_manifest", "A8_telemetry", "H4_capability_secret",
+		"M14_M15_two_connections", "A1_ping", "A1_too_big",
 	} {
 		t.Run(defect, func(t *testing.T) {
 			t.Parallel()
