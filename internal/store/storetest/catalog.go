@@ -12,6 +12,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/health"
+	"github.com/perigee-monitoring/perigee/internal/packages"
 	"github.com/perigee-monitoring/perigee/internal/store"
 	"github.com/perigee-monitoring/perigee/protocol"
 )
@@ -280,6 +281,7 @@ func testDeleteSatellite(_ *testing.T, s *suite) {
 	s.insertRuns(run)
 	s.tx(func(tx *store.Tx) error {
 		s.ok(tx.SetInventory(s.ctx(), w.satellite.ID, protocol.Inventory{}))
+		s.ok(tx.SetSyncState(s.ctx(), w.satellite.ID, protocol.ScriptPackageSyncState{Status: protocol.SyncReady}))
 		return tx.DeleteSatellite(s.ctx(), w.satellite.ID)
 	})
 	s.same([]string{}, must(s.db.Assignment(s.ctx(), w.assignment.ID))(s).Placed)
@@ -291,8 +293,11 @@ func testDeleteSatellite(_ *testing.T, s *suite) {
 	})
 	runs, _, err := s.db.Runs(s.ctx(), health.RunFilter{}, fleet.Page{})
 	s.ok(err)
-	s.same([]health.Run{run}, runs) // history stays
-	s.satellite(w.satellite.Name)   // and the name is free
+	s.same([]health.Run{run}, runs)        // history stays
+	again := s.satellite(w.satellite.Name) // and the name is free
+	// Who has it now has reported nothing of what the one before did.
+	s.same([]packages.SatelliteState{{SatelliteID: again.ID, Name: again.Name, Status: protocol.SyncPending}}, must(s.db.PackageSyncStates(s.ctx()))(s))
+	s.same((*protocol.Inventory)(nil), must(s.db.Satellite(s.ctx(), again.ID))(s).Inventory)
 }
 
 func testDeleteSystem(_ *testing.T, s *suite) {
