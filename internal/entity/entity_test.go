@@ -152,7 +152,7 @@ func TestL258_EveryChangeHasItsOwnID(t *testing.T) {
 	}
 }
 
-func TestDerivedEventsReplaceThePlainOne(t *testing.T) {
+func TestL259_DerivedEventsReplaceThePlainOne(t *testing.T) {
 	t.Parallel()
 	d := Deriver{Kind: "k", Types: func(Change) []string { return []string{"k.up", "k.first"} }, Payload: func(c Change) any { return c.Next }}
 	store, _, err := record(t, []Change{{Kind: "k", ID: "1", Next: State{"a": 1}, Actor: Actor{Type: "user", ID: "u"}}}, nil, d)

@@ -84,7 +84,7 @@ func TestEdgeMachine(t *testing.T) {
 	}
 }
 
-func TestL11_L15_StateOfARow(t *testing.T) {
+func TestStateOfARow(t *testing.T) {
 	t.Parallel()
 	name := func(c Connection) Connection { c.Name, c.Region = "a", "eu"; return c }
 	for _, tc := range []struct {
@@ -107,6 +107,11 @@ func TestL11_L15_StateOfARow(t *testing.T) {
 			Connection{LastEvent: Disconnected},
 			entity.State{"status": "offline", "name": "a", "region": "eu", "lastSeenAt": nil, "lastEvent": "disconnected"},
 		},
+		{
+			"L175 threshold of its own",
+			Connection{LastEvent: Connected, LastHeartbeatAt: ago(time.Hour), ThresholdMs: new(int64(7_200_000))},
+			entity.State{"status": "online", "name": "a", "region": "eu", "lastSeenAt": "2026-01-02T02:04:05.000Z", "lastEvent": "connected"},
+		},
 		{"L15 never connected", Connection{}, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -119,7 +124,7 @@ func TestL11_L15_StateOfARow(t *testing.T) {
 	}
 }
 
-func TestL181_StatusAgainstTheThreshold(t *testing.T) {
+func TestStatusAgainstTheThreshold(t *testing.T) {
 	t.Parallel()
 	ms := func(d time.Duration) *int64 { v := d.Milliseconds(); return &v }
 	for _, tc := range []struct {
@@ -128,16 +133,16 @@ func TestL181_StatusAgainstTheThreshold(t *testing.T) {
 		threshold *int64
 		want      Status
 	}{
-		{"never", nil, nil, Offline},
-		{"never, however long the threshold", nil, ms(24 * time.Hour), Offline},
-		{"recent", ago(time.Second), nil, Online},
-		{"exactly at the threshold", ago(45 * time.Second), nil, Online},
-		{"past the threshold", ago(45*time.Second + time.Millisecond), nil, Offline},
-		{"longer threshold of its own", ago(time.Minute), ms(2 * time.Minute), Online},
-		{"shorter threshold of its own", ago(20 * time.Second), ms(15 * time.Second), Offline},
-		{"a threshold that is not positive is ignored", ago(40 * time.Second), ms(-time.Second), Online},
-		{"zero is ignored", ago(40 * time.Second), ms(0), Online},
-		{"a heartbeat from the future", ago(-time.Hour), nil, Online},
+		{"L187 never", nil, nil, Offline},
+		{"L187 never, however long the threshold", nil, ms(24 * time.Hour), Offline},
+		{"L181 L188 recent", ago(time.Second), nil, Online},
+		{"L192 exactly at the threshold", ago(45 * time.Second), nil, Online},
+		{"L181 L189 past the threshold", ago(45*time.Second + time.Millisecond), nil, Offline},
+		{"L182 L190 L193 longer threshold of its own", ago(time.Minute), ms(2 * time.Minute), Online},
+		{"L182 L191 L194 shorter threshold of its own", ago(20 * time.Second), ms(15 * time.Second), Offline},
+		{"L184 a threshold below zero is ignored", ago(40 * time.Second), ms(-time.Second), Online},
+		{"L183 zero is ignored", ago(40 * time.Second), ms(0), Online},
+		{"L195 a heartbeat from the future", ago(-time.Hour), nil, Online},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -148,7 +153,7 @@ func TestL181_StatusAgainstTheThreshold(t *testing.T) {
 	}
 }
 
-func TestL1_L8_EventsAndPayloads(t *testing.T) {
+func TestEventsAndPayloads(t *testing.T) {
 	t.Parallel()
 	row := Connection{SatelliteID: "s1", Name: "a", Region: "eu", LastHeartbeatAt: ago(time.Second), LastEvent: Connected}
 	lost := row

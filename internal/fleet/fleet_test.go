@@ -155,12 +155,12 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-func TestL45_L48_ConnectAndDisconnectAreEdges(t *testing.T) {
+func TestL45_L48_L50_L61_L62_ConnectAndDisconnectAreEdges(t *testing.T) {
 	onBoth(t, func(t *testing.T, url string) {
 		c := start(t, url)
 		s, _ := c.create(t, "eu-1")
 		if s.Status != fleet.Offline || s.LastConnectionEvent != nil || s.LastHeartbeatAt != nil {
-			t.Errorf("a new satellite is %+v, want offline and never connected (L50)", s)
+			t.Errorf("a new satellite is %+v, want offline and never connected", s)
 		}
 		epoch := c.open(t, s.ID)
 		s, _ = c.db.Satellite(t.Context(), s.ID)
@@ -324,7 +324,7 @@ func TestABeatFlushedAfterTheCloseChangesNothing(t *testing.T) {
 	})
 }
 
-func TestL25_AnotherCoreFindsTheLossOnce(t *testing.T) {
+func TestL25_L63_AnotherCoreFindsTheLossOnce(t *testing.T) {
 	t.Parallel()
 	url := pgtest.URL(t)
 	first := start(t, url)
@@ -378,7 +378,7 @@ func TestADeadlineDoesNotRunWhileNoCoreLooks(t *testing.T) {
 	})
 }
 
-func TestM32_RotationEndsTheOldToken(t *testing.T) {
+func TestM19_M32_RotationEndsTheOldToken(t *testing.T) {
 	onBoth(t, func(t *testing.T, url string) {
 		c := start(t, url)
 		s, old := c.create(t, "eu-1")
@@ -398,7 +398,7 @@ func TestM32_RotationEndsTheOldToken(t *testing.T) {
 			t.Errorf("the new token: %+v, %v; want a newer credential than %d", after, err, before.Credential)
 		}
 		if _, err := c.Verify(t.Context(), "not a UUID", token); !fault.Is(err, fault.Unauthenticated) {
-			t.Errorf("M19: an id that is no UUID: %v, want unauthenticated", err)
+			t.Errorf("an id that is no UUID: %v, want unauthenticated", err)
 		}
 	})
 }
@@ -569,7 +569,7 @@ func TestBcryptRowsAreUpgradedOnFirstUse(t *testing.T) {
 	})
 }
 
-func TestM54_DeletionLeavesATombstone(t *testing.T) {
+func TestM54_L64_DeletionLeavesATombstone(t *testing.T) {
 	onBoth(t, func(t *testing.T, url string) {
 		c := start(t, url)
 		s, token := c.create(t, "eu-1")
@@ -581,7 +581,7 @@ func TestM54_DeletionLeavesATombstone(t *testing.T) {
 			t.Errorf("the late close of a deleted satellite: %v, want nothing", err)
 		}
 		if _, err := c.Open(t.Context(), s.ID, 1); !fault.Is(err, fault.NotFound) {
-			t.Errorf("opening a deleted satellite: %v, want not found (L64)", err)
+			t.Errorf("opening a deleted satellite: %v, want not found", err)
 		}
 		if _, err := c.Verify(t.Context(), s.ID, token); !fault.Is(err, fault.Unauthenticated) {
 			t.Errorf("its token: %v, want unauthenticated", err)
@@ -650,7 +650,7 @@ func TestManyEdgesAtOnce(t *testing.T) {
 
 // A loss is in the history of the status as well (M48), and each edge is an event that
 // everybody who listens is told of (M49).
-func TestM48_M49_EdgesAreInTheHistoryAndAreTold(t *testing.T) {
+func TestL23_M48_M49_EdgesAreInTheHistoryAndAreTold(t *testing.T) {
 	onBoth(t, func(t *testing.T, url string) {
 		c := start(t, url)
 		s, _ := c.create(t, "eu-1")

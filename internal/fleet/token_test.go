@@ -57,7 +57,7 @@ func TestL50_L51_TokensAreRandomAndPrefixed(t *testing.T) {
 	}
 }
 
-func TestL52_L54_Verification(t *testing.T) {
+func TestVerification(t *testing.T) {
 	t.Parallel()
 	token, hash := NewToken()
 	other, _ := NewToken()
@@ -86,7 +86,7 @@ func TestL52_L54_Verification(t *testing.T) {
 	}
 }
 
-func TestBcryptRowsOfTheOriginalVerify(t *testing.T) {
+func TestL50_BcryptRowsOfTheOriginalVerify(t *testing.T) {
 	t.Parallel()
 	token, _ := NewToken()
 	wrong, _ := NewToken()

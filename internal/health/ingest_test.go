@@ -152,7 +152,7 @@ func (w *world) events() (types []string) {
 	return types
 }
 
-func TestM9_M10_ResultsMoveTheSystem(t *testing.T) {
+func TestL223_M9_M10_ResultsMoveTheSystem(t *testing.T) {
 	onBoth(t, func(t *testing.T, url string) {
 		w := newWorld(t, url, 1)
 		for _, step := range []struct {

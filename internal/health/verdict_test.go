@@ -34,7 +34,7 @@ func TestVerdictOfACheck(t *testing.T) {
 		status check.Status
 		reason string
 	}{
-		{"nowhere", nil, check.Unknown, "no satellite is assigned"},
+		{"L242 nowhere", nil, check.Unknown, "no satellite is assigned"},
 		{"no result yet", []Seat{seat("c", "a", true, "", 0)}, check.Unknown, "waiting for the first result"},
 		{"never connected", []Seat{seat("c", "a", false, "", 0)}, check.Unknown, "no assigned satellite is online yet"},
 		{"healthy", []Seat{seat("c", "a", true, check.Healthy, time.Second)}, check.Healthy, "a: it said so"},
@@ -43,10 +43,10 @@ func TestVerdictOfACheck(t *testing.T) {
 			[]Seat{seat("c", "a", true, check.Healthy, 0), seat("c", "b", true, check.Unhealthy, 0), seat("c", "d", true, check.Degraded, 0)},
 			check.Unhealthy, "b: it said so",
 		},
-		{"a location that went silent does not count", []Seat{seat("c", "a", true, check.Healthy, 0), seat("c", "b", false, check.Unhealthy, 0)}, check.Healthy, "a:"},
+		{"L238 a location that went silent does not count", []Seat{seat("c", "a", true, check.Healthy, 0), seat("c", "b", false, check.Unhealthy, 0)}, check.Healthy, "a:"},
 		{"a location without a result does not spoil the others", []Seat{seat("c", "a", true, check.Healthy, 0), seat("c", "b", true, "", 0)}, check.Healthy, "a:"},
-		{"M11 the last light goes out with the only satellite", []Seat{seat("c", "a", false, check.Healthy, time.Second)}, check.Degraded, "the only assigned satellite is offline"},
-		{"M11 or with all of them", []Seat{seat("c", "a", false, check.Healthy, 0), seat("c", "b", false, check.Unhealthy, 0)}, check.Degraded, "all 2 assigned satellites are offline"},
+		{"L239 M11 the last light goes out with the only satellite", []Seat{seat("c", "a", false, check.Healthy, time.Second)}, check.Degraded, "the only assigned satellite is offline"},
+		{"L239 M11 or with all of them", []Seat{seat("c", "a", false, check.Healthy, 0), seat("c", "b", false, check.Unhealthy, 0)}, check.Degraded, "all 2 assigned satellites are offline"},
 		{"online and sending nothing is not green", []Seat{seat("c", "a", true, check.Healthy, 61*time.Second)}, check.Degraded, "sends no results"},
 		{"three intervals and a grace are still fresh", []Seat{seat("c", "a", true, check.Healthy, 60*time.Second)}, check.Healthy, "a:"},
 	} {
@@ -60,7 +60,7 @@ func TestVerdictOfACheck(t *testing.T) {
 	}
 }
 
-func TestVerdictOfASystem(t *testing.T) {
+func TestL227_VerdictOfASystem(t *testing.T) {
 	t.Parallel()
 	seats := []Seat{
 		seat("front", "a", true, check.Healthy, 0), seat("front", "b", true, check.Healthy, 0),

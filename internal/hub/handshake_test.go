@@ -31,7 +31,7 @@ func TestL30_ValidCredentialsAreAnsweredWithTheAssignments(t *testing.T) {
 }
 
 // A.3: the original agent reads assignments.length of whatever arrives.
-func TestL40_AuthenticatedHasAssignmentsAndNoHashKeyWithoutPackages(t *testing.T) {
+func TestL40_L157_AuthenticatedHasAssignmentsAndNoKeysOfWhatThereIsNot(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.fleet.add("s1")
 		a := w.connect()
@@ -66,7 +66,7 @@ func TestL31_L49_WrongCredentialsAreRefusedAndLeaveNothing(t *testing.T) {
 	}{
 		"an original agent sees a plain close": {&protocol.Authenticate{ClientID: "s1", Token: "wrong"}, protocol.CloseNormal},
 		"ours learns not to come back":         {&protocol.Authenticate{ClientID: "s1", Token: "wrong", Perigee: &protocol.Hello{Protocol: 1}}, protocol.CloseRefused},
-		"an id that is no UUID (M19)":          {&protocol.Authenticate{ClientID: "'; --", Token: "csat_x"}, protocol.CloseNormal},
+		"M19 an id that is no UUID":            {&protocol.Authenticate{ClientID: "'; --", Token: "csat_x"}, protocol.CloseNormal},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(w *world) {
@@ -270,13 +270,13 @@ func TestSecondAuthenticationIsIgnored(t *testing.T) {
 	})
 }
 
-func TestL45_L48_ConnectAndCloseAreEdges(t *testing.T) {
+func TestL45_L46_L48_ConnectAndCloseAreEdges(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.fleet.add("s1")
 		a := w.original("s1")
 		w.fleet.wantEdges(t, "open s1 1")
 		if beats := w.fleet.heard(); len(beats) != 0 {
-			t.Errorf("connecting is also noted as a heartbeat (L46): %v", beats)
+			t.Errorf("connecting is also noted as a heartbeat: %v", beats)
 		}
 		a.conn.Close(protocol.CloseNormal, "Client shutdown")
 		w.fleet.wantEdges(t, "open s1 1", "close s1 1")
@@ -286,7 +286,22 @@ func TestL45_L48_ConnectAndCloseAreEdges(t *testing.T) {
 	})
 }
 
-func TestInventoryOfTheHandshakeIsKeptWhenItIsNews(t *testing.T) {
+func TestL159_CapabilitiesOfTheHandshakeAreKept(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.fleet.add("s1")
+		a := w.connect()
+		m := authenticate("s1")
+		m.Capabilities = []string{"telemetry", "syslog"}
+		a.send(m)
+		next[*protocol.Authenticated](a)
+		want := []fleet.Beat{{SatelliteID: "s1", Epoch: 1, Capabilities: m.Capabilities}}
+		if diff := cmp.Diff(want, w.fleet.heard()); diff != "" {
+			t.Errorf("what is noted (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestM72_InventoryOfTheHandshakeIsKeptWhenItIsNews(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.fleet.add("s1")
 		inventory := &protocol.Inventory{Version: "1.2.3", OS: "linux"}

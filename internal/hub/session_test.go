@@ -341,7 +341,7 @@ func (bulky) Piece(_ context.Context, _ string, _, length int64) (scriptpkg.Piec
 }
 
 // A.5, A.8, H.2–H.4, A.11.6: what is not offered is answered with a no.
-func TestRequestsForWhatIsNotOfferedAreAnswered(t *testing.T) {
+func TestL164_L166_L171_RequestsForWhatIsNotOfferedAreAnswered(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.fleet.add("s1")
 		a := w.original("s1")
@@ -383,7 +383,7 @@ func TestRequestsForWhatIsNotOfferedAreAnswered(t *testing.T) {
 	})
 }
 
-func TestSandboxPolicyIsRelayed(t *testing.T) {
+func TestL156_SandboxPolicyIsRelayed(t *testing.T) {
 	policy := func(c *hub.Config) { c.SandboxPolicy = []byte(`{"enabled":true}`) }
 	inBubble(t, func(w *world) {
 		w.fleet.add("s1")

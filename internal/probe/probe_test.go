@@ -309,7 +309,7 @@ func TestInventoryIsEverythingThatChecksCanBeMadeOf(t *testing.T) {
 	}
 }
 
-func TestL106_RunContext(t *testing.T) {
+func TestL106_L109_RunContext(t *testing.T) {
 	t.Parallel()
 	a := assignment(check.TCP, "", "", "")
 	a.ConfigName, a.SystemName, a.SystemMetadata = "front", "shop", map[string]any{"tier": 1.0}

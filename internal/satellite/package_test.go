@@ -151,6 +151,47 @@ func TestM85_M22_ACutDownloadGoesOnWhereItWas(t *testing.T) {
 	})
 }
 
+// What is wanted changes three times while the first manifest is on its way: one tree
+// is made, and the last word is about the hash that is wanted last.
+func TestL113_RequestsCoalesce(t *testing.T) {
+	t.Parallel()
+	for _, original := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			var first, last shelf
+			first.add(t, "is-odd", "3.0.1", npmtest.Tarball(t, "is-odd@3.0.1"))
+			last.add(t, "is-number", "6.0.0", npmtest.Tarball(t, "is-number@6.0.0"))
+			c := &core{original: original, hash: protocol.Of(first.hash())}
+			c.answer = func(m protocol.FromAgent) protocol.FromCore {
+				if asked, ok := m.(*protocol.RequestScriptPackageManifest); ok && asked.LockfileHash != last.hash() {
+					return nil // late, and of no interest by then
+				}
+				return last.answer(m)
+			}
+			r := newRig(t, c)
+			r.start()
+			sleep(time.Second)
+			for _, hash := range []string{"b", "c", last.hash()} {
+				c.push(&protocol.RefreshScriptPackages{LockfileHash: hash})
+			}
+			sleep(time.Second)
+			r.end()
+			reports := heardOf[*protocol.ScriptPackageSyncState](c)
+			if end := reports[len(reports)-1]; end.Status != protocol.SyncReady || end.LockfileHash == nil || *end.LockfileHash != last.hash() {
+				t.Errorf("the last report is %+v", end)
+			}
+			ended := 0
+			for _, m := range reports {
+				if m.Status != protocol.SyncSyncing {
+					ended++
+				}
+			}
+			if ended != 1 {
+				t.Errorf("%d trees came to an end, want that of the last hash alone", ended)
+			}
+		})
+	}
+}
+
 func TestL112_M87_NoBlobIsAnErrorAndTriedAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

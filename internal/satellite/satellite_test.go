@@ -129,7 +129,7 @@ func TestAssignmentsThatCannotBeWrittenDown(t *testing.T) {
 }
 
 // Names come from the assignment; each falls back to its own id (L106-L108).
-func TestL106_L108_NamesFallBackToIds(t *testing.T) {
+func TestL106_L107_L108_NamesFallBackToIds(t *testing.T) {
 	t.Parallel()
 	for _, names := range [][2]string{{"Front page", "Web"}, {"", "Web"}, {"Front page", ""}, {"", ""}} {
 		var r recent

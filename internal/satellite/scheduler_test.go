@@ -354,7 +354,7 @@ func TestEraEndsWithItsLastSlot(t *testing.T) {
 
 // An assignment that cannot be run here makes nothing red: the core is told by
 // name, and nothing is due.
-func TestM71_L128_WhatCannotRunIsReportedNotRed(t *testing.T) {
+func TestM71_M72_L128_WhatCannotRunIsReportedNotRed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		odd := assignment("odd", "shop", 10*time.Second)
@@ -387,7 +387,7 @@ func TestM71_L128_WhatCannotRunIsReportedNotRed(t *testing.T) {
 
 // One run for each environment, in order; an empty and an absent list are one
 // run without.
-func TestL129_L133_Environments(t *testing.T) {
+func TestL129_L130_L131_L132_L133_Environments(t *testing.T) {
 	t.Parallel()
 	three := assignment("front", "shop", time.Minute)
 	three.Environments = []check.Environment{{ID: "eu", Name: "Europe"}, {ID: "us", Name: "America"}, {ID: "ap", Name: "Asia"}}

@@ -25,7 +25,7 @@ import (
 	"github.com/perigee-monitoring/perigee/protocol"
 )
 
-func TestL115_L119_ConfigsThatReferToSecretsAreFound(t *testing.T) {
+func TestL115_L116_L117_L118_L119_L122_ConfigsThatReferToSecretsAreFound(t *testing.T) {
 	t.Parallel()
 	for config, want := range map[string]bool{
 		`{"password":"__hcsecret__:abc"}`:                                          true,
@@ -267,7 +267,7 @@ func (s *shown) execute(_ context.Context, a *protocol.Assignment, _ *check.Envi
 	return r
 }
 
-func TestConfigSecretsAreAskedForOncePerRun(t *testing.T) {
+func TestL121_ConfigSecretsAreAskedForOncePerRun(t *testing.T) {
 	t.Parallel()
 	for name, original := range map[string]bool{"ours": false, "original": true} {
 		t.Run(name, func(t *testing.T) {
@@ -325,7 +325,7 @@ func allResults(c *core) []protocol.Result {
 
 // What the core refuses is red at an original core, because that is its only word,
 // and degraded at ours, because nothing was found out about the target (L.120).
-func TestL120_L122_WithoutItsSecretsNoRunIsCarriedOut(t *testing.T) {
+func TestL120_WithoutItsSecretsNoRunIsCarriedOut(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]struct {
 		vault func() *vault

@@ -314,7 +314,7 @@ func TestClockBelievesTheShortestRoundTrip(t *testing.T) {
 }
 
 // The satellite says what it is and can, and which assignments it holds.
-func TestHello(t *testing.T) {
+func TestL143_Hello(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := &core{revision: 9}
@@ -328,6 +328,9 @@ func TestHello(t *testing.T) {
 		first, second := c.seen().hellos[0], c.seen().hellos[1]
 		if first.ClientID != satelliteID || first.Token != "csat_secret" {
 			t.Errorf("credentials %+v", first)
+		}
+		if first.Capabilities != nil {
+			t.Errorf("the original's capabilities %v are advertised", first.Capabilities)
 		}
 		if diff := cmp.Diff(protocol.Features(), first.Perigee.Features); diff != "" {
 			t.Errorf("features (-want +got):\n%s", diff)
@@ -410,7 +413,7 @@ func TestA3_A4_OddMessages(t *testing.T) {
 
 // A null hash is ready (G.6). A core that calls a tree empty which has a name of its own
 // is not believed.
-func TestL111_M82_ScriptPackages(t *testing.T) {
+func TestL111_L114_M82_ScriptPackages(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := &core{hash: protocol.Null[string]()}
@@ -430,6 +433,9 @@ func TestL111_M82_ScriptPackages(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, heardOf[*protocol.ScriptPackageSyncState](c)); diff != "" {
 			t.Errorf("reports (-want +got):\n%s", diff)
+		}
+		if asked := len(heardOf[*protocol.BlobRequest](c)) + len(heardOf[*protocol.RequestScriptPackageBlob](c)); asked != 0 {
+			t.Errorf("%d blobs of an empty tree were asked for", asked)
 		}
 	})
 }

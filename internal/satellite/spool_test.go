@@ -67,7 +67,7 @@ func take(t testing.TB, s *spool, after int64) []entry {
 	}
 }
 
-func TestL100_L103_SpoolKeepsOrder(t *testing.T) {
+func TestL100_L101_L102_L103_SpoolKeepsOrder(t *testing.T) {
 	t.Parallel()
 	s := open(t, t.TempDir(), DefaultSpoolBytes)
 	if n := s.Status().Records; n != 0 {

@@ -45,7 +45,7 @@ func list(t *testing.T, blob []byte) (names []string, contents map[string]string
 	}
 }
 
-func TestPackKeepsTheScope_M83(t *testing.T) {
+func TestM83_PackKeepsTheScope(t *testing.T) {
 	t.Parallel()
 	blob, err := pack(t, "@sindresorhus/slugify", "1.1.2", npmtest.Tarball(t, "@sindresorhus/slugify@1.1.2"), scriptpkg.Limits{})
 	if err != nil {

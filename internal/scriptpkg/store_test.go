@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -103,7 +104,7 @@ func node(t *testing.T, s *scriptpkg.Store, script string) string {
 	return strings.TrimSpace(string(out))
 }
 
-func TestL245_M83_M84_ScopedTreeIsUsed(t *testing.T) {
+func TestL244_L245_M83_M84_ScopedTreeIsUsed(t *testing.T) {
 	t.Parallel()
 	s := openStore(t, t.TempDir(), &clock{time.Now()}, 0)
 	entries, blobs := slugify(t)
@@ -116,8 +117,56 @@ func TestL245_M83_M84_ScopedTreeIsUsed(t *testing.T) {
 		t.Errorf("the script prints %q", got)
 	}
 	if _, fetched := install(t, s, entries, blobs); fetched != 0 {
-		t.Errorf("%d are fetched again (L244)", fetched)
+		t.Errorf("%d are fetched again", fetched)
 	}
+}
+
+func TestL247_TwoHostsConverge(t *testing.T) {
+	t.Parallel()
+	entries, blobs := slugify(t)
+	var trees []map[string]string
+	for range 2 {
+		dir := t.TempDir()
+		s := openStore(t, dir, &clock{time.Now()}, 0)
+		hash, fetched := install(t, s, entries, blobs)
+		if fetched != len(entries) {
+			t.Errorf("%d of %d were fetched", fetched, len(entries))
+		}
+		tree := files(t, filepath.Join(dir, "trees", hash))
+		if _, fetched := install(t, s, entries, blobs); fetched != 0 || s.Current() != hash {
+			t.Errorf("the second pass fetched %d, current is %q", fetched, s.Current())
+		}
+		if diff := cmp.Diff(tree, files(t, filepath.Join(dir, "trees", hash))); diff != "" {
+			t.Errorf("the second pass changed the tree (-before +after):\n%s", diff)
+		}
+		trees = append(trees, tree)
+	}
+	if diff := cmp.Diff(trees[0], trees[1]); diff != "" || len(trees[0]) < len(entries) {
+		t.Errorf("of %d files (-one +other):\n%s", len(trees[0]), diff)
+	}
+}
+
+// files are those of the packages of a tree, with what is in them.
+func files(t *testing.T, tree string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	root := filepath.Join(tree, "node_modules")
+	err := filepath.WalkDir(root, func(file string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(root, file)
+		all[name] = string(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
 }
 
 func TestM40_M89_WhatChangedOnDiskIsNotBelieved(t *testing.T) {

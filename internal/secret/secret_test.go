@@ -162,7 +162,7 @@ func TestL27_L28_L29_M35_WhatIsNotDeclaredIsNotGiven(t *testing.T) {
 	})
 }
 
-func TestConfigSecretsByPath(t *testing.T) {
+func TestL253_ConfigSecretsByPath(t *testing.T) {
 	t.Parallel()
 	w := open(t, filepath.Join(t.TempDir(), "perigee.db"), root(1), nil)
 	w.set(t, "pw", "canary-pw")
@@ -330,7 +330,7 @@ func TestWhatCannotBeASecretIsRefused(t *testing.T) {
 }
 
 // The values stand nowhere: not in the file, the log, the events.
-func TestCanariesStandNowhereInTheClear(t *testing.T) {
+func TestL257_CanariesStandNowhereInTheClear(t *testing.T) {
 	t.Parallel()
 	w := open(t, filepath.Join(t.TempDir(), "perigee.db"), root(1), nil)
 	const canary = "canary-7f3a9c-value"

@@ -260,7 +260,7 @@ func TestM45_MarkLostPassesByWhatIsBeingWritten(t *testing.T) {
 }
 
 // Heartbeats must not grow the table: rows have room and no index on what changes.
-func TestHeartbeatsRewriteRowsInPlace(t *testing.T) {
+func TestM50_HeartbeatsRewriteRowsInPlace(t *testing.T) {
 	t.Parallel()
 	url := pgtest.URL(t)
 	open(t, url)
