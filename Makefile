@@ -80,7 +80,7 @@ cluster: need-go need-postgres ## three cores lose one another, with CLUSTER_PEE
 	$(GO) test ./e2e -run Cluster -count=1 -v -timeout 24h -args -peers=$(CLUSTER_PEERS)
 
 .PHONY: generate
-generate: need-go ## what is made from source: schemas of check configs
+generate: need-go ## what is made from source: schemas of check configs, where docs/facts.md says that facts are shown
 	$(GO) generate ./...
 
 .PHONY: verify
