@@ -251,16 +251,33 @@ func TestWhatACoreHasNotIsNotChecked(t *testing.T) {
 	}
 }
 
+// defects are the faults that there are stubs with, each called by the case that finds it.
+var defects = []string{
+	"A1_path", "L30_authenticated", "A4_no_extension", "L31_wrong_token", "L54_unknown_id", "M19_id_of_no_form", "L32_authenticate_first",
+	"A3_nonsense_before", "L94_L95_unknown", "L92_capabilities", "A4_second_authenticate", "L33_heartbeat", "A5_result", "A11_burst", "M6_odd_results",
+	"F1_malformed_result", "L81_L83_run_secrets", "H3_config_secrets", "L44_blob", "M82_unknown_manifest", "A8_telemetry", "H4_capability_secret",
+	"M14_M15_two_connections", "A1_ping", "A1_too_big",
+}
+
+// Nobody is there, so each case is heard of at once.
+func TestEachCaseHasAFault(t *testing.T) {
+	t.Parallel()
+	core := httptest.NewServer(nil)
+	core.Close()
+	var cases []string
+	for _, o := range conformance.Core(t.Context(), conformance.Target{URL: core.URL, ID: "sat", Token: "good"}, nil) {
+		cases = append(cases, o.Name)
+	}
+	if diff := cmp.Diff(cases, defects); diff != "" {
+		t.Errorf("(-cases +faults):\n%s", diff)
+	}
+}
+
 // A case that cannot fail proves nothing: each of these cores has one fault, and the
 // case that is about it, and no other, says so.
 func TestEachFaultIsFound(t *testing.T) {
 	t.Parallel()
-	for _, defect := range []string{
-		"A1_path", "L30_authenticated", "A4_no_extension", "L31_wrong_token", "L54_unknown_id", "M19_id_of_no_form", "L32_authenticate_first",
-		"A3_nonsense_before", "L94_L95_unknown", "L92_capabilities", "A4_second_authenticate", "L33_heartbeat", "A5_result", "A11_burst", "M6_odd_results",
-		"F1_malformed_result", "L81_L83_run_secrets", "H3_config_secrets", "L44_blob", "M82_unknown_manifest", "A8_telemetry", "H4_capability_secret",
-		"M14_M15_two_connections", "A1_ping", "A1_too_big",
-	} {
+	for _, defect := range defects {
 		t.Run(defect, func(t *testing.T) {
 			t.Parallel()
 			core := httptest.NewServer(&stub{defect: defect})

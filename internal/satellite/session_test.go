@@ -182,7 +182,7 @@ func TestACoreThatIsBusyIsGivenTime(t *testing.T) {
 
 // What an original core gets is what the original agent sends: no extras, whole
 // latencies, nothing of skips; a result is done with when a pong followed it.
-func TestOriginalCore(t *testing.T) {
+func TestM72_OriginalCore(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		odd := assignment("odd", "shop", time.Minute)
