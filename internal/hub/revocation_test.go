@@ -13,6 +13,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/hub"
+	"github.com/perigee-monitoring/perigee/internal/link"
 	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/protocol"
 )
@@ -229,4 +230,37 @@ func (l *lines) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
+}
+
+// Two processes take turns at two cores, and each core sees half of it.
+func TestReal_DuplicateIdentityAcrossCores(t *testing.T) {
+	t.Parallel()
+	url, bell, logged := pgtest.URL(t), new(bus.Local), new(lines)
+	log := slog.New(slog.NewTextHandler(logged, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	polling := hub.Limits{Poll: 100 * time.Millisecond} // an opening rings for nobody
+	here, there := newCoreWith(t, url, bell, log, polling), newCoreWith(t, url, bell, log, polling)
+	m := here.satellite("eu-1")
+
+	// Restarted by its supervisor, again and again: the old session's peer is gone.
+	for range 5 {
+		gone, _ := here.enter(m)
+		if err := gone.Close(link.Lost, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last, _ := here.enter(m)
+	for _, c := range []*core{there, here, there} {
+		newer, _ := c.enter(m)
+		receive[*protocol.Shutdown](last)
+		last.wantEnd(protocol.CloseSuperseded)
+		last = newer
+	}
+	eventually(t, func() bool { return here.row(m.ClientID).DuplicateUntil != nil })
+	late := here.dial()
+	late.send(m)
+	late.wantEnd(protocol.CloseNormal)
+	last.lives()
+	if text := logged.String(); strings.Count(text, "duplicate identity") != 1 {
+		t.Errorf("logged:\n%s", text)
+	}
 }
