@@ -1,7 +1,10 @@
 package e2e
 
 import (
+	"bufio"
 	"bytes"
+	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -117,8 +120,14 @@ func (b *balancer) pipe(client, server net.Conn) {
 	for _, way := range [][2]net.Conn{{client, server}, {server, client}} {
 		both.Go(func() {
 			var from io.Reader = way[1]
-			if b.seen != nil && way[1] == server {
+			switch {
+			case b.seen == nil:
+			case way[1] == server:
 				from = io.TeeReader(server, b.seen)
+			default:
+				said := b.seen.said()
+				defer said.Close()
+				from = io.TeeReader(client, said)
 			}
 			_, _ = io.Copy(way[0], from)
 			way[0].Close()
@@ -177,6 +186,9 @@ func layWire(t *testing.T, network, target string, seen *recording) *wire {
 		ln.Close()
 		w.cut()
 		w.work.Wait()
+		if seen != nil {
+			seen.readers.Wait()
+		}
 	})
 	return w
 }
@@ -206,11 +218,66 @@ func (w *wire) sever(cut bool) {
 	}
 }
 
-// recording keeps what servers say. What clients say is masked by the protocol of
-// the socket.
+// recording keeps what both ends say: of the client the messages, whose frames the
+// protocol of the socket masks.
 type recording struct {
-	mu   sync.Mutex
-	text bytes.Buffer // guarded by mu
+	mu      sync.Mutex
+	text    bytes.Buffer // guarded by mu
+	readers sync.WaitGroup
+}
+
+// said is where one client's bytes go.
+func (r *recording) said() io.WriteCloser {
+	from, to := io.Pipe()
+	r.readers.Go(func() {
+		in := bufio.NewReader(from)
+		err := r.unmask(in)
+		fmt.Fprintf(r, "\n[the client's side ended: %v]\n", err)
+		_, _ = io.Copy(io.Discard, in) // whoever writes must not wait
+	})
+	return to
+}
+
+// unmask reads the upgrade and then frame after frame (RFC 6455, section 5.2).
+func (r *recording) unmask(in *bufio.Reader) error {
+	request, err := http.ReadRequest(in)
+	if err != nil {
+		return err
+	}
+	if err := request.Write(r); err != nil {
+		return err
+	}
+	for {
+		var head [2]byte
+		if _, err := io.ReadFull(in, head[:]); err != nil {
+			return err
+		}
+		size := uint64(head[1] & 0x7f)
+		var long [8]byte
+		switch size {
+		case 126:
+			_, err = io.ReadFull(in, long[6:])
+			size = binary.BigEndian.Uint64(long[:])
+		case 127:
+			_, err = io.ReadFull(in, long[:])
+			size = binary.BigEndian.Uint64(long[:])
+		}
+		if err != nil {
+			return err
+		}
+		if head[1]&0x80 == 0 || head[0]&0x40 != 0 || size > 16<<20 {
+			return fmt.Errorf("a frame that is not masked, is compressed or has %d bytes", size)
+		}
+		frame := make([]byte, 4+size)
+		if _, err := io.ReadFull(in, frame); err != nil {
+			return err
+		}
+		mask, payload := frame[:4], frame[4:]
+		for i := range payload {
+			payload[i] ^= mask[i%4]
+		}
+		_, _ = r.Write(append(payload, '\n'))
+	}
 }
 
 func (r *recording) Write(b []byte) (int, error) {
@@ -219,7 +286,7 @@ func (r *recording) Write(b []byte) (int, error) {
 	return r.text.Write(b)
 }
 
-// newRecorder lays a cable to the target that keeps what the target says.
+// newRecorder lays a cable to the target that keeps what both ends say.
 func newRecorder(t *testing.T, target string) *wire {
 	t.Helper()
 	return layWire(t, "tcp", target, &recording{})

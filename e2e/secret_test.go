@@ -12,12 +12,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/nats-io/nats.go"
 
 	"github.com/perigee-monitoring/perigee/internal/npmtest"
 	"github.com/perigee-monitoring/perigee/internal/pgtest"
@@ -83,20 +86,39 @@ func (c *core) healthy(check string, logs ...*process) {
 }
 
 // TestCanary: values that are used are found nowhere: not in the database, on the
-// satellite's disk, in logs, in answers of the API, nor on the wire.
+// satellite's disk, in logs, in answers of the API, on the wire, nor in what cores
+// tell each other.
 func TestCanary(t *testing.T) {
-	const tokenCanary, passwordCanary = "canary-3f9b-token-value", "canary-77aa-password"
-	database := pgtest.URL(t)
+	t.Run("SQLite", func(t *testing.T) { canary(t, "", func(*core) *bells { return nil }) })
+	t.Run("PostgreSQL and its bell", func(t *testing.T) {
+		database := pgtest.URL(t)
+		canary(t, database, func(*core) *bells { return listen(t, database) })
+	})
+	t.Run("PostgreSQL and NATS", func(t *testing.T) {
+		canary(t, pgtest.URL(t), func(c *core) *bells {
+			address := startNATS(t)
+			c.args = append(c.args, "--bus", "nats://"+address)
+			return subscribe(t, address)
+		})
+	})
+}
+
+func canary(t *testing.T, database string, record func(*core) *bells) {
+	const tokenCanary, passwordCanary, writtenOut = "canary-3f9b-token-value", "canary-77aa-password", "canary-5e21-written-out"
 	c := newCore(t, database)
+	heard := record(c)
 	c.start()
 	c.ready()
 	c.cli(tokenCanary+"\n", "secret", "set", "API_TOKEN")
 	c.cli(passwordCanary, "secret", "set", "HTTP_PASSWORD")
 
-	var right atomic.Int64
+	var right, plain atomic.Int64
 	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, password, _ := r.BasicAuth(); password == passwordCanary {
+		switch _, password, _ := r.BasicAuth(); password {
+		case passwordCanary:
 			right.Add(1)
+		case writtenOut:
+			plain.Add(1)
 		}
 		fmt.Fprintf(w, "you said %s and %s", r.Header.Get("Authorization"), r.Header.Get("X-Token"))
 	}))
@@ -124,12 +146,23 @@ func TestCanary(t *testing.T) {
 		}},
 		map[string]any{"apiVersion": "perigee/v1", "kind": "Assignment", "metadata": map[string]any{"name": "basic"}, "spec": map[string]any{
 			"check": "basic", "system": "web", "includeLocal": false, "satellites": map[string]any{"names": []string{"runner"}},
+		}},
+		map[string]any{"apiVersion": "perigee/v1", "kind": "Check", "metadata": map[string]any{"name": "written"}, "spec": map[string]any{
+			"strategy": "healthcheck-http.http", "interval": "1s",
+			"config": map[string]any{"authType": "basic", "authUsername": "ada", "authPassword": writtenOut},
+			"collectors": []any{map[string]any{
+				"id": "page", "collector": "healthcheck-http.request", "config": map[string]any{"url": target.URL},
+				"assertions": []any{map[string]any{"field": "body", "operator": "equals", "value": "nothing"}},
+			}},
+		}},
+		map[string]any{"apiVersion": "perigee/v1", "kind": "Assignment", "metadata": map[string]any{"name": "written"}, "spec": map[string]any{
+			"check": "written", "system": "web", "includeLocal": false, "satellites": map[string]any{"names": []string{"runner"}},
 		}})
 	c.call(http.MethodPost, "/api/v1/apply", map[string]any{"documents": documents}, nil)
 	c.healthy("prints", s.process, c.process)
 	wait(t, 30*time.Second, "the password to arrive", func() error {
-		if right.Load() == 0 || len(c.results("basic")) == 0 {
-			return fmt.Errorf("%d requests had it", right.Load())
+		if right.Load() == 0 || plain.Load() == 0 || len(c.results("basic")) == 0 || len(c.results("written")) == 0 {
+			return fmt.Errorf("%d requests had the one, %d the other", right.Load(), plain.Load())
 		}
 		return nil
 	}, s.process)
@@ -146,10 +179,21 @@ func TestCanary(t *testing.T) {
 	if !strings.Contains(places["the wire"], `"type":"authenticated"`) || !strings.Contains(places["the wire"], "perigeeSealed") {
 		t.Error("the recording does not show what the core said: the search below would prove nothing")
 	}
+	if !strings.Contains(places["the wire"], `"type":"request_run_secrets"`) || !strings.Contains(places["the wire"], `"type":"perigee_results"`) {
+		t.Error("the recording does not show what the satellite said: the search below would prove nothing")
+	}
 	s.stop()
 	c.stop()
-	for name, text := range columns(t, database) {
-		places["the database in "+name] = text
+	if heard != nil {
+		places["the bells"] = heard.text()
+		if !strings.Contains(places["the bells"], "secrets") {
+			t.Errorf("no bell was heard: the search below would prove nothing: %q", places["the bells"])
+		}
+	}
+	if database != "" {
+		for name, text := range columns(t, database) {
+			places["the database in "+name] = text
+		}
 	}
 	for _, p := range []*process{c.process, s.process} {
 		for name, text := range files(t, filepath.Dir(p.log)) {
@@ -159,7 +203,7 @@ func TestCanary(t *testing.T) {
 	searched := 0
 	for place, text := range places {
 		searched += len(text)
-		for _, canary := range []string{tokenCanary, passwordCanary} {
+		for _, canary := range []string{tokenCanary, passwordCanary, writtenOut} {
 			for _, form := range []string{canary, base64.StdEncoding.EncodeToString([]byte(canary)), base64.StdEncoding.EncodeToString([]byte("ada:" + canary)), url.QueryEscape(canary)} {
 				if strings.Contains(text, form) {
 					t.Errorf("%s holds a value of a secret", place)
@@ -168,6 +212,70 @@ func TestCanary(t *testing.T) {
 		}
 	}
 	t.Logf("searched %d places, %d bytes", len(places), searched)
+}
+
+// bells are what cores tell each other.
+type bells struct {
+	mu    sync.Mutex
+	heard strings.Builder // guarded by mu
+}
+
+func (b *bells) add(text string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.heard.WriteString(text + "\n")
+}
+
+func (b *bells) text() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.heard.String()
+}
+
+// listen hears the notifications of the database.
+func listen(t *testing.T, database string) *bells {
+	t.Helper()
+	db, err := pgx.Connect(t.Context(), database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec(t.Context(), "LISTEN perigee_bells"); err != nil {
+		t.Fatal(err)
+	}
+	b := &bells{}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer db.Close(context.Background())
+		for {
+			n, err := db.WaitForNotification(ctx)
+			if err != nil {
+				return
+			}
+			b.add(n.Payload)
+		}
+	}()
+	t.Cleanup(func() { cancel(); <-ended })
+	return b
+}
+
+// subscribe hears everything that goes over the NATS server.
+func subscribe(t *testing.T, address string) *bells {
+	t.Helper()
+	conn, err := nats.Connect("nats://" + address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	b := &bells{}
+	if _, err := conn.Subscribe(">", func(m *nats.Msg) { b.add(m.Subject + " " + string(m.Data)) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // columns are all columns of all tables as text.
@@ -216,10 +324,11 @@ func files(t *testing.T, dir string) map[string]string {
 	return texts
 }
 
-// TestPackages: packages arrive on a satellite, are used there, and are replaced.
+// TestPackages: packages arrive on a satellite, are used there, are replaced, and are
+// collected when nobody needs them any more.
 func TestPackages(t *testing.T) {
-	registry := npmtest.New(t)
-	c := newCore(t, "")
+	registry, database := npmtest.New(t), pgtest.URL(t)
+	c := newCore(t, database)
 	c.args = append(c.args, "--npm-registry", registry.URL)
 	c.start()
 	c.ready()
@@ -241,8 +350,65 @@ func TestPackages(t *testing.T) {
 		`node -e "console.log('odd', require('is-odd')(3)); try { require('is-even'); console.log('still there') } catch { console.log('is-even is gone') }"`, nil, "is-even is gone")}, nil)
 	c.healthy("replaced", s.process)
 	t.Log(c.cli("", "package", "status"))
+
+	// What the tree before had stays, for satellites that are late; what only older ones
+	// had goes when it is a day old.
+	c.cli("", "package", "remove", "@sindresorhus/slugify")
+	c.cli("", "package", "install", "--wait")
+	c.synced(s)
+	if got := c.collect(); got != 0 {
+		t.Errorf("%d blobs were collected that are young", got)
+	}
+	before := blobs(t, database, "")
+	blobs(t, database, "UPDATE script_package_blobs SET stored_at = stored_at - 90000000000")
+	if got := c.collect(); got == 0 {
+		t.Error("nothing was collected")
+	}
+	after := blobs(t, database, "")
+	if len(after) >= len(before) || !slices.Contains(before, "is-even") || slices.Contains(after, "is-even") || !slices.Contains(after, "is-odd") || !slices.Contains(after, "@sindresorhus/slugify") {
+		t.Errorf("of %v are left %v", before, after)
+	}
+	c.call(http.MethodPost, "/api/v1/apply", map[string]any{"documents": scriptDocuments("after", `node -e "console.log('odd', require('is-odd')(3))"`, nil, "odd true")}, nil)
+	c.healthy("after", s.process)
 	s.stop()
 	c.stop()
+}
+
+// collect deletes what no tree needs and says how many blobs that were.
+func (c *core) collect() int {
+	c.t.Helper()
+	var done struct{ Deleted, Failed int }
+	c.call(http.MethodPost, "/api/v1/packages/collect", nil, &done)
+	if done.Failed > 0 {
+		c.t.Errorf("%d blobs could not be deleted", done.Failed)
+	}
+	return done.Deleted
+}
+
+// blobs are the names of the packages whose bytes the database has, after a statement.
+func blobs(t *testing.T, database, statement string) []string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	db, err := pgx.Connect(ctx, database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close(context.Background())
+	if statement != "" {
+		if _, err := db.Exec(ctx, statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rows, err := db.Query(ctx, `SELECT name FROM script_package_blobs AS b WHERE EXISTS (SELECT 1 FROM script_package_blob_data AS d WHERE d.integrity = b.integrity) ORDER BY name`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
 }
 
 // synced waits until the satellite has the tree that it should have.
