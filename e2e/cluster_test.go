@@ -5,10 +5,12 @@ import (
 	"encoding/base64"
 	"flag"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +19,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/perigee-monitoring/perigee/internal/link"
+	"github.com/perigee-monitoring/perigee/internal/npmtest"
 	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/protocol"
 )
@@ -31,10 +34,12 @@ type cluster struct {
 	t        *testing.T
 	database string
 	cores    []*core
-	// toDatabase is the cable of the last core, toBell that to NATS; nil without.
+	// toDatabase is the cable of the last core, toBell that of all of them to each other.
 	toDatabase, toBell *wire
 	balancer           *balancer
 	peers              []*peer
+	real               []*satellite
+	front              string          // id of the check that the peers run
 	sentenced          map[string]bool // satellites that are rotated or deleted on purpose
 }
 
@@ -44,6 +49,8 @@ const (
 	clusterThreshold = 30 * time.Second
 	// outageThreshold is that of the last part.
 	outageThreshold = 20 * time.Second
+	// clusterReal is how many of the satellites are our real program.
+	clusterReal = 3
 )
 
 // TestCluster: a fleet survives the loss of any core. Everything is recounted from
@@ -58,6 +65,8 @@ func TestCluster(t *testing.T) {
 			t.Run("a core loses its database", c.partition)
 			t.Run("a core loses its bell", c.deaf)
 			t.Run("what one core is told reaches satellites of all", c.control)
+			t.Run("runs now, through each core", c.runNow)
+			t.Run("packages reach satellites of all cores", c.packages)
 			t.Run("recount", c.recount)
 			t.Run("all cores away for ten minutes", c.outage)
 		})
@@ -67,12 +76,16 @@ func TestCluster(t *testing.T) {
 func newCluster(t *testing.T, bell string) *cluster {
 	t.Helper()
 	c := &cluster{t: t, database: pgtest.URL(t), sentenced: map[string]bool{}}
-	bus := "postgres"
+	c.toDatabase = newWire(t, "unix", socketOf(t, c.database))
+	var bus string
 	if bell == "nats" {
 		c.toBell = newWire(t, "tcp", startNATS(t))
 		bus = "nats://" + c.toBell.addr
+	} else {
+		c.toBell = newWire(t, "unix", socketOf(t, c.database))
+		bus = overWire(t, c.database, c.toBell.addr)
 	}
-	c.toDatabase = newWire(t, "unix", socketOf(t, c.database))
+	registry := npmtest.New(t)
 	key := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", 32)))
 	var backends []string
 	for i := range 3 {
@@ -82,7 +95,7 @@ func newCluster(t *testing.T, bell string) *cluster {
 		}
 		one := newCore(t, database)
 		one.name = fmt.Sprintf("core-%d", i)
-		one.args = append(one.args, "--bus", bus, "--drain-span", "3s")
+		one.args = append(one.args, "--bus", bus, "--drain-span", "3s", "--npm-registry", registry.URL)
 		one.env = append(one.env, "PERIGEE_SECRET_KEY="+key)
 		c.cores = append(c.cores, one)
 		backends = append(backends, strings.TrimPrefix(one.url, "http://"))
@@ -92,16 +105,35 @@ func newCluster(t *testing.T, bell string) *cluster {
 	c.balancer = newBalancer(t, backends...)
 	first := c.cores[0]
 	first.call(http.MethodPost, "/api/v1/apply", map[string]any{"documents": simDocuments(false)}, nil)
+	var front struct {
+		ID string `json:"id"`
+	}
+	first.call(http.MethodGet, "/api/v1/checks/front", nil, &front)
+	c.front = front.ID
 	address, err := link.URL("http://" + c.balancer.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.peers = enrol(first, "sim", *clusterPeers, address, *clusterEvery)
-	for _, p := range c.peers {
+	for i, p := range c.peers {
+		p.original = i%10 == 9
 		p.start()
 		t.Cleanup(p.halt)
 	}
 	c.settled("to be connected at first", c.peers)
+	for i := range clusterReal {
+		s := newSatellite(first, fmt.Sprintf("real-%d", i), "real")
+		for j, arg := range s.args {
+			if arg == first.url {
+				s.args[j] = "http://" + c.balancer.addr
+			}
+		}
+		c.real = append(c.real, s)
+		s.start()
+	}
+	for _, s := range c.real {
+		s.online(first)
+	}
 	return c
 }
 
@@ -213,17 +245,18 @@ func (c *cluster) partition(t *testing.T) {
 		return err
 	}, cut.process)
 	c.settled("while a core has no database", c.peers)
+	before := c.deltas()
+	c.cores[0].call(http.MethodPost, "/api/v1/apply", map[string]any{"documents": simDocuments(true)}, nil)
+	c.told(t, before)
 	c.toDatabase.sever(false)
 	cut.ready()
+	c.cores[0].call(http.MethodDelete, "/api/v1/checks/zz-more", nil, nil)
+	c.told(t, before+len(c.peers))
 	c.noFalseEdges(t, "a core without its database")
 }
 
 // deaf cuts all cores off from each other's bells: slow polls carry.
 func (c *cluster) deaf(t *testing.T) {
-	if c.toBell == nil {
-		t.Log("the bell is the database's, and was cut with it")
-		return
-	}
 	c.toBell.sever(true)
 	c.hearing(t, 0)
 	before := c.deltas()
@@ -250,6 +283,10 @@ func (c *cluster) hearing(t *testing.T, want float64) {
 	}
 }
 
+func (c *cluster) isOriginal(id string) bool {
+	return slices.ContainsFunc(c.peers, func(p *peer) bool { return p.id == id && p.original })
+}
+
 func (c *cluster) deltas() (n int) {
 	for _, p := range c.peers {
 		p.mu.Lock()
@@ -272,14 +309,28 @@ func (c *cluster) told(t *testing.T, before int) {
 
 // control asks one core for what concerns satellites of all of them.
 func (c *cluster) control(t *testing.T) {
+	// Who has left a core stays where it is; each goes somewhere else once more.
+	for _, one := range c.cores[:2] {
+		one.stop()
+		one.start()
+		one.ready()
+		c.settled("after the restart of "+one.name, c.peers)
+	}
 	before := c.deltas()
 	c.cores[0].call(http.MethodPost, "/api/v1/apply", map[string]any{"documents": simDocuments(true)}, nil)
 	c.told(t, before)
 	c.cores[0].call(http.MethodDelete, "/api/v1/checks/zz-more", nil, nil)
 	c.told(t, before+len(c.peers))
+	for _, one := range c.cores {
+		held, err := one.gauge("perigee_hub_sessions")
+		if err != nil || held == 0 {
+			t.Errorf("%s holds %.0f satellites, %v: what is told to another core would prove nothing", one.name, held, err)
+		}
+	}
 	// Enough of them that each core holds some.
 	sentenced := enrol(c.cores[0], "gone", 12, c.peers[0].url, time.Hour)
-	for _, p := range sentenced {
+	for i, p := range sentenced {
+		p.original = i%4 >= 2
 		p.start()
 		t.Cleanup(p.halt)
 	}
@@ -302,8 +353,51 @@ func (c *cluster) control(t *testing.T) {
 			if !slices.Contains(p.closes, want) {
 				return fmt.Errorf("codes so far %v, want %d", p.closes, want)
 			}
+			if p.original && len(p.shutdowns) == 0 {
+				return fmt.Errorf("it was told no reason")
+			}
 			return nil
 		})
+	}
+}
+
+// runNow asks every core for a run on every real satellite: most of them are held by
+// another core.
+func (c *cluster) runNow(t *testing.T) {
+	c.cores[1].call(http.MethodPost, "/api/v1/apply", map[string]any{"documents": realDocuments(c.balancer.addr)}, nil)
+	for _, s := range c.real {
+		s.applied(c.cores[1])
+	}
+	for _, one := range c.cores {
+		for _, s := range c.real {
+			out := one.cli("", "assignment", "run", "now", "--satellite", s.name, "--wait", "-o", "json")
+			if !strings.Contains(out, `"healthy"`) {
+				t.Errorf("%s on %s: %s", one.name, s.name, out)
+			}
+		}
+	}
+	c.noFalseEdges(t, "runs now")
+}
+
+// packages tells one core to install some: every satellite gets them, whoever holds it.
+func (c *cluster) packages(t *testing.T) {
+	first := c.cores[0]
+	first.cli("", "package", "add", "@sindresorhus/slugify@1.1.2")
+	first.cli("", "package", "install", "--wait")
+	for _, s := range c.real {
+		first.synced(s)
+	}
+}
+
+func realDocuments(target string) []any {
+	host, port, _ := net.SplitHostPort(target)
+	number, _ := strconv.Atoi(port)
+	document := func(kind, name string, spec map[string]any) any {
+		return map[string]any{"apiVersion": "perigee/v1", "kind": kind, "metadata": map[string]any{"name": name}, "spec": spec}
+	}
+	return []any{
+		document("Check", "now", map[string]any{"strategy": "healthcheck-tcp.tcp", "interval": "1h", "config": map[string]any{"host": host, "port": number}}),
+		document("Assignment", "now", map[string]any{"check": "now", "system": "web", "includeLocal": false, "satellites": map[string]any{"selector": "region=real"}}),
 	}
 }
 
@@ -354,7 +448,7 @@ func (c *cluster) recount(t *testing.T) {
 	wait(t, 60*time.Second, "everything to be acknowledged", func() error {
 		// They go on measuring; nobody has more than a few unsent.
 		for _, p := range c.peers {
-			if _, waiting, acked := p.state(); waiting > 5 || acked == 0 {
+			if _, waiting, acked := p.state(); waiting > 5 || acked == 0 && !p.original {
 				return fmt.Errorf("%s: %d waiting, %d acknowledged", p.name, waiting, acked)
 			}
 		}
@@ -364,8 +458,13 @@ func (c *cluster) recount(t *testing.T) {
 	// another run id would be a double too.
 	type run struct {
 		SatelliteID string    `json:"satelliteId"`
+		CheckID     string    `json:"checkId"`
 		Slot        time.Time `json:"slot"`
 	}
+	// Those of original agents are counted by nobody but the core; that they come at all
+	// is what can be said.
+	var originals, silent int
+	came := map[string]int{}
 	type key struct {
 		satellite string
 		slot      int64
@@ -383,7 +482,24 @@ func (c *cluster) recount(t *testing.T) {
 	}
 	stored := map[key]int{}
 	for _, r := range all[run](c.cores[1], "/api/v1/results") {
-		stored[key{r.SatelliteID, r.Slot.UnixMilli()}]++
+		if c.isOriginal(r.SatelliteID) {
+			came[r.SatelliteID]++
+			continue
+		}
+		if r.CheckID == c.front {
+			stored[key{r.SatelliteID, r.Slot.UnixMilli()}]++
+		}
+	}
+	for _, p := range c.peers {
+		if p.original {
+			originals++
+			if came[p.id] == 0 {
+				silent++
+			}
+		}
+	}
+	if silent > 0 {
+		t.Errorf("nothing came of %d of %d original agents", silent, originals)
 	}
 	total, lost, doubled := len(held), 0, 0
 	for _, k := range held {
@@ -426,7 +542,7 @@ func (c *cluster) outage(t *testing.T) {
 	}
 	defer db.Close(context.Background())
 	for _, statement := range []string{
-		fmt.Sprintf(`UPDATE satellites SET last_heartbeat_at = last_heartbeat_at - 600000000, offline_threshold_ms = %d`, outageThreshold.Milliseconds()),
+		fmt.Sprintf(`UPDATE satellites SET last_heartbeat_at = last_heartbeat_at - 600000000, offline_threshold_ms = CASE WHEN region = 'sim' THEN %d ELSE offline_threshold_ms END`, outageThreshold.Milliseconds()),
 		`UPDATE observer SET since = since - 600000000, at = at - 600000000`,
 	} {
 		if _, err := db.Exec(ctx, statement); err != nil {

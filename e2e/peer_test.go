@@ -22,6 +22,9 @@ import (
 type peer struct {
 	name, id, token, url string
 	every                time.Duration
+	// original: it speaks as an original agent does, which acknowledges nothing and is
+	// told nothing of a drain.
+	original bool
 
 	stop context.CancelFunc
 	ends sync.WaitGroup
@@ -34,6 +37,7 @@ type peer struct {
 	connected bool
 	deltas    int
 	closes    []int    // codes by which cores ended its sessions
+	shutdowns []string // what an original agent was told before that
 	refused   []string // records that a core would not take
 	final     error    // why it came back no more
 }
@@ -148,6 +152,9 @@ func (p *peer) session(ctx context.Context) error {
 	hello := &protocol.Hello{Protocol: protocol.Version, BootID: p.id, Features: []string{
 		protocol.FeatureAck, protocol.FeatureSlots, protocol.FeatureDelta, protocol.FeatureDrain,
 	}}
+	if p.original {
+		hello = nil
+	}
 	if err := write(conn, &protocol.Authenticate{ClientID: p.id, Token: p.token, Perigee: hello}); err != nil {
 		return err
 	}
@@ -179,6 +186,14 @@ func (p *peer) session(ctx context.Context) error {
 			if err := write(conn, &protocol.Applied{Revision: m.Revision}); err != nil {
 				return err
 			}
+		case *protocol.ConfigUpdated:
+			p.mu.Lock()
+			p.deltas++
+			p.mu.Unlock()
+		case *protocol.Shutdown:
+			p.mu.Lock()
+			p.shutdowns = append(p.shutdowns, m.Reason)
+			p.mu.Unlock()
 		case *protocol.AuthFailed:
 			return fmt.Errorf("refused: %s", m.Reason)
 		case *protocol.Drain:
@@ -239,6 +254,17 @@ func (p *peer) talk(conn link.Conn, ended <-chan struct{}) {
 				return
 			}
 		}
+		if p.original {
+			if p.sendAll(conn) != nil {
+				return
+			}
+			select {
+			case <-ended:
+				return
+			case <-time.After(200 * time.Millisecond):
+			}
+			continue
+		}
 		p.mu.Lock()
 		var batch protocol.Results
 		for _, r := range p.spool {
@@ -257,6 +283,22 @@ func (p *peer) talk(conn link.Conn, ended <-chan struct{}) {
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
+}
+
+// sendAll sends what is spooled, one by one, and forgets it, as an original agent does.
+func (p *peer) sendAll(conn link.Conn) error {
+	p.mu.Lock()
+	records := p.spool
+	p.spool = nil
+	p.mu.Unlock()
+	for _, r := range records {
+		result := *r.Result
+		result.Slot = 0
+		if err := write(conn, &result); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // state is what the test asks of a peer.

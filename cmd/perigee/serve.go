@@ -22,7 +22,7 @@ const maxDrainSpan = 6 * time.Second
 type ServeCmd struct {
 	Listen           string        `default:"127.0.0.1:8420" env:"PERIGEE_LISTEN" placeholder:"ADDR" help:"Address of API, page and satellites (${default})."`
 	Database         string        `env:"PERIGEE_DATABASE" placeholder:"URL" help:"postgres://… or a SQLite file; perigee.db in the data directory when left out."`
-	Bus              string        `env:"PERIGEE_BUS" placeholder:"BUS" help:"How several cores tell each other to look: postgres, nats://…, or local for one core; by the database when left out."`
+	Bus              string        `env:"PERIGEE_BUS" placeholder:"BUS" help:"How several cores tell each other to look: postgres, postgres://… to reach its notifications another way (past a pooler), nats://…, or local for one core; by the database when left out."`
 	KeepTransitions  time.Duration `default:"2160h" env:"PERIGEE_KEEP_TRANSITIONS" placeholder:"DURATION" help:"How long it is known what happened to satellites and systems (${default}, which is 90 days)."`
 	NpmRegistry      string        `env:"PERIGEE_NPM_REGISTRY" placeholder:"URL" help:"Where script packages are fetched from; npm's public registry when left out. PERIGEE_NPM_TOKEN is shown to it."`
 	Blobs            string        `default:"db" env:"PERIGEE_BLOBS" placeholder:"PLACE" help:"Where their bytes are kept: db, dir:PATH, or s3://BUCKET?endpoint=https://HOST with PERIGEE_S3_ACCESS_KEY and PERIGEE_S3_SECRET_KEY (${default})."`

@@ -78,20 +78,15 @@ func BenchmarkHandshake(b *testing.B) {
 // BenchmarkResults is batches of a hundred results through one session, from the
 // frame to the ack, without a database.
 func BenchmarkResults(b *testing.B) {
-	h := benchHub(b, 1)
-	agent, core := link.Pipe()
-	var served sync.WaitGroup
-	served.Go(func() { h.Serve(core) })
-	defer served.Wait()
-	defer agent.Close(protocol.CloseNormal, "")
-	if err := agent.Write(must(protocol.Encode(hello("s0")))); err != nil {
-		b.Fatal(err)
-	}
-	must(agent.Read())
+	benchResults(b, benchHub(b, 1), func(seq int64) protocol.Record { return slotted(seq, "check-1") })
+}
+
+func benchResults(b *testing.B, h *hub.Hub, record func(seq int64) protocol.Record) {
+	agent := enter(b, h, "s0")
 	const records = 100
 	var m protocol.Results
 	for i := range int64(records) {
-		m.Records = append(m.Records, slotted(i+1, "check-1"))
+		m.Records = append(m.Records, record(i+1))
 	}
 	frame := must(protocol.Encode(&m))
 	b.ReportAllocs()
@@ -103,6 +98,40 @@ func BenchmarkResults(b *testing.B) {
 		must(agent.Read())
 	}
 	b.ReportMetric(records*float64(b.N)/b.Elapsed().Seconds(), "results/s")
+}
+
+// enter opens a session of the satellite, which ends with the test.
+func enter(tb testing.TB, h *hub.Hub, id string) link.Conn {
+	tb.Helper()
+	agent, core := link.Pipe()
+	var served sync.WaitGroup
+	served.Go(func() { h.Serve(core) })
+	tb.Cleanup(func() { agent.Close(protocol.CloseNormal, ""); served.Wait() })
+	if err := agent.Write(must(protocol.Encode(hello(id)))); err != nil {
+		tb.Fatal(err)
+	}
+	must(agent.Read())
+	return agent
+}
+
+// BenchmarkResultsAndSecrets is the same batches, with evidence in the results and
+// the real service of secrets. A pair that declares none pays nothing, whatever
+// others declare: the first two must allocate the same, and take as long. What
+// redaction costs is the third.
+func BenchmarkResultsAndSecrets(b *testing.B) {
+	for _, c := range []struct {
+		name        string
+		assignments []protocol.Assignment
+	}{
+		{"nobody declares one", []protocol.Assignment{pair("check-1"), pair("check-2")}},
+		{"another pair declares one", []protocol.Assignment{pair("check-1"), secretive("check-2")}},
+		{"the pair declares one", []protocol.Assignment{secretive("check-1"), pair("check-2")}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			h, _ := hubWithSecrets(b, c.assignments...)
+			benchResults(b, h, func(seq int64) protocol.Record { return telling(seq, "check-1") })
+		})
+	}
 }
 
 // BenchmarkPush is a change of one check on a thousand satellites, from the bell

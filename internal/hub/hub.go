@@ -57,6 +57,9 @@ type Config struct {
 	// Unreachable is for how long the database has been out of reach; see
 	// Limits.CutOff. Nil is never.
 	Unreachable func() time.Duration
+	// Deaf reports that bells of other cores are not heard now: what they would have told
+	// is looked for each Limits.DeafPoll then. Nil is never.
+	Deaf func() bool
 	// PackageChanges rings when the tree of packages that satellites should have may
 	// have changed (packages.Topic). Nil leaves it to the slow poll.
 	PackageChanges <-chan struct{}
@@ -204,8 +207,9 @@ func (h *Hub) Run(ctx context.Context) error {
 	defer h.abandon()
 	sweep := time.NewTicker(h.limits.Sweep)
 	defer sweep.Stop()
-	poll := time.NewTicker(h.limits.Poll)
+	poll := time.NewTicker(h.limits.DeafPoll)
 	defer poll.Stop()
+	polled := time.Now()
 	var again <-chan time.Time
 	asked := false // runs may have been asked for
 	for {
@@ -225,6 +229,10 @@ func (h *Hub) Run(ctx context.Context) error {
 		case <-h.config.Runs:
 			asked = true
 		case <-poll.C:
+			if time.Since(polled) < h.limits.Poll-h.limits.DeafPoll/2 && !h.deaf() {
+				continue
+			}
+			polled = time.Now()
 			asked = true
 			h.relayPackages(ctx)
 		case <-again:
@@ -245,6 +253,8 @@ func (h *Hub) Run(ctx context.Context) error {
 		}
 	}
 }
+
+func (h *Hub) deaf() bool { return h.config.Deaf != nil && h.config.Deaf() }
 
 // kick asks the relay to compare revisions soon.
 func (h *Hub) kick() {

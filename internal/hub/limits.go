@@ -46,6 +46,9 @@ type Limits struct {
 	PingAfter, Sweep time.Duration
 	// Poll is how often revisions are compared though nothing rang. Default 10 s.
 	Poll time.Duration
+	// DeafPoll is how often while other cores' bells are not heard. Default 1 s, and Poll
+	// at most.
+	DeafPoll time.Duration
 	// DrainSpan is over how long a stopping hub lets its satellites go, so that they
 	// do not come back all at once (spec M27). Zero lets them go at once.
 	DrainSpan time.Duration
@@ -75,6 +78,7 @@ func (l Limits) withDefaults() Limits {
 	l.PingAfter = cmp.Or(l.PingAfter, 15*time.Second)
 	l.Sweep = cmp.Or(l.Sweep, 5*time.Second)
 	l.Poll = cmp.Or(l.Poll, 10*time.Second)
+	l.DeafPoll = min(cmp.Or(l.DeafPoll, time.Second), l.Poll)
 	l.DrainGrace = cmp.Or(l.DrainGrace, 5*time.Second)
 	return l
 }

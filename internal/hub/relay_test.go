@@ -3,12 +3,14 @@ package hub_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/perigee-monitoring/perigee/internal/hub"
 	"github.com/perigee-monitoring/perigee/protocol"
 )
 
@@ -164,6 +166,35 @@ func TestM69_LostBellIsRepairedByTheSlowPoll(t *testing.T) {
 			t.Errorf("it took %s", took)
 		}
 	})
+}
+
+// While a core hears no bells it looks each second, so that a token which is revoked
+// elsewhere does not go on for long.
+func TestM69_CoreThatHearsNoBellsLooksEachSecond(t *testing.T) {
+	var deaf atomic.Bool
+	inBubble(t, func(w *world) {
+		w.fleet.add("s1", pair("front"))
+		a := w.original("s1")
+		for _, name := range []string{"back", "side", "back"} {
+			deaf.Store(true)
+			start := time.Now()
+			w.fleet.assign("s1", pair(name))
+			next[*protocol.ConfigUpdated](a)
+			if took := time.Since(start); took > time.Second { // by the bubble's clock
+				t.Errorf("it took %s", took)
+			}
+			deaf.Store(false)
+			w.fleet.mu.Lock()
+			before := w.fleet.revisions
+			w.fleet.mu.Unlock()
+			time.Sleep(8 * time.Second)
+			w.fleet.mu.Lock()
+			if n := w.fleet.revisions - before; n > 1 {
+				t.Errorf("it looked %d times in eight seconds although it hears", n)
+			}
+			w.fleet.mu.Unlock()
+		}
+	}, func(c *hub.Config) { c.Deaf = deaf.Load })
 }
 
 // A.4: no push overtakes authenticated, and what changed in between is not lost.

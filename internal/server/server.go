@@ -182,7 +182,7 @@ func (s *Server) wire(ctx context.Context, root, oldRoot []byte) (err error) {
 	metrics := hub.NewMetrics()
 	s.hub = hub.New(hub.Config{
 		Fleet: s.fleet, Ingest: s.ingest, Secrets: s.secrets, Packages: s.packages, PackageChanges: s.subscribe(packages.Topic),
-		RunRequests: s.runs, Runs: s.subscribe(fleet.TopicRun), Changes: s.subscribe(fleet.TopicConfig), Unreachable: s.fleet.Unreachable, Limits: s.limits(),
+		RunRequests: s.runs, Runs: s.subscribe(fleet.TopicRun), Changes: s.subscribe(fleet.TopicConfig), Unreachable: s.fleet.Unreachable, Deaf: func() bool { return !s.bell.Status().Connected }, Limits: s.limits(),
 		Log: s.log, Metrics: metrics,
 	})
 	s.wireHTTP(registry(s, metrics))
