@@ -127,8 +127,8 @@ var agentCases = []struct {
 		_, err := s.result("c1", "web")
 		return err
 	})},
-	{"A1_large", "a message of 15 MiB is taken", working("", nil, func(c *core, s *session) error {
-		if err := s.send(`{"type":"config_updated","assignments":[%s],"pad":"%s"}`, one(c)[0], strings.Repeat("x", 15<<20)); err != nil {
+	{"A1_large", "a message of 20 MB is taken: a blob comes whole", working("", nil, func(c *core, s *session) error {
+		if err := s.send(`{"type":"config_updated","assignments":[%s],"pad":"%s"}`, one(c)[0], strings.Repeat("x", 20_000_000)); err != nil {
 			return err
 		}
 		_, err := s.result("c1", "web")

@@ -19,6 +19,9 @@ const (
 	// MaxFrame is the largest message either side accepts once authenticated: what
 	// the original core accepts from its agents (A.1).
 	MaxFrame = 16 << 20
+	// MaxFrameWhole is the largest message that a satellite accepts from a core that
+	// sends blobs whole, as an original core does (A.1, G.2).
+	MaxFrameWhole = 128 << 20
 	// MaxFrameUnauthenticated is the largest first message.
 	MaxFrameUnauthenticated = 64 << 10
 	// MaxBatchBytes is the most that our satellite puts into one Results message.

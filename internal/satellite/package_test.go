@@ -119,6 +119,24 @@ func TestL245_PackagesArriveFromBothKindsOfCores(t *testing.T) {
 	}
 }
 
+// An original core has no pieces: a blob is one message, however large (spec A.1).
+func TestA1_ALargePackageOfAnOriginalCoreArrives(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var s shelf
+		s.add(t, "big", "1.0.0", big(t, 14<<20)) // 19 MiB as it travels
+		s.entries[0].Paths = nil
+		c := &core{original: true, hash: protocol.Of(s.hash()), answer: s.answer}
+		r := newRig(t, c)
+		r.start()
+		sleep(time.Second)
+		if got := r.satellite.Status().Packages; got.Active != s.hash() || len(c.conns) != 1 {
+			t.Errorf("after %d connections the status is %+v", len(c.conns), got)
+		}
+		r.end()
+	})
+}
+
 func TestM85_M22_ACutDownloadGoesOnWhereItWas(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

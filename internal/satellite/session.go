@@ -362,6 +362,9 @@ func (s *session) authenticated(m *protocol.Authenticated) error {
 	}
 	s.requests = newRequests(s.send, opens, m.Perigee != nil)
 	s.peer = newPackagePeer(s.send, s.agreed(protocol.FeatureChunk))
+	if !s.agreed(protocol.FeatureChunk) {
+		s.conn.SetReadLimit(protocol.MaxFrameWhole)
+	}
 	s.welcomed <- m
 	err := s.order(change{revision: revision, upserts: m.Assignments, assert: s.agreed(protocol.FeatureAssert)})
 	if err != nil {
