@@ -57,7 +57,7 @@ type commandLine struct {
 	Export ExportCmd `cmd:"" group:"files" help:"Write all definitions as YAML."`
 	Import ImportCmd `cmd:"" group:"files" help:"Take over what another core had."`
 
-	Conformance ConformanceCmd `cmd:"" group:"more" help:"Drive a core as an original agent would, and say where it does otherwise than the protocol says."`
+	Conformance ConformanceCmd `cmd:"" group:"more" help:"Drive a core as an original agent would, or an agent as a core, and say where it does otherwise than the protocol says."`
 	Completion  CompletionCmd  `cmd:"" group:"more" help:"Print completions for a shell."`
 	Version     VersionCmd     `cmd:"" group:"more" help:"Print the version."`
 
