@@ -510,6 +510,31 @@ func bad(t *testing.T, f fault) func(context.Context, string, string, string) (f
 	}
 }
 
+// Of A1_pieces there is none: our end of a socket sees whole messages.
+func TestEachCaseForAnAgentHasAFault(t *testing.T) {
+	t.Parallel()
+	start := func(context.Context, string, string, string) (func(), error) { return nil, errors.New("nobody") }
+	var cases, with []string
+	for _, o := range conformance.Agent(t.Context(), conformance.Subject{Start: start}, nil) {
+		if cases = append(cases, o.Name); o.Pass {
+			t.Errorf("%s passes without an agent", o.Name)
+		}
+	}
+	for _, f := range faults {
+		with = append(with, f.name)
+	}
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(append(with, "A1_pieces")))) {
+		i := slices.Index(cases, name)
+		if i < 0 {
+			t.Fatalf("there is no case %s", name)
+		}
+		cases = slices.Delete(cases, i, i+1)
+	}
+	if len(cases) > 0 {
+		t.Errorf("without a fault are %v", cases)
+	}
+}
+
 // A case that cannot fail proves nothing: each of these agents has one fault, and the
 // case that is about it says so.
 func TestEachFaultOfAnAgentIsFound(t *testing.T) {
