@@ -21,7 +21,7 @@ func TestTheAgentIsStartedForTheSuite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+	for began := time.Now(); ; <-time.After(10 * time.Millisecond) {
 		if _, err := os.Stat(filepath.Join(dir, "seen")); err == nil {
 			break
 		}

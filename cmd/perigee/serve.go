@@ -18,6 +18,9 @@ import (
 // maxDrainSpan leaves room for the rest of a stop; see stopWithin.
 const maxDrainSpan = 6 * time.Second
 
+// maxGrace bounds --disconnect-grace: who is away for longer is lost, and that is told.
+const maxGrace = 5 * time.Minute
+
 // ServeCmd runs a core.
 type ServeCmd struct {
 	Listen           string        `default:"127.0.0.1:8420" env:"PERIGEE_LISTEN" placeholder:"ADDR" help:"Address of API, page and satellites (${default})."`
@@ -37,6 +40,7 @@ type ServeCmd struct {
 	Local            bool          `default:"true" negatable:"" env:"PERIGEE_LOCAL" help:"Run the built-in satellite, which carries out assignments that include the core (on)."`
 	LocalScripts     bool          `env:"PERIGEE_LOCAL_SCRIPTS" help:"Let the built-in satellite run shell scripts, as the user of this process; whoever may edit checks can then do here what this user can."`
 	TrustForwarded   bool          `env:"PERIGEE_TRUST_FORWARDED" help:"Believe X-Forwarded-For; only behind a proxy that sets it."`
+	DisconnectGrace  time.Duration `default:"0s" env:"PERIGEE_DISCONNECT_GRACE" placeholder:"DURATION" help:"How long a satellite may be away before satellite.disconnected is told, at most 5m; who comes back in time was never away (${default})."`
 	DrainSpan        time.Duration `default:"5s" env:"PERIGEE_DRAIN_SPAN" placeholder:"DURATION" help:"Over how long a stop lets satellites go to the other cores, at most 6s (${default})."`
 	LogFormat        string        `enum:"text,json" default:"text" env:"PERIGEE_LOG_FORMAT" help:"How to log: text or json."`
 	Debug            bool          `env:"PERIGEE_DEBUG" help:"Log what a developer wants to see."`
@@ -44,6 +48,9 @@ type ServeCmd struct {
 
 // Run serves until the context ends.
 func (c *ServeCmd) Run(ctx context.Context) error {
+	if c.DisconnectGrace < 0 || c.DisconnectGrace > maxGrace {
+		return fmt.Errorf("--disconnect-grace must be from 0s to %s", maxGrace)
+	}
 	if c.DrainSpan < 0 || c.DrainSpan > maxDrainSpan {
 		return fmt.Errorf("--drain-span must be from 0s to %s", maxDrainSpan)
 	}
@@ -58,7 +65,7 @@ func (c *ServeCmd) Run(ctx context.Context) error {
 		BlobKeys:      blob.Keys{AccessKey: os.Getenv("PERIGEE_S3_ACCESS_KEY"), SecretKey: os.Getenv("PERIGEE_S3_SECRET_KEY"), SessionToken: os.Getenv("PERIGEE_S3_SESSION_TOKEN")},
 		SecretKeyFile: c.SecretKeyFile, SecretKeyOldFile: c.SecretKeyOldFile, SecretKey: os.Getenv("PERIGEE_SECRET_KEY"), Vault: vault,
 		Listen: c.Listen, Database: c.Database, Bus: c.Bus, DataDir: c.DataDir, AdminToken: c.AdminToken,
-		Local: c.Local, LocalScripts: c.LocalScripts, TrustForwarded: c.TrustForwarded, DrainSpan: c.DrainSpan, Version: versionText(), Log: log,
+		Local: c.Local, LocalScripts: c.LocalScripts, TrustForwarded: c.TrustForwarded, Grace: c.DisconnectGrace, DrainSpan: c.DrainSpan, Version: versionText(), Log: log,
 	})
 	if err != nil {
 		return err

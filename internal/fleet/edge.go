@@ -194,6 +194,7 @@ func (f *Fleet) commitEdges(ctx context.Context, edges []*edge) error {
 				e.err = fault.New(fault.NotFound, "satellite %s does not exist", e.satelliteID)
 				continue
 			}
+			blip := f.quiet && e.open && row.LastEvent == Connected
 			prev := row.State(now)
 			if row.LastEvent == HeartbeatLost {
 				// The heartbeat that brings it back is in the row already; what was known until
@@ -204,7 +205,9 @@ func (f *Fleet) commitEdges(ctx context.Context, edges []*edge) error {
 				continue
 			}
 			rows[e.satelliteID], dirty[e.satelliteID] = row, row
-			changes = append(changes, entity.Change{Kind: KindConnection, ID: row.SatelliteID, Prev: prev, Next: row.State(now)})
+			if !blip {
+				changes = append(changes, entity.Change{Kind: KindConnection, ID: row.SatelliteID, Prev: prev, Next: row.State(now)})
+			}
 		}
 		return changes, tx.WriteConnections(ctx, sortedConnections(dirty))
 	})

@@ -41,6 +41,8 @@ type Fleet struct {
 	looked atomic.Int64 // when the database was last reached, counted from born
 	born   time.Time
 
+	quiet bool // see SetGrace
+
 	beatMu sync.Mutex
 	beats  map[string]noted // guarded by beatMu
 }
@@ -60,6 +62,11 @@ func New(store Store, recorder *entity.Recorder, bell entity.Bell, log *slog.Log
 	f.edges = entity.NewGroup(4*edgeBatch, edgeBatch, func(*edge) int { return 1 }, f.commitEdges)
 	return f
 }
+
+// SetGrace tells that ends of sessions are not told at once: then a session that begins
+// while the one before has not been told to end is no edge either, so that a blip is
+// none at all (spec M46). Call it before anything else.
+func (f *Fleet) SetGrace(grace time.Duration) { f.quiet = grace > 0 }
 
 // Replan recomputes what is placed on one satellite inside the transaction that
 // created (before is nil), renamed, relabelled or deleted it (after is nil), and

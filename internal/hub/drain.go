@@ -48,6 +48,7 @@ func (h *Hub) closeDoors() []*session {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.draining = true
+	close(h.closing)
 	open := make([]*session, 0, len(h.all))
 	for s := range h.all {
 		open = append(open, s)

@@ -99,6 +99,7 @@ type Hub struct {
 	sessions map[string]*session   // guarded by mu: by satellite id, authenticated ones
 	all      map[*session]struct{} // guarded by mu: every connection
 	draining bool                  // guarded by mu
+	closing  chan struct{}         // closed when draining begins
 	running  sync.WaitGroup        // one for each connection; Add under mu
 }
 
@@ -122,6 +123,7 @@ func New(c Config) *Hub {
 		base:      base, abandon: abandon,
 		sessions: map[string]*session{},
 		all:      map[*session]struct{}{},
+		closing:  make(chan struct{}),
 	}
 }
 

@@ -49,6 +49,9 @@ type Limits struct {
 	// DeafPoll is how often while other cores' bells are not heard. Default 1 s, and Poll
 	// at most.
 	DeafPoll time.Duration
+	// Grace is how long the end of a session is not told, in case the satellite comes back
+	// (spec M46). Default none, as the original.
+	Grace time.Duration
 	// DrainSpan is over how long a stopping hub lets its satellites go, so that they
 	// do not come back all at once (spec M27). Zero lets them go at once.
 	DrainSpan time.Duration

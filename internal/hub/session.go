@@ -321,7 +321,24 @@ func (s *session) leave() {
 	if why.reason == superseded || why.reason == draining || why.reason == cutOff || s.hub.stopping() {
 		return // it is not the satellite that went away
 	}
+	if s.hub.limits.Grace > 0 && !s.gone() {
+		return
+	}
 	s.closeEdge(epoch)
+}
+
+// gone waits for the grace of a session that has ended. What comes back meanwhile, to
+// whichever core, raises the epoch, so that closing this one tells nothing. It is false
+// when the core stops before: then the monitor finds who stays away.
+func (s *session) gone() bool {
+	grace := time.NewTimer(s.hub.limits.Grace)
+	defer grace.Stop()
+	select {
+	case <-grace.C:
+		return true
+	case <-s.hub.closing:
+		return false
+	}
 }
 
 // replaced counts that two processes live side by side with the credentials of one

@@ -2,6 +2,7 @@ package hub_test
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -393,6 +394,39 @@ func TestL156_SandboxPolicyIsRelayed(t *testing.T) {
 			t.Errorf("%s lacks the policy", got)
 		}
 	}, policy)
+}
+
+// M46: with a grace, who is back in time was never away.
+func TestM46_EndsAreToldAfterAGrace(t *testing.T) {
+	grace := func(c *hub.Config) { c.Limits.Grace = 10 * time.Second }
+	t.Run("unless it is back", func(t *testing.T) {
+		inBubble(t, func(w *world) {
+			w.fleet.add("s1")
+			w.fleet.add("s2")
+			first, second := w.ours("s1"), w.ours("s2")
+			first.conn.Close(link.Lost, "")
+			second.conn.Close(link.Lost, "")
+			time.Sleep(9 * time.Second)
+			w.ours("s1")
+			w.fleet.wantEdges(t, "open s1 1", "open s2 1", "open s1 2")
+			time.Sleep(2 * time.Second)
+			// That of the older session alters nothing: there is a newer one.
+			got := w.fleet.edges()
+			slices.Sort(got)
+			if want := []string{"close s1 1", "close s2 1", "open s1 1", "open s1 2", "open s2 1"}; !slices.Equal(want, got) {
+				t.Errorf("writes are %v, want %v", got, want)
+			}
+		}, grace)
+	})
+	t.Run("and not by a core that stops", func(t *testing.T) {
+		inBubble(t, func(w *world) {
+			w.fleet.add("s1")
+			w.ours("s1").conn.Close(link.Lost, "")
+			synctest.Wait()
+			w.stop() // at once, and it is the monitor's then
+			w.fleet.wantEdges(t, "open s1 1")
+		}, grace)
+	})
 }
 
 // M14, M15, M16: the newer session wins, the older is told, and its end touches

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/fault"
@@ -163,6 +164,12 @@ func (s *Service) Redactor(ctx context.Context, a *protocol.Assignment) (*redact
 	if len(names) == 0 {
 		return nil, nil
 	}
+	// It is asked for with every result, and costs more to make than to use.
+	key := strings.Join(names, " ")
+	if r := s.values.redactor(key, time.Now()); r != nil {
+		return r, nil
+	}
+	state := s.values.state()
 	found, err := s.open(ctx, names)
 	if err != nil {
 		return nil, fmt.Errorf("opening the values to be taken out: %w", err)
@@ -171,5 +178,7 @@ func (s *Service) Redactor(ctx context.Context, a *protocol.Assignment) (*redact
 	for _, v := range found {
 		values = append(append(values, v.text), v.former...)
 	}
-	return redact.New(values...), nil
+	r := redact.New(values...)
+	s.values.putRedactor(key, r, state)
+	return r, nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/fault"
+	"github.com/perigee-monitoring/perigee/internal/redact"
 )
 
 // cacheFor is how long opened values are kept in memory: long enough for a storm of
@@ -30,13 +31,15 @@ type cache struct {
 	clears int // how often it was cleared
 	until  time.Time
 	held   map[string]value
+	// redactors are made of held values, by the names.
+	redactors map[string]*redact.Redactor
 }
 
 func (c *cache) clear() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.clears++
-	c.held = nil
+	c.held, c.redactors = nil, nil
 }
 
 // get gives those of the names that are held, and the others, which may be put with
@@ -46,7 +49,7 @@ func (c *cache) get(names []string, now time.Time) (held map[string]value, other
 	defer c.mu.Unlock()
 	held = make(map[string]value, len(names))
 	if now.After(c.until) {
-		c.held = nil
+		c.held, c.redactors = nil, nil
 	}
 	for _, n := range names {
 		if v, ok := c.held[n]; ok {
@@ -70,6 +73,35 @@ func (c *cache) put(values map[string]value, now time.Time, state int) {
 		c.held, c.until = map[string]value{}, now.Add(cacheFor)
 	}
 	maps.Copy(c.held, values)
+}
+
+// redactor gives one that was made of what is held.
+func (c *cache) redactor(key string, now time.Time) *redact.Redactor {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now.After(c.until) {
+		return nil
+	}
+	return c.redactors[key]
+}
+
+// putRedactor holds one that was made of values read since the state.
+func (c *cache) putRedactor(key string, r *redact.Redactor, state int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.clears != state || c.held == nil {
+		return
+	}
+	if c.redactors == nil {
+		c.redactors = map[string]*redact.Redactor{}
+	}
+	c.redactors[key] = r
+}
+
+func (c *cache) state() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.clears
 }
 
 // open gives the values of the names, absent ones too.

@@ -74,6 +74,8 @@ type Config struct {
 	LocalScripts bool
 	// TrustForwarded believes X-Forwarded-For, for a core behind a proxy.
 	TrustForwarded bool
+	// Grace is how long a satellite may be away before that is told.
+	Grace time.Duration
 	// DrainSpan is over how long a stop lets satellites go to the other cores. A core
 	// that is alone (bus local) lets them go at once.
 	DrainSpan time.Duration
@@ -166,6 +168,7 @@ func (s *Server) wire(ctx context.Context, root, oldRoot []byte) (err error) {
 	s.Catalog = catalog.New(s.db, recorder, s.bell, checkschema.ValidateSpec, s.log)
 	s.runs = fleet.NewRunRequests(s.db, s.bell)
 	s.fleet.SetReplan(s.Catalog.SatelliteChanged)
+	s.fleet.SetGrace(s.config.Grace)
 	s.ingest = health.NewIngest(s.db, recorder, s.log)
 	s.watch = health.NewWatch(s.db, s.db, recorder, s.log, s.subscribe(entity.TopicEvents, fleet.TopicConfig))
 
@@ -192,9 +195,9 @@ func (s *Server) wire(ctx context.Context, root, oldRoot []byte) (err error) {
 // limits are the hub's. Satellites of a core that is alone have nowhere to go.
 func (s *Server) limits() hub.Limits {
 	if s.alone() {
-		return hub.Limits{}
+		return hub.Limits{Grace: s.config.Grace}
 	}
-	return hub.Limits{DrainSpan: s.config.DrainSpan, DrainGrace: drainGrace, CutOff: cutOff}
+	return hub.Limits{Grace: s.config.Grace, DrainSpan: s.config.DrainSpan, DrainGrace: drainGrace, CutOff: cutOff}
 }
 
 // alone reports that there are no other cores, as far as the operator says.
