@@ -2,10 +2,10 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // The agent's command hears where the core is by the names of the original and by ours,
@@ -16,25 +16,25 @@ func TestTheAgentIsStartedForTheSuite(t *testing.T) {
 	t.Setenv("PERIGEE_SATELLITE_TOKEN_FILE", "/nowhere")
 	t.Setenv("PERIGEE_TOKEN", "perigee_administrator")
 	dir := t.TempDir()
-	script := `trap 'echo ended >> ` + dir + `/seen; exit' TERM; env > ` + dir + `/env; mv ` + dir + `/env ` + dir + `/seen; while :; do sleep 0.02; done`
-	stop, err := starter("/bin/sh", []string{"sh", "-c", script}, dir)(t.Context(), "http://127.0.0.1:1", "an-id", "csat_x")
+	told := filepath.Join(dir, "told") // whoever reads it waits for who writes
+	if out, err := exec.CommandContext(t.Context(), "mkfifo", told).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	script := `trap 'echo ended > "$1/ended"; exit' TERM; env > "$1/told"; while :; do sleep 0.02; done`
+	stop, err := starter("/bin/sh", []string{"sh", "-c", script, "sh", dir}, dir)(t.Context(), "http://127.0.0.1:1", "an-id", "csat_x")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for began := time.Now(); ; <-time.After(10 * time.Millisecond) {
-		if _, err := os.Stat(filepath.Join(dir, "seen")); err == nil {
-			break
-		}
-		if time.Since(began) > time.Minute {
-			t.Fatal("the command did not start")
-		}
+	environment, err := os.ReadFile(told)
+	if err != nil {
+		t.Fatal(err)
 	}
 	stop()
-	text, err := os.ReadFile(filepath.Join(dir, "seen"))
+	ended, err := os.ReadFile(filepath.Join(dir, "ended"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := "\n" + string(text)
+	got := "\n" + string(environment) + string(ended)
 	for _, want := range []string{
 		"CHECKSTACK_CORE_URL=http://127.0.0.1:1", "CHECKSTACK_SATELLITE_CLIENT_ID=an-id", "CHECKSTACK_SATELLITE_TOKEN=csat_x",
 		"PERIGEE_CORE_URL=http://127.0.0.1:1", "PERIGEE_SATELLITE_ID=an-id", "PERIGEE_SATELLITE_TOKEN=csat_x", "ended",
