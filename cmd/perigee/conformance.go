@@ -29,11 +29,13 @@ type ConformanceCoreCmd struct {
 
 // conformed is what a run of the suite comes to.
 type conformed struct {
-	URL     string                `json:"url,omitempty"`     // of the core
-	Command []string              `json:"command,omitempty"` // that starts the agent
-	Passed  int                   `json:"passed"`
-	Failed  int                   `json:"failed"`
-	Cases   []conformance.Outcome `json:"cases"`
+	URL     string   `json:"url,omitempty"`     // of the core
+	Command []string `json:"command,omitempty"` // that starts the agent
+	Passed  int      `json:"passed"`
+	// NotChecked are cases about what the core does not have.
+	NotChecked int                   `json:"notChecked"`
+	Failed     int                   `json:"failed"`
+	Cases      []conformance.Outcome `json:"cases"`
 }
 
 // Run drives it.
@@ -162,13 +164,16 @@ func withoutOurs(environment []string) []string {
 // seen counts, and shows a person who waits how it goes.
 func (d *conformed) seen(a *app) func(conformance.Outcome) {
 	return func(o conformance.Outcome) {
-		if o.Pass {
+		switch {
+		case o.NotChecked:
+			d.NotChecked++
+		case o.Pass:
 			d.Passed++
-		} else {
+		default:
 			d.Failed++
 		}
 		if a.interactive {
-			fmt.Fprintf(a.errw, "%s %s\n", passed(o.Pass), o.Name)
+			fmt.Fprintf(a.errw, "%s %s\n", result(o), o.Name)
 		}
 	}
 }
@@ -177,10 +182,14 @@ func (d *conformed) report(a *app) error {
 	err := a.print(d, func(w *tabwriter.Writer) {
 		row(w, "CASE", "", "WHAT", "WHY NOT")
 		for _, o := range d.Cases {
-			row(w, o.Name, passed(o.Pass), o.What, dash(o.Detail))
+			row(w, o.Name, result(o), o.What, dash(o.Detail))
 		}
 		_ = w.Flush()
-		fmt.Fprintf(w, "\n%d passed, %d failed\n", d.Passed, d.Failed)
+		fmt.Fprintf(w, "\n%d passed, %d failed", d.Passed, d.Failed)
+		if d.NotChecked > 0 {
+			fmt.Fprintf(w, ", %d not checked", d.NotChecked)
+		}
+		fmt.Fprintln(w)
 	})
 	if err == nil && d.Failed > 0 {
 		return &failure{code: exitFailed, err: fmt.Errorf("%d of %d cases failed", d.Failed, len(d.Cases))}
@@ -188,8 +197,11 @@ func (d *conformed) report(a *app) error {
 	return err
 }
 
-func passed(yes bool) string {
-	if yes {
+func result(o conformance.Outcome) string {
+	switch {
+	case o.NotChecked:
+		return "-"
+	case o.Pass:
 		return "pass"
 	}
 	return "FAIL"
