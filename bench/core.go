@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/pgtest"
+	"github.com/perigee-monitoring/perigee/protocol"
 )
 
 const adminToken = "perigee_bench-administrator-token-0123456789"
@@ -85,6 +86,29 @@ func startCoreOn(ctx context.Context, binary, engine string, prepare func(databa
 	}
 	return c, nil
 }
+
+// sibling starts another core on the same database.
+func (c *core) sibling(ctx context.Context) (*core, error) {
+	dir, err := os.MkdirTemp("", "perigee-bench-core-")
+	if err != nil {
+		return nil, err
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	s := &core{dir: dir, addr: ln.Addr().String()}
+	ln.Close()
+	s.url = "http://" + s.addr
+	s.args = []string{c.args[0], "serve", "--data-dir", dir, "--no-local", "--database", c.cluster.URL(), "--listen", s.addr}
+	if err := s.start(ctx); err != nil {
+		return nil, errors.Join(err, s.stop())
+	}
+	return s, nil
+}
+
+// socket is where satellites dial.
+func (c *core) socket() string { return "ws://" + c.addr + protocol.Path }
 
 // start starts the process and waits until it serves.
 func (c *core) start(ctx context.Context) error {

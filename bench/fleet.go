@@ -29,6 +29,7 @@ type satellite struct {
 	answers atomic.Int64 // heartbeats answered
 	refused atomic.Int64
 	told    atomic.Pointer[chan arrival] // where changes of assignments are noted; nil for nowhere
+	ended   atomic.Pointer[chan arrival] // where the end of the connection is noted; nil for nowhere
 	inFree  chan struct{}                // one place for each batch that may be in flight
 	readers sync.WaitGroup
 	batches sync.Map // last seq of a batch → struct{}
@@ -134,6 +135,9 @@ func (s *satellite) read(conn link.Conn, welcomed chan<- error) {
 	for {
 		frame, err := conn.Read()
 		if err != nil {
+			if ended := s.ended.Load(); ended != nil {
+				*ended <- arrival{s, time.Now()}
+			}
 			select {
 			case welcomed <- fmt.Errorf("during the handshake: %w", err):
 			default:
