@@ -135,7 +135,7 @@ func (s *session) welcome(ctx context.Context, m *protocol.Authenticate, d *flee
 		Assignments:   d.Assignments,
 		SandboxPolicy: s.hub.config.SandboxPolicy,
 	}
-	hash, err := s.hub.lockfileHash(ctx)
+	hash, err := s.hub.wantedTree(ctx)
 	if err != nil {
 		return nil, err
 	}

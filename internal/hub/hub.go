@@ -100,7 +100,8 @@ type Hub struct {
 	all      map[*session]struct{} // guarded by mu: every connection
 	draining bool                  // guarded by mu
 	closing  chan struct{}         // closed when draining begins
-	running  sync.WaitGroup        // one for each connection; Add under mu
+	wanted   wanted
+	running  sync.WaitGroup // one for each connection; Add under mu
 }
 
 // New makes a hub. Run must be running for satellites to learn of changes.

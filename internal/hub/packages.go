@@ -2,6 +2,8 @@ package hub
 
 import (
 	"context"
+	"sync"
+	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/scriptpkg"
 	"github.com/perigee-monitoring/perigee/protocol"
@@ -18,6 +20,37 @@ type Packages interface {
 	// Piece is at most length bytes of a package's blob from offset; beyond its end
 	// there are none.
 	Piece(ctx context.Context, integrity string, offset, length int64) (scriptpkg.Piece, error)
+}
+
+// wanted is the tree that satellites should have, as it was read last: a fleet that
+// comes back at once reads it once.
+type wanted struct {
+	mu   sync.Mutex // held while it is read, so that one reads for all who wait
+	hash protocol.Nullable[string]
+	at   time.Time // of the reading; zero for never
+}
+
+// wantedFor is how old it may be. When it changes, relayPackages reads it anew before it
+// looks who was told another one.
+const wantedFor = time.Second
+
+// wantedTree is what a satellite that comes is told.
+func (h *Hub) wantedTree(ctx context.Context) (protocol.Nullable[string], error) {
+	h.wanted.mu.Lock()
+	defer h.wanted.mu.Unlock()
+	if time.Since(h.wanted.at) < wantedFor {
+		return h.wanted.hash, nil
+	}
+	return h.readWanted(ctx)
+}
+
+// readWanted reads it; wanted.mu is held.
+func (h *Hub) readWanted(ctx context.Context) (protocol.Nullable[string], error) {
+	hash, err := h.lockfileHash(ctx)
+	if err == nil {
+		h.wanted.hash, h.wanted.at = hash, time.Now()
+	}
+	return hash, err
 }
 
 // lockfileHash is what satellites should have: absent when nobody here knows of
@@ -45,17 +78,18 @@ func (h *Hub) lockfileHash(ctx context.Context) (protocol.Nullable[string], erro
 // again, and one that has no news need not. It runs where relay runs, so that what a
 // satellite is told is in order.
 func (h *Hub) relayPackages(ctx context.Context) {
-	sessions := h.snapshot()
-	if h.config.Packages == nil || len(sessions) == 0 {
+	if h.config.Packages == nil {
 		return
 	}
 	timed, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	hash, err := h.lockfileHash(timed)
+	h.wanted.mu.Lock()
+	hash, err := h.readWanted(timed)
+	h.wanted.mu.Unlock()
 	if err != nil || !hash.Present {
 		return // the next poll asks again
 	}
-	for _, s := range sessions {
+	for _, s := range h.snapshot() {
 		if m := s.treeNews(hash); m != nil {
 			s.send(m)
 		}

@@ -180,13 +180,15 @@ func TestL39_AuthenticatedCarriesTheWantedHash(t *testing.T) {
 // tree is a provider whose tree changes.
 type tree struct {
 	packages
-	mu   sync.Mutex
-	hash *string
+	mu    sync.Mutex
+	hash  *string
+	reads int
 }
 
 func (p *tree) LockfileHash(context.Context) (*string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.reads++
 	return p.hash, nil
 }
 
@@ -215,6 +217,38 @@ func TestL41_RefreshGoesToEveryConnectedSatellite(t *testing.T) {
 		rings <- struct{}{} // who was told already hears nothing
 		for _, a := range all {
 			a.quiet()
+		}
+	}, with(provider), func(c *hub.Config) {
+		rings = make(chan struct{}, 1) // of the bubble
+		c.PackageChanges = rings
+	})
+}
+
+// A fleet that comes back at once is told the tree that was read once, and after a
+// change nobody is told an old one.
+func TestM27_TheTreeIsReadOnceForAStorm(t *testing.T) {
+	first, second := "h", "i"
+	provider := &tree{hash: &first}
+	var rings chan struct{}
+	inBubble(t, func(w *world) {
+		const storm = 50
+		for i := range storm {
+			w.fleet.add(strconv.Itoa(i))
+			w.original(strconv.Itoa(i))
+		}
+		provider.mu.Lock()
+		if provider.reads != 1 {
+			t.Errorf("it was read %d times for %d satellites", provider.reads, storm)
+		}
+		provider.mu.Unlock()
+		provider.set(&second)
+		rings <- struct{}{}
+		synctest.Wait()
+		w.fleet.add("late")
+		a := w.connect()
+		a.send(authenticate("late"))
+		if got := next[*protocol.Authenticated](a).ScriptPackagesLockfileHash; got.OrZero() != second {
+			t.Errorf("who comes after the change is told %q", got.OrZero())
 		}
 	}, with(provider), func(c *hub.Config) {
 		rings = make(chan struct{}, 1) // of the bubble
