@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -23,6 +25,7 @@ type PackageCmd struct {
 	List    PackageListCmd    `cmd:"" help:"List the packages."`
 	Install PackageInstallCmd `cmd:"" help:"Resolve, fetch and verify what the list says; satellites then converge to it."`
 	Status  PackageStatusCmd  `cmd:"" help:"Show how the installation is, and how far each satellite is."`
+	History PackageHistoryCmd `cmd:"" help:"List the trees that were installed, newest first."`
 	Collect PackageCollectCmd `cmd:"" help:"Delete what no tree needs any more."`
 }
 
@@ -216,6 +219,52 @@ func (c *PackageStatusCmd) Run(ctx context.Context, a *app) error {
 			row(w, at.Name, cmp.Or(string(at.Status), "pending"), dash(tree), a.ago(value(at.SyncedAt)), dash(at.ErrorMessage))
 		}
 	})
+}
+
+// PackageHistoryCmd lists what was installed when.
+type PackageHistoryCmd struct{}
+
+// Run lists it. What differs from the tree before is shown, and all of it with -o json.
+func (c *PackageHistoryCmd) Run(ctx context.Context, a *app) error {
+	var page httpapi.List[packages.Tree]
+	if err := a.client.Get(ctx, "/packages/history", nil, &page); err != nil {
+		return err
+	}
+	trees := page.Items
+	return a.print(list[packages.Tree]{trees}, func(w *tabwriter.Writer) {
+		row(w, "INSTALLED", "TREE", "WANTED", "PACKAGES", "CHANGED")
+		for i, t := range trees {
+			var before []packages.TreePackage
+			if i+1 < len(trees) {
+				before = trees[i+1].Packages
+			}
+			wanted := ""
+			if t.Wanted {
+				wanted = "yes"
+			}
+			row(w, instant(t.InstalledAt), t.LockfileHash[:min(12, len(t.LockfileHash))], dash(wanted), strconv.Itoa(len(t.Packages)), dash(treeChange(before, t.Packages)))
+		}
+	})
+}
+
+// treeChange names what one tree has and the other has not.
+func treeChange(before, after []packages.TreePackage) string {
+	var changes []string
+	for _, p := range after {
+		if !slices.Contains(before, p) {
+			changes = append(changes, "+"+p.Name+"@"+p.Version)
+		}
+	}
+	for _, p := range before {
+		if !slices.Contains(after, p) {
+			changes = append(changes, "-"+p.Name+"@"+p.Version)
+		}
+	}
+	const most = 6
+	if more := len(changes) - most; more > 0 {
+		changes = append(changes[:most], fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(changes, " ")
 }
 
 // PackageCollectCmd deletes what nobody needs.

@@ -80,6 +80,7 @@ type Packages interface {
 	Install(ctx context.Context, actor entity.Actor) error
 	State(ctx context.Context) (packages.State, error)
 	Satellites(ctx context.Context) ([]packages.SatelliteState, error)
+	History(ctx context.Context) ([]packages.Tree, error)
 	Collect(ctx context.Context) (packages.Collected, error)
 }
 

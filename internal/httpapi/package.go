@@ -52,6 +52,10 @@ func (a *API) addPackages() {
 		all, err := a.Packages.Satellites(ctx)
 		return paged(all, *in, func(s packages.SatelliteState) string { return s.Name }, err)
 	})
+	route(a, http.MethodGet, "/packages/history", "list-package-trees", "List the trees that were installed, newest first; fifty are remembered", func(ctx context.Context, _ *struct{}) (*answer[List[packages.Tree]], error) {
+		trees, err := a.Packages.History(ctx)
+		return answered(List[packages.Tree]{Items: trees}, err)
+	})
 	route(a, http.MethodPost, "/packages/collect", "collect-packages", "Delete what no tree needs any more", func(ctx context.Context, _ *struct{}) (*answer[packages.Collected], error) {
 		return answered(a.Packages.Collect(ctx))
 	})

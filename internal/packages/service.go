@@ -126,6 +126,28 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 }
 
+// History is the trees that were installed last, newest first; those before the last
+// fifty are forgotten.
+func (s *Service) History(ctx context.Context) ([]Tree, error) {
+	lockfiles, err := s.store.Lockfiles(ctx, keepLockfiles)
+	if err != nil {
+		return nil, err
+	}
+	wanted, err := s.LockfileHash(ctx)
+	if err != nil {
+		return nil, err
+	}
+	trees := make([]Tree, 0, len(lockfiles))
+	for _, l := range lockfiles {
+		t := Tree{LockfileHash: l.Hash, InstalledAt: l.RecordedAt, Wanted: wanted != nil && *wanted == l.Hash, Packages: []TreePackage{}}
+		for _, e := range l.Entries {
+			t.Packages = append(t.Packages, TreePackage{Name: e.Name, Version: e.Version, Integrity: e.Integrity})
+		}
+		trees = append(trees, t)
+	}
+	return trees, nil
+}
+
 // LockfileHash is the tree that satellites should have; nil for no packages.
 func (s *Service) LockfileHash(ctx context.Context) (*string, error) {
 	i, err := s.store.Installation(ctx)

@@ -91,6 +91,21 @@ type Lockfile struct {
 	RecordedAt time.Time
 }
 
+// Tree is a tree that was installed, as people see it.
+type Tree struct {
+	LockfileHash string        `json:"lockfileHash"`
+	InstalledAt  time.Time     `json:"installedAt"`
+	Wanted       bool          `json:"wanted" doc:"Whether satellites should have it now."`
+	Packages     []TreePackage `json:"packages"`
+}
+
+// TreePackage is one package of a tree.
+type TreePackage struct {
+	Name      string `json:"name"`
+	Version   string `json:"version"`
+	Integrity string `json:"integrity"`
+}
+
 // Blob is what is known of a package's blob beside its bytes.
 type Blob struct {
 	Integrity string
