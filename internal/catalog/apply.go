@@ -263,7 +263,7 @@ func (e *edit) applyOne(ctx context.Context, it item) (change DocumentChange, da
 				return change, nil, err
 			}
 		}
-		change, err = adopt(e.checks, it, had, before, after, checkDocument)
+		change, err = adopt(e.checks, it, had, before, after, func(c Check) Document { return checkDocument(e.hidden(c)) })
 	case DocAssignment:
 		before, had := e.assignments.named(name)
 		var after Assignment

@@ -179,6 +179,15 @@ func (e *edit) conceal(ctx context.Context, checkID string, before, after check.
 	return spec, wrong, nil
 }
 
+// hidden is the check as history and plans show it: one of before there was a
+// Concealer may still have credentials in its spec.
+func (e *edit) hidden(c Check) Check {
+	if e.concealer != nil {
+		c.Spec = e.concealer.Hidden(c.Spec)
+	}
+	return c
+}
+
 func (e *edit) loadChecks(ctx context.Context) error {
 	if e.checks != nil {
 		return nil
@@ -254,7 +263,7 @@ func (e *edit) commit(ctx context.Context, actor entity.Actor) (changes []entity
 			return nil, nil, fmt.Errorf("raising revisions: %w", err)
 		}
 	}
-	return all.changes(actor), affected, nil
+	return all.changes(actor, e.hidden), affected, nil
 }
 
 // write orders the statements so that no constraint is hurt on the way: old

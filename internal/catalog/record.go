@@ -74,13 +74,13 @@ func labels(m map[string]string) map[string]string {
 }
 
 // changes are the alterations as the recorder wants them.
-func (all altered) changes(actor entity.Actor) []entity.Change {
+func (all altered) changes(actor entity.Actor, hidden func(Check) Check) []entity.Change {
 	var changes []entity.Change
 	for _, a := range all.satellites {
 		changes = append(changes, fleet.RecordChange(a.before, a.after, actor))
 	}
 	changes = append(changes, changesOf(KindSystem, all.systems, systemState, actor)...)
-	changes = append(changes, changesOf(KindCheck, all.checks, checkState, actor)...)
+	changes = append(changes, changesOf(KindCheck, all.checks, func(c Check) entity.State { return checkState(hidden(c)) }, actor)...)
 	return append(changes, changesOf(KindAssignment, all.assignments, assignmentState, actor)...)
 }
 

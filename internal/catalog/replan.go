@@ -55,7 +55,7 @@ func (c *Catalog) SatelliteChanged(ctx context.Context, ftx fleet.Tx, before, af
 			return nil, fmt.Errorf("raising revisions: %w", err)
 		}
 	}
-	return all.changes(actor), nil
+	return all.changes(actor, e.hidden), nil
 }
 
 // forgetSatellite takes the name out of the assignments that name it, the last one

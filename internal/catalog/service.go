@@ -24,6 +24,8 @@ type ValidateSpec func(spec check.Spec) []fault.Field
 type Concealer interface {
 	// Exposed reports whether the check has a credential that is written out.
 	Exposed(spec check.Spec) bool
+	// Hidden is the check with something else in place of those.
+	Hidden(spec check.Spec) check.Spec
 	// Conceal gives the check as it is stored, with a marker for each credential, and
 	// what is wrong with those it has, with paths relative to the spec. Before and after
 	// are the check's spec, empty where there is none.

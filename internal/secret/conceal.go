@@ -124,10 +124,7 @@ func (s *Service) Conceal(ctx context.Context, within entity.Tx, actor entity.Ac
 			wrong = append(wrong, fault.Field{Path: c.at, Message: problem})
 			continue
 		}
-		if markers[c.config] == nil {
-			markers[c.config] = map[string]string{}
-		}
-		markers[c.config][c.path] = Marker + "v" + strconv.FormatInt(version, 10)
+		mark(markers, c, Marker+"v"+strconv.FormatInt(version, 10))
 		delete(names, c.name)
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) { // those that are not there any more
@@ -180,6 +177,13 @@ func (k *keeping) keep(ctx context.Context, c credential) (version int64, proble
 	description := "credential of a check, at " + c.at
 	made, err := write(ctx, k.tx, k.opens, before, c.name, Input{Value: c.text, Description: &description}, k.actor)
 	return made.Version, "", err
+}
+
+func mark(markers map[int]map[string]string, c credential, marker string) {
+	if markers[c.config] == nil {
+		markers[c.config] = map[string]string{}
+	}
+	markers[c.config][c.path] = marker
 }
 
 // marked is the spec with markers in their places; what it was made of is not touched.

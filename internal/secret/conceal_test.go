@@ -175,15 +175,74 @@ func TestM34_CredentialsOfOlderVersionsAreTakenIntoKeeping(t *testing.T) {
 		if err != nil || fieldOf(t, old, "authPassword") != password {
 			t.Fatalf("%s, %v", old.Spec.Config, err)
 		}
+		before, err := w.db.Events(t.Context(), 0, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := before[len(before)-1].Seq
 		checks := w.definitions(t, true)
 		for range 2 { // each start of a core
 			if err := checks.ConcealAll(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}
+		events, err := w.db.Events(t.Context(), seen, 100)
+		if err != nil || len(events) != 1 {
+			t.Fatalf("%d events, %v", len(events), err)
+		}
+		history, _, err := w.db.Transitions(t.Context(), catalog.KindCheck, old.ID, fleet.Page{Limit: 100})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _ := json.Marshal(map[string]any{"events": events, "history": history[:1]})
+		if bytes.Contains(text, []byte(password)) || history[0].At.Before(events[0].At) {
+			t.Errorf("what is told of it holds what was taken away: %s", text)
+		}
 		now, err := checks.Check(t.Context(), "login")
 		if err != nil || fieldOf(t, now, "authPassword") != secret.Marker+"v1" || w.given(t, now)["authPassword"] != password {
 			t.Errorf("%s, %v", now.Spec.Config, err)
+		}
+	})
+}
+
+// A core that has not come to it yet, or could not, shows no credential of before either.
+func TestM34_CredentialsOfOlderVersionsAreNotTold(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, url string) {
+		w := open(t, url, root(1), nil)
+		for _, name := range []string{"applied", "updated", "deleted"} {
+			in := loginCheck(basic(password))
+			in.Name = name
+			if _, err := w.definitions(t, false).CreateCheck(t.Context(), ada, in); err != nil {
+				t.Fatal(err)
+			}
+		}
+		old, err := w.db.Events(t.Context(), 0, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checks := w.definitions(t, true)
+		in := loginCheck(basic(token))
+		in.Name = "applied"
+		plan, err := checks.Apply(t.Context(), ada, []catalog.Document{checkDocument(t, in)}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in.Name = "updated"
+		if _, err := checks.UpdateCheck(t.Context(), ada, "updated", in); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := checks.DeleteCheck(t.Context(), ada, "deleted"); err != nil {
+			t.Fatal(err)
+		}
+		events, err := w.db.Events(t.Context(), old[len(old)-1].Seq, 100)
+		if err != nil || len(events) != 3 {
+			t.Fatalf("%d events, %v", len(events), err)
+		}
+		for what, v := range map[string]any{"plan": plan, "events": events} {
+			if text, _ := json.Marshal(v); bytes.Contains(text, []byte(password)) || bytes.Contains(text, []byte(token)) {
+				t.Errorf("the %s holds a credential: %s", what, text)
+			}
 		}
 	})
 }
