@@ -60,23 +60,72 @@ func credentials(checkID string, spec check.Spec) []credential {
 }
 
 // secretFields are the texts of a config's secret fields by path. A config of a kind
-// that is not known, or that is no such config, has none.
+// that is not known has none. One that is not valid, which an import may bring, has
+// those that can be found: fields of another type do not hide them, and neither do
+// letters of another case, which a satellite reads as well.
 func secretFields(kind check.Kind, raw json.RawMessage) map[string]string {
 	if kind.Default == nil || len(raw) == 0 {
 		return nil
 	}
-	config := reflect.New(reflect.TypeOf(kind.Default))
-	if json.Unmarshal(raw, config.Interface()) != nil {
+	var tree any
+	if json.Unmarshal(raw, &tree) != nil {
 		return nil
 	}
+	config := reflect.New(reflect.TypeOf(kind.Default))
+	_ = json.Unmarshal(raw, config.Interface()) // what is of another type is left out
 	found := map[string]string{}
-	_ = check.Secrets(config.Interface(), func(path, text string) error { found[path] = text; return nil })
+	_ = check.Secrets(config.Interface(), func(path, _ string) error {
+		spellings(tree, step.FindAllString(path, -1), "", found)
+		return nil
+	})
 	return found
+}
+
+// spellings adds the texts of a field, under the paths at which they stand in fact.
+func spellings(node any, steps []string, path string, found map[string]string) {
+	if len(steps) == 0 {
+		if text, ok := node.(string); ok {
+			found[path] = text
+		}
+		return
+	}
+	switch node := node.(type) {
+	case map[string]any:
+		for key, below := range node {
+			if !strings.EqualFold(key, steps[0]) {
+				continue
+			}
+			if path != "" {
+				key = path + "." + key
+			}
+			spellings(below, steps[1:], key, found)
+		}
+	case []any:
+		if n, err := strconv.Atoi(steps[0]); err == nil && n < len(node) {
+			spellings(node[n], steps[1:], fmt.Sprintf("%s[%d]", path, n), found)
+		}
+	}
 }
 
 // Exposed reports whether the check has a credential that is written out.
 func (s *Service) Exposed(spec check.Spec) bool {
 	return slices.ContainsFunc(credentials("", spec), func(c credential) bool { return !c.marker() })
+}
+
+// Hidden is the check as others may see it, with a marker without a number for each
+// credential that is written out.
+func (s *Service) Hidden(spec check.Spec) check.Spec {
+	markers := map[int]map[string]string{}
+	for _, c := range credentials("", spec) {
+		if !c.marker() {
+			mark(markers, c, Marker)
+		}
+	}
+	hidden, err := marked(spec, markers)
+	if err != nil { // it has been found there
+		return check.Spec{}
+	}
+	return hidden
 }
 
 // Conceal takes the credentials that are written out in a check into keeping, within

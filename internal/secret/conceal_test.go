@@ -247,6 +247,41 @@ func TestM34_CredentialsOfOlderVersionsAreNotTold(t *testing.T) {
 	})
 }
 
+// What an import brings may be anything, and makes nothing fail.
+func TestM34_CredentialsInConfigsThatAreNotValid(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ config, field string }{
+		"another field is wrong":           {`{"timeout":"5s","authPassword":"` + password + `"}`, "authPassword"},
+		"spelt otherwise":                  {`{"AuthPassword":"` + password + `"}`, "AuthPassword"},
+		"spelt otherwise and wrong before": {`{"authPassword":5,"AUTHPASSWORD":"` + password + `"}`, "AUTHPASSWORD"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := open(t, filepath.Join(t.TempDir(), "perigee.db"), root(1), nil)
+			in := catalog.Import{Checks: []catalog.ImportCheck{{ID: "018f0000-0000-7000-8000-000000000001", Name: "login", Spec: loginCheck(c.config).Spec}}}
+			for keep, id := range map[bool]string{true: in.Checks[0].ID, false: "018f0000-0000-7000-8000-000000000002"} {
+				in.Checks[0].ID = id
+				if _, err := w.definitions(t, keep).Import(t.Context(), ada, in, false); err != nil {
+					t.Fatal(err)
+				}
+			}
+			checks := w.definitions(t, true)
+			if err := checks.ConcealAll(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			all, _, err := checks.Checks(t.Context(), fleet.Page{Limit: 10})
+			if err != nil || len(all) != 2 {
+				t.Fatalf("%d checks, %v", len(all), err)
+			}
+			for _, made := range all {
+				if !made.Spec.Paused || fieldOf(t, made, c.field) != secret.Marker+"v1" || w.given(t, made)[c.field] != password {
+					t.Errorf("stored as %s", made.Spec.Config)
+				}
+			}
+		})
+	}
+}
+
 // A core whose root key is wrong goes on with everything that needs no secret.
 func TestChecksWithoutCredentialsNeedNoRootKey(t *testing.T) {
 	t.Parallel()
