@@ -110,12 +110,13 @@ const withheld = "[withheld: it may hold a secret, and which ones could not be f
 
 // redacted takes out of a result what the pair's secrets hold, once more than the
 // satellite did (M36). When the values cannot be had, what the run says is withheld;
-// its verdict stays.
+// its verdict stays. A result whose session has ended meanwhile may be stored still, so
+// it is not the session's context in which they are looked for.
 func (s *session) redacted(set *set, pair protocol.Pair, m *protocol.Result) {
 	if s.hub.config.Secrets == nil || m.Result == nil || !set.secretive(pair) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(s.hub.base, callTimeout)
 	defer cancel()
 	for _, a := range []*protocol.Assignment{set.pairs[pair], set.former[pair]} {
 		if a == nil {

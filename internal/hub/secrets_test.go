@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -37,9 +38,12 @@ func (vault) ConfigSecrets(_ context.Context, ask secret.Ask) (map[string]string
 	return map[string]string{"password": canary}, nil, nil
 }
 
-func (v vault) Redactor(context.Context, *protocol.Assignment) (*redact.Redactor, error) {
+func (v vault) Redactor(ctx context.Context, _ *protocol.Assignment) (*redact.Redactor, error) {
 	if v.away {
 		return nil, away()
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
 	}
 	return redact.New(canary), nil
 }
@@ -156,4 +160,26 @@ func TestM36_ResultsAreMaskedWhenTheyArrive(t *testing.T) {
 			}, giving(test.vault))
 		})
 	}
+}
+
+// A result that was on its way when its session was superseded is masked like any other,
+// and loses nothing else.
+func TestM36_ResultsOnTheirWayWhenTheSessionEndsAreMasked(t *testing.T) {
+	inBubble(t, func(w *world) {
+		front := pair("front")
+		front.Config = []byte(`{"password":"${{ secrets.a }}"}`)
+		w.fleet.add("s1", front)
+		older := w.connectUnread() // has not read yet what it is told
+		older.send(authenticate("s1"))
+		synctest.Wait()
+		w.original("s1")
+		synctest.Wait()
+		m := result("front")
+		m.Result = &check.Result{Status: check.Healthy, Message: "got " + canary + " here", Metadata: check.Metadata{Connected: true}}
+		older.send(m)
+		w.ingest.wantRuns(t, "front")
+		if got := w.ingest.items[0].Runs[0].Message; got != "got **** here" {
+			t.Errorf("kept as %q", got)
+		}
+	}, giving(vault{}))
 }
