@@ -490,3 +490,52 @@ func TestTheRootKeyIsReplaced(t *testing.T) {
 		t.Error("the old root key still opens the secrets")
 	}
 }
+
+// busy is a store in which something happens after each reading of records.
+type busy struct {
+	secret.Store
+	then func()
+}
+
+func (b *busy) SecretsNamed(ctx context.Context, names []string) (map[string]secret.Record, error) {
+	defer b.then()
+	return b.Store.SecretsNamed(ctx, names)
+}
+
+func (b *busy) FormerSecrets(ctx context.Context, names []string) ([]secret.Former, error) {
+	defer b.then()
+	return b.Store.FormerSecrets(ctx, names)
+}
+
+// The keys may be rotated between the readings of values and of keys, by another core:
+// no run fails for that, and nothing is left unmasked.
+func TestValuesCanBeHadWhileKeysAreRotated(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, url string) {
+		w := open(t, url, root(1), nil)
+		w.set(t, "PW", "the-one-before")
+		w.set(t, "PW", "the-one-now")
+		for rotateAt := range 2 {
+			calls := 0
+			store := &busy{Store: w.db}
+			store.then = func() {
+				if calls++; calls == rotateAt+1 {
+					if _, err := w.RotateKey(t.Context(), ada); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			other, err := secret.New(secret.Config{Store: store, Bell: &bus.Local{}, Root: root(1), Log: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := other.Redactor(t.Context(), &protocol.Assignment{ConfigID: "c", Config: json.RawMessage(`{"x":"${{ secrets.PW }}"}`)})
+			if err != nil {
+				t.Fatalf("rotated after reading %d: %v", rotateAt+1, err)
+			}
+			if got := r.String("the-one-before the-one-now"); got != "**** ****" {
+				t.Errorf("rotated after reading %d: %s", rotateAt+1, got)
+			}
+		}
+	})
+}

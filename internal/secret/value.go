@@ -111,34 +111,53 @@ func (s *Service) open(ctx context.Context, names []string) (map[string]value, e
 	if len(others) == 0 {
 		return found, nil
 	}
-	records, err := s.Store.SecretsNamed(ctx, others)
+	opened, err := s.read(ctx, others)
 	if err != nil {
 		return nil, err
-	}
-	former, err := s.Store.FormerSecrets(ctx, others)
-	if err != nil {
-		return nil, err
-	}
-	opened := make(map[string]value, len(others))
-	for _, name := range others {
-		opened[name] = value{absent: true}
-	}
-	if len(records)+len(former) > 0 {
-		if err := s.unseal(ctx, opened, records, former); err != nil {
-			return nil, err
-		}
 	}
 	s.values.put(opened, now, state)
 	maps.Copy(found, opened)
 	return found, nil
 }
 
-// unseal opens what was read of the store.
-func (s *Service) unseal(ctx context.Context, opened map[string]value, records map[string]Record, former []Former) error {
+// readAttempts bounds how often values are read again because the keys were rotated
+// while they were read.
+const readAttempts = 5
+
+// read gives the values of the names as they are in the store, absent ones too.
+func (s *Service) read(ctx context.Context, names []string) (map[string]value, error) {
 	wrapped, err := s.Store.SecretKeyset(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	for attempt := 1; ; attempt++ {
+		records, err := s.Store.SecretsNamed(ctx, names)
+		if err != nil {
+			return nil, err
+		}
+		former, err := s.Store.FormerSecrets(ctx, names)
+		if err != nil {
+			return nil, err
+		}
+		opened := make(map[string]value, len(names))
+		for _, name := range names {
+			opened[name] = value{absent: true}
+		}
+		if len(records)+len(former) == 0 {
+			return opened, nil
+		}
+		before := wrapped
+		if wrapped, err = s.Store.SecretKeyset(ctx); err != nil {
+			return nil, err
+		}
+		if wrapped == before || attempt == readAttempts {
+			return opened, s.unseal(ctx, wrapped, opened, records, former)
+		}
+	}
+}
+
+// unseal opens what was read of the store.
+func (s *Service) unseal(ctx context.Context, wrapped string, opened map[string]value, records map[string]Record, former []Former) error {
 	keys, err := s.keys.unwrap(wrapped)
 	if err != nil {
 		return err
