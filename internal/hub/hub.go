@@ -101,7 +101,8 @@ type Hub struct {
 	draining bool                  // guarded by mu
 	closing  chan struct{}         // closed when draining begins
 	wanted   wanted
-	running  sync.WaitGroup // one for each connection; Add under mu
+	absences map[string]absence // guarded by mu: by satellite id, those that are not told yet
+	running  sync.WaitGroup     // one for each connection; Add under mu
 }
 
 // New makes a hub. Run must be running for satellites to learn of changes.
@@ -125,6 +126,7 @@ func New(c Config) *Hub {
 		sessions: map[string]*session{},
 		all:      map[*session]struct{}{},
 		closing:  make(chan struct{}),
+		absences: map[string]absence{},
 	}
 }
 
@@ -339,6 +341,37 @@ func (h *Hub) register(s *session) bool {
 		old.end(superseded, "a newer session of this satellite took over")
 	}
 	return true
+}
+
+// absence is the end of a session that is not told yet; over is closed when that of a
+// newer one is not either.
+type absence struct {
+	epoch int64
+	over  chan struct{}
+}
+
+// away makes the session's end the one that is to be told; false when a newer session
+// of the satellite has ended already.
+func (h *Hub) away(id string, epoch int64, over chan struct{}) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	before, ok := h.absences[id]
+	if ok && before.epoch > epoch {
+		return false
+	}
+	if ok {
+		close(before.over)
+	}
+	h.absences[id] = absence{epoch, over}
+	return true
+}
+
+func (h *Hub) notAway(id string, over chan struct{}) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.absences[id].over == over {
+		delete(h.absences, id)
+	}
 }
 
 // unregister takes s out, if it is still the session of its satellite.

@@ -321,7 +321,7 @@ func (s *session) leave() {
 	if why.reason == superseded || why.reason == draining || why.reason == cutOff || s.hub.stopping() {
 		return // it is not the satellite that went away
 	}
-	if s.hub.limits.Grace > 0 && !s.gone() {
+	if s.hub.limits.Grace > 0 && !s.gone(epoch) {
 		return
 	}
 	s.closeEdge(epoch)
@@ -329,13 +329,21 @@ func (s *session) leave() {
 
 // gone waits for the grace of a session that has ended. What comes back meanwhile, to
 // whichever core, raises the epoch, so that closing this one tells nothing. It is false
-// when the core stops before: then the monitor finds who stays away.
-func (s *session) gone() bool {
+// when the core stops before: then the monitor finds who stays away; and when a newer
+// session of the satellite has ended here too, so that one at most waits for each.
+func (s *session) gone(epoch int64) bool {
+	over := make(chan struct{})
+	if !s.hub.away(s.id, epoch, over) {
+		return false
+	}
+	defer s.hub.notAway(s.id, over)
 	grace := time.NewTimer(s.hub.limits.Grace)
 	defer grace.Stop()
 	select {
 	case <-grace.C:
 		return true
+	case <-over:
+		return false
 	case <-s.hub.closing:
 		return false
 	}

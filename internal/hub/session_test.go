@@ -648,3 +648,22 @@ func TestEndOfASessionThatCannotBeRecordedIsGivenUp(t *testing.T) {
 		}
 	})
 }
+
+// A satellite that comes and goes leaves one absence to be told, not one for each time.
+func TestM46_OneAbsenceIsWaitedFor(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.fleet.add("s1")
+		for range 100 {
+			w.original("s1").conn.Close(protocol.CloseNormal, "")
+			synctest.Wait()
+		}
+		if n := w.metric("connections"); n > 1 {
+			t.Errorf("%v connections of one satellite, which is not connected, are kept", n)
+		}
+		<-time.After(11 * time.Second)
+		edges := w.fleet.edges()
+		if diff := cmp.Diff([]string{"open s1 100", "close s1 100"}, edges[len(edges)-2:]); diff != "" || len(edges) != 101 {
+			t.Errorf("%d writes, the last (-want +got):\n%s", len(edges), diff)
+		}
+	}, func(c *hub.Config) { c.Limits.Grace = 10 * time.Second })
+}
