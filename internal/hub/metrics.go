@@ -44,7 +44,7 @@ func NewMetrics() *Metrics {
 		connections:    gauge("connections", "Open connections, authenticated or not."),
 		sessions:       gauge("sessions", "Authenticated sessions."),
 		refusedSockets: counter("sockets_refused_total", "Sockets refused before the upgrade: too many had not authenticated."),
-		handshakes:     vec("handshakes_total", "Authentications by result.", "result", "ok", "refused", "too_many", "unavailable", "internal"),
+		handshakes:     vec("handshakes_total", "Authentications by result.", "result", "ok", "refused", "too_many", "held_off", "unavailable", "internal"),
 		closes:         vec("closes_total", "Connections that ended, by reason.", "reason", reasons...),
 		rivals:         counter("duplicate_identities_total", "Satellites found to be used by two processes at once."),
 		messages:       vec("messages_total", "Messages from satellites by type.", "type", "invalid", "unknown"),
