@@ -51,6 +51,7 @@ type commandLine struct {
 
 	Package PackageCmd `cmd:"" group:"define" help:"Packages that scripts may import."`
 	Secret  SecretCmd  `cmd:"" group:"define" help:"Secrets that checks use."`
+	Sandbox SandboxCmd `cmd:"" group:"define" help:"What scripts may do on satellites."`
 
 	Apply  ApplyCmd  `cmd:"" group:"files" help:"Make the definitions be as files say."`
 	Diff   DiffCmd   `cmd:"" group:"files" help:"Show what apply would change."`

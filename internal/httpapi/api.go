@@ -27,6 +27,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/health"
 	"github.com/perigee-monitoring/perigee/internal/packages"
+	"github.com/perigee-monitoring/perigee/internal/sandbox"
 	"github.com/perigee-monitoring/perigee/internal/secret"
 )
 
@@ -93,6 +94,13 @@ type Secrets interface {
 	RotateKey(ctx context.Context, actor entity.Actor) (secret.Rotated, error)
 }
 
+// Sandbox is what the API asks of the sandbox policy's service.
+type Sandbox interface {
+	Get(ctx context.Context) (sandbox.Setting, error)
+	Set(ctx context.Context, actor entity.Actor, p sandbox.Policy) (sandbox.Setting, error)
+	Reset(ctx context.Context, actor entity.Actor) (sandbox.Setting, error)
+}
+
 // Records are what the API reads without asking a service.
 type Records interface {
 	// Now is the database's clock.
@@ -119,6 +127,7 @@ type Options struct {
 	Fleet   Fleet
 	Catalog Catalog
 	Secrets Secrets
+	Sandbox Sandbox
 	// Packages are what scripts may import.
 	Packages Packages
 	Records  Records
@@ -169,6 +178,7 @@ func New(o Options) *API {
 	a.addAssignments()
 	a.addPackages()
 	a.addSecrets()
+	a.addSandbox()
 	a.addRunRequests()
 	a.addResults()
 	a.addEvents()

@@ -131,17 +131,19 @@ func (s *session) answered(result string) { s.hub.metrics.handshakes.WithLabelVa
 // welcome is the answer to right credentials, but for the epoch.
 func (s *session) welcome(ctx context.Context, m *protocol.Authenticate, d *fleet.Desired) (*protocol.Authenticated, error) {
 	w := &protocol.Authenticated{
-		SatelliteID:   d.SatelliteID,
-		Assignments:   d.Assignments,
-		SandboxPolicy: s.hub.config.SandboxPolicy,
+		SatelliteID: d.SatelliteID,
+		Assignments: d.Assignments,
 	}
 	hash, err := s.hub.wantedTree(ctx)
 	if err != nil {
 		return nil, err
 	}
 	w.ScriptPackagesLockfileHash = hash
+	if w.SandboxPolicy, err = s.hub.policy(ctx); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
-	s.tree = hash
+	s.tree, s.policy = hash, string(w.SandboxPolicy)
 	s.mu.Unlock()
 	if m.Perigee == nil {
 		return w, nil

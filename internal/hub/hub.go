@@ -69,8 +69,10 @@ type Config struct {
 	Limits  Limits
 	// Link are the options of connections that ServeHTTP accepts.
 	Link link.Options
-	// SandboxPolicy is relayed to satellites as it is (spec G.8); nil for none.
-	SandboxPolicy json.RawMessage
+	// Sandbox may be nil: the core then tells satellites no policy. SandboxChanges rings
+	// when it may have changed; nil leaves it to the slow poll.
+	Sandbox        Sandbox
+	SandboxChanges <-chan struct{}
 }
 
 // Hub holds the live sessions of this process.
@@ -96,11 +98,12 @@ type Hub struct {
 	abandon context.CancelFunc
 
 	mu       sync.Mutex
-	sessions map[string]*session   // guarded by mu: by satellite id, authenticated ones
-	all      map[*session]struct{} // guarded by mu: every connection
-	draining bool                  // guarded by mu
-	closing  chan struct{}         // closed when draining begins
-	wanted   wanted
+	sessions map[string]*session                // guarded by mu: by satellite id, authenticated ones
+	all      map[*session]struct{}              // guarded by mu: every connection
+	draining bool                               // guarded by mu
+	closing  chan struct{}                      // closed when draining begins
+	tree     reading[protocol.Nullable[string]] // of packages
+	sandbox  reading[json.RawMessage]
 	absences map[string]absence // guarded by mu: by satellite id, those that are not told yet
 	running  sync.WaitGroup     // one for each connection; Add under mu
 }
@@ -228,6 +231,9 @@ func (h *Hub) Run(ctx context.Context) error {
 		case <-h.config.PackageChanges:
 			h.relayPackages(ctx)
 			continue
+		case <-h.config.SandboxChanges:
+			h.relaySandbox(ctx)
+			continue
 		case <-h.config.Changes:
 			h.changes.Add(1)
 		case <-h.kicked:
@@ -240,6 +246,7 @@ func (h *Hub) Run(ctx context.Context) error {
 			polled = time.Now()
 			asked = true
 			h.relayPackages(ctx)
+			h.relaySandbox(ctx)
 		case <-again:
 		}
 		again = nil

@@ -2,8 +2,6 @@ package hub
 
 import (
 	"context"
-	"sync"
-	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/scriptpkg"
 	"github.com/perigee-monitoring/perigee/protocol"
@@ -22,35 +20,9 @@ type Packages interface {
 	Piece(ctx context.Context, integrity string, offset, length int64) (scriptpkg.Piece, error)
 }
 
-// wanted is the tree that satellites should have, as it was read last: a fleet that
-// comes back at once reads it once.
-type wanted struct {
-	mu   sync.Mutex // held while it is read, so that one reads for all who wait
-	hash protocol.Nullable[string]
-	at   time.Time // of the reading; zero for never
-}
-
-// wantedFor is how old it may be. When it changes, relayPackages reads it anew before it
-// looks who was told another one.
-const wantedFor = time.Second
-
 // wantedTree is what a satellite that comes is told.
 func (h *Hub) wantedTree(ctx context.Context) (protocol.Nullable[string], error) {
-	h.wanted.mu.Lock()
-	defer h.wanted.mu.Unlock()
-	if time.Since(h.wanted.at) < wantedFor {
-		return h.wanted.hash, nil
-	}
-	return h.readWanted(ctx)
-}
-
-// readWanted reads it; wanted.mu is held.
-func (h *Hub) readWanted(ctx context.Context) (protocol.Nullable[string], error) {
-	hash, err := h.lockfileHash(ctx)
-	if err == nil {
-		h.wanted.hash, h.wanted.at = hash, time.Now()
-	}
-	return hash, err
+	return h.tree.recent(func() (protocol.Nullable[string], error) { return h.lockfileHash(ctx) })
 }
 
 // lockfileHash is what satellites should have: absent when nobody here knows of
@@ -83,9 +55,7 @@ func (h *Hub) relayPackages(ctx context.Context) {
 	}
 	timed, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	h.wanted.mu.Lock()
-	hash, err := h.readWanted(timed)
-	h.wanted.mu.Unlock()
+	hash, err := h.tree.anew(func() (protocol.Nullable[string], error) { return h.lockfileHash(timed) })
 	if err != nil || !hash.Present {
 		return // the next poll asks again
 	}

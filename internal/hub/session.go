@@ -81,6 +81,8 @@ type session struct {
 	resyncs   int     // in a row
 	// tree is the hash of packages that it was told last; absent for none.
 	tree protocol.Nullable[string]
+	// policy is the sandbox policy that it was told last; "" for none.
+	policy string
 }
 
 func (h *Hub) newSession(conn link.Conn, remote string) *session {

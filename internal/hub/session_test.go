@@ -2,6 +2,7 @@ package hub_test
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
@@ -418,16 +419,51 @@ func TestL164_L166_L171_RequestsForWhatIsNotOfferedAreAnswered(t *testing.T) {
 	})
 }
 
-func TestL156_SandboxPolicyIsRelayed(t *testing.T) {
-	policy := func(c *hub.Config) { c.SandboxPolicy = []byte(`{"enabled":true}`) }
+// policies is a provider of sandbox policies.
+type policies struct {
+	mu   sync.Mutex
+	text string
+}
+
+func (p *policies) Policy(context.Context) (json.RawMessage, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return json.RawMessage(p.text), nil
+}
+
+func TestL156_L158_SandboxPolicyIsToldAndItsChangesToo(t *testing.T) {
+	provider := &policies{text: `{"enabled":true}`}
+	var rings chan struct{}
 	inBubble(t, func(w *world) {
 		w.fleet.add("s1")
+		w.fleet.add("s2")
 		a := w.connect()
 		a.send(authenticate("s1"))
 		if got := a.nextText(); !strings.Contains(got, `"sandboxPolicy":{"enabled":true}`) {
 			t.Errorf("%s lacks the policy", got)
 		}
-	}, policy)
+		b := w.ours("s2")
+		provider.mu.Lock()
+		provider.text = `{"enabled":false}`
+		provider.mu.Unlock()
+		rings <- struct{}{}
+		for _, each := range []*agent{a, b} {
+			if got := string(next[*protocol.SandboxPolicy](each).Policy); got != `{"enabled":false}` {
+				t.Errorf("the change is %s", got)
+			}
+		}
+		rings <- struct{}{} // who was told already hears nothing
+		a.quiet()
+		// A bell may be lost; the poll finds out.
+		provider.mu.Lock()
+		provider.text = `{"enabled":true}`
+		provider.mu.Unlock()
+		next[*protocol.SandboxPolicy](a)
+		next[*protocol.SandboxPolicy](b)
+	}, func(c *hub.Config) {
+		rings = make(chan struct{}, 1) // of the bubble
+		c.Sandbox, c.SandboxChanges = provider, rings
+	})
 }
 
 // M46: with a grace, who is back in time was never away.

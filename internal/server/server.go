@@ -33,6 +33,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/httpapi"
 	"github.com/perigee-monitoring/perigee/internal/hub"
 	"github.com/perigee-monitoring/perigee/internal/packages"
+	"github.com/perigee-monitoring/perigee/internal/sandbox"
 	"github.com/perigee-monitoring/perigee/internal/secret"
 	"github.com/perigee-monitoring/perigee/internal/store"
 )
@@ -104,6 +105,7 @@ type Server struct {
 	watch    *health.Watch
 	hub      *hub.Hub
 	secrets  *secret.Service
+	sandbox  *sandbox.Service
 	packages *packages.Service
 	// secretsChanged rings when a value was replaced, here or on another core.
 	secretsChanged <-chan struct{}
@@ -161,7 +163,7 @@ func (s *Server) open(ctx context.Context) error {
 
 // wire makes the parts. Nothing runs yet.
 func (s *Server) wire(ctx context.Context, root, oldRoot []byte) (err error) {
-	derivers := slices.Concat(fleet.Derivers(), health.Derivers(), catalog.Derivers(), secret.Derivers(), packages.Derivers())
+	derivers := slices.Concat(fleet.Derivers(), health.Derivers(), catalog.Derivers(), secret.Derivers(), packages.Derivers(), sandbox.Derivers())
 	recorder := entity.NewRecorder(s.db, s.bell, derivers...)
 
 	s.fleet = fleet.New(s.db, recorder, s.bell, s.log)
@@ -182,9 +184,12 @@ func (s *Server) wire(ctx context.Context, root, oldRoot []byte) (err error) {
 		return err
 	}
 
+	s.sandbox = sandbox.New(s.db, recorder, s.bell)
+
 	metrics := hub.NewMetrics()
 	s.hub = hub.New(hub.Config{
 		Fleet: s.fleet, Ingest: s.ingest, Secrets: s.secrets, Packages: s.packages, PackageChanges: s.subscribe(packages.Topic),
+		Sandbox: s.sandbox, SandboxChanges: s.subscribe(sandbox.Topic),
 		RunRequests: s.runs, Runs: s.subscribe(fleet.TopicRun), Changes: s.subscribe(fleet.TopicConfig), Unreachable: s.fleet.Unreachable, Deaf: func() bool { return !s.bell.Status().Connected }, Limits: s.limits(),
 		Log: s.log, Metrics: metrics,
 	})

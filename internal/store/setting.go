@@ -1,0 +1,34 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/perigee-monitoring/perigee/internal/sandbox"
+)
+
+func scanSetting(row scanner) (s sandbox.Stored, err error) {
+	return s, row.Scan(&s.Value, moment{&s.UpdatedAt}, &s.UpdatedBy)
+}
+
+func (db *DB) Setting(ctx context.Context, name string) (sandbox.Stored, error) {
+	return one(ctx, db.reads(), settingNamed(name), scanSetting, `SELECT value, updated_at, updated_by FROM settings WHERE name = $1`, name)
+}
+
+func (tx *Tx) SettingForUpdate(ctx context.Context, name string) (sandbox.Stored, error) {
+	return one(ctx, tx.conn, settingNamed(name), scanSetting, `SELECT value, updated_at, updated_by FROM settings WHERE name = $1 FOR UPDATE`, name)
+}
+
+func (tx *Tx) PutSetting(ctx context.Context, name string, s sandbox.Stored) error {
+	_, err := tx.exec(ctx, `INSERT INTO settings (name, value, updated_at, updated_by) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at, updated_by = excluded.updated_by`,
+		name, s.Value, s.UpdatedAt.UnixMicro(), stored(s.UpdatedBy))
+	return err
+}
+
+func (tx *Tx) DeleteSetting(ctx context.Context, name string) error {
+	_, err := tx.exec(ctx, `DELETE FROM settings WHERE name = $1`, name)
+	return err
+}
+
+func settingNamed(name string) string { return fmt.Sprintf("setting %q", name) }
