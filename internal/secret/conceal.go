@@ -173,7 +173,7 @@ func (s *Service) Conceal(ctx context.Context, within entity.Tx, actor entity.Ac
 			wrong = append(wrong, fault.Field{Path: c.at, Message: problem})
 			continue
 		}
-		mark(markers, c, Marker+"v"+strconv.FormatInt(version, 10))
+		mark(markers, c, markerOf(version))
 		delete(names, c.name)
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) { // those that are not there any more

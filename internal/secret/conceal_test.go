@@ -2,11 +2,13 @@ package secret_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -280,6 +282,38 @@ func TestM34_CredentialsInConfigsThatAreNotValid(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A core hears of a check's new credential by its definition; the bell of secrets may
+// come later, or never.
+func TestM34_ANewCredentialIsNotGivenAsItWas(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, url string) {
+		w := open(t, url, root(1), nil)
+		checks := w.definitions(t, true)
+		c, err := checks.CreateCheck(t.Context(), ada, loginCheck(basic(password)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		other := *w
+		if other.Service, err = secret.New(secret.Config{Store: w.db, Bell: &bus.Local{}, Root: root(1), Log: slog.New(slog.DiscardHandler)}); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { _ = other.Run(ctx) })
+		defer running.Wait()
+		defer cancel()
+		if got := other.given(t, c)["authPassword"]; got != password {
+			t.Fatalf("given is %q", got)
+		}
+		if c, err = checks.UpdateCheck(t.Context(), ada, "login", loginCheck(basic(token))); err != nil {
+			t.Fatal(err)
+		}
+		if got := other.given(t, c)["authPassword"]; got != token {
+			t.Errorf("given is %q", got)
+		}
+	})
 }
 
 // A core whose root key is wrong goes on with everything that needs no secret.

@@ -72,6 +72,7 @@ func (s *Service) ConfigSecrets(ctx context.Context, ask Ask) (strategy map[stri
 	if a == nil {
 		return nil, nil, s.refuse(ctx, ask, fault.New(fault.NotFound, `No assignment "%s" for this satellite; cannot deliver config secrets.`, ask.ConfigID))
 	}
+	s.expect(a)
 	values, versions, err := s.resolve(ctx, configNames(a))
 	if err != nil {
 		return nil, nil, s.refuse(ctx, ask, err)
@@ -87,6 +88,21 @@ func (s *Service) ConfigSecrets(ctx context.Context, ask Ask) (strategy map[stri
 		}
 	}
 	return strategy, collectors, nil
+}
+
+// expect sees to it that no credential is older than the assignment's marker for it.
+func (s *Service) expect(a *protocol.Assignment) {
+	see := func(texts map[string]text) {
+		for _, t := range texts {
+			if t.own != "" {
+				s.values.expect(t.own, versionOf(t.template))
+			}
+		}
+	}
+	see(configTexts(a.ConfigID, "strategy", a.Config))
+	for _, c := range a.Collectors {
+		see(configTexts(a.ConfigID, "collector:"+c.ID, c.Config))
+	}
 }
 
 func configNames(a *protocol.Assignment) []string {

@@ -19,9 +19,19 @@ var reference = regexp.MustCompile(`\$\{\{\s*secrets\.([A-Za-z][A-Za-z0-9_-]{0,6
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
 
 // Marker begins the text that stands in a definition where a credential was written
-// out (spec H.3). What follows is for people: which value it stands for is told by
-// where it stands, so that a copied marker fetches nothing of another place.
+// out (spec H.3). What follows is the version, which is how people see that it is
+// another one, and cores that what they hold is old: which value it stands for is told
+// by where it stands, so that a copied marker fetches nothing of another place.
 const Marker = "__hcsecret__:"
+
+// markerOf is the marker of a value, by its version.
+func markerOf(version int64) string { return Marker + "v" + strconv.FormatInt(version, 10) }
+
+// versionOf is the version that a marker tells; 0 for none.
+func versionOf(marker string) int64 {
+	version, _ := strconv.ParseInt(strings.TrimPrefix(marker, Marker+"v"), 10, 64)
+	return version
+}
 
 // ownName is the name under which a credential of a check is kept: by check, scope
 // ("strategy" or "collector:ENTRY") and path. No name of a person's has a colon.

@@ -42,6 +42,17 @@ func (c *cache) clear() {
 	c.held, c.redactors = nil, nil
 }
 
+// expect forgets what is held when a definition tells of a newer value: the definition
+// may be here before the bell, which may be lost.
+func (c *cache) expect(name string, version int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if v, ok := c.held[name]; ok && v.version < version {
+		c.clears++
+		c.held, c.redactors = nil, nil
+	}
+}
+
 // get gives those of the names that are held, and the others, which may be put with
 // the state that it gives.
 func (c *cache) get(names []string, now time.Time) (held map[string]value, others []string, state int) {
