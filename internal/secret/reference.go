@@ -55,7 +55,8 @@ func Declares(a *protocol.Assignment) bool {
 }
 
 func declares(config []byte) bool {
-	return bytes.Contains(config, []byte("secrets.")) || bytes.Contains(config, []byte(Marker)) || bytes.Contains(config, []byte(`"`+secretEnvKey+`"`))
+	// What is written with escapes may be any of them.
+	return bytes.Contains(config, []byte(`\u`)) || bytes.Contains(config, []byte("secrets.")) || bytes.Contains(config, []byte(Marker)) || bytes.Contains(config, []byte(`"`+secretEnvKey+`"`))
 }
 
 // text is a string of a config that holds secrets: a template, and what stands in it.

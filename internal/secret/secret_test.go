@@ -227,6 +227,14 @@ func TestM36_WhatIsDeclaredNowAndWasBeforeIsTakenOut(t *testing.T) {
 	}
 }
 
+// A key that is written with escapes is the same key.
+func TestM36_EscapedKeysDeclareToo(t *testing.T) {
+	t.Parallel()
+	if a := shell(`{"secret\u0045nv":{"A":"tok"}}`)[0]; !secret.Declares(a) {
+		t.Error("results of an assignment that is given a secret would not be looked at")
+	}
+}
+
 func TestRotatingTheKeyTouchesNoValue(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, url string) {
