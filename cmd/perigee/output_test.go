@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"text/tabwriter"
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/perigee-monitoring/perigee/internal/secret"
 )
 
 func TestPrint(t *testing.T) {
@@ -167,5 +170,13 @@ func TestPlain(t *testing.T) {
 	t.Parallel()
 	if got, want := plain("a\tb\r\nc\x1b\u202ed é"), fmt.Sprintf("a b  c%c%cd é", '�', '�'); got != want {
 		t.Errorf("plain = %q, want %q", got, want)
+	}
+}
+
+func TestACredentialOfTheCheckIsNamedByItsPlace(t *testing.T) {
+	t.Parallel()
+	got := leased(secret.Lease{CheckID: "c1", Names: []string{"API_TOKEN@1", "check:c1:strategy:authPassword@2", "check:c2:strategy:x@1"}})
+	if want := []string{"API_TOKEN@1", "strategy:authPassword@2", "check:c2:strategy:x@1"}; !slices.Equal(want, got) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }

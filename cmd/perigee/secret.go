@@ -151,10 +151,20 @@ func (c *SecretLeasesCmd) Run(ctx context.Context, a *app) error {
 	return a.print(list[secret.Lease]{all}, func(w *tabwriter.Writer) {
 		row(w, "AT", "SATELLITE", "CHECK", "COLLECTOR", "SECRETS", "GIVEN", "SEALED", "WHY NOT")
 		for _, l := range all {
-			row(w, instant(l.At), satellites.of(l.SatelliteID), checks.of(l.CheckID), dash(l.Collector), dash(strings.Join(l.Names, " ")),
+			row(w, instant(l.At), satellites.of(l.SatelliteID), checks.of(l.CheckID), dash(l.Collector), dash(strings.Join(leased(l), " ")),
 				yesNo(l.Allowed), yesNo(l.Sealed), dash(l.Reason))
 		}
 	})
+}
+
+// leased are the names of what was leased. A credential of the check itself is named by
+// where it stands, without the check's id.
+func leased(l secret.Lease) []string {
+	names := make([]string, len(l.Names))
+	for i, name := range l.Names {
+		names[i] = strings.TrimPrefix(name, "check:"+l.CheckID+":")
+	}
+	return names
 }
 
 func yesNo(b bool) string {
