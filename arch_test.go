@@ -68,10 +68,13 @@ var arrows = map[string]string{
 	"internal/checkstack": "check internal/catalog",
 	"internal/client":     "check internal/catalog internal/fleet internal/health internal/entity internal/httpapi internal/fault",
 
+	// Who administers a core of ours for the conformance suite.
+	"internal/administrator": "conformance check internal/client internal/httpapi internal/catalog internal/fleet internal/health",
+
 	// Where everything is joined.
 	"internal/server": anything,
 	// checkschema, because files of checks are judged without a core too.
-	"cmd/perigee": "internal/sandbox conformance internal/blob internal/packages internal/secret check internal/checkschema internal/checkstack internal/server internal/httpapi internal/client internal/manifest internal/fault internal/catalog internal/fleet " +
+	"cmd/perigee": "internal/sandbox conformance internal/administrator internal/blob internal/packages internal/secret check internal/checkschema internal/checkstack internal/server internal/httpapi internal/client internal/manifest internal/fault internal/catalog internal/fleet " +
 		"internal/health internal/entity internal/targets",
 	"cmd/perigee-satellite": "check protocol internal/scriptpkg internal/satellite internal/probe internal/assertion internal/link",
 

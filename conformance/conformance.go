@@ -6,8 +6,8 @@
 // itself. Each case has a connection, and deadlines, of its own; its name begins with
 // the number of the fact (L, A, H) or weakness (M) that it is about.
 //
-// It needs a satellite's credentials and nothing else, and leaves nothing behind. What
-// only an administrator can see (edges, pushes, stored results) is not among its cases.
+// It needs a satellite's credentials and leaves nothing behind. With an administrator it
+// also asks what no agent can see alone: edges, pushes, stored results.
 package conformance
 
 import (
@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/link"
@@ -26,10 +27,14 @@ type Target struct {
 	URL   string
 	ID    string
 	Token string
+	// Administrator is somebody who administers the core; nil is nobody.
+	Administrator Administrator
 	// Patience is how long an answer may take; 10 s when zero.
 	Patience time.Duration
 	// Quiet is how long is waited for what must not come; 500 ms when zero.
 	Quiet time.Duration
+	// Only, if not nil, says which cases are run.
+	Only func(name string) bool
 }
 
 // Outcome is one case as it went.
@@ -58,7 +63,10 @@ func Core(ctx context.Context, target Target, seen func(Outcome)) []Outcome {
 		target.Quiet = 500 * time.Millisecond
 	}
 	var all []Outcome
-	for _, c := range coreCases {
+	for _, c := range slices.Concat(coreCases, administeredCases) {
+		if target.Only != nil && !target.Only(c.name) {
+			continue
+		}
 		o := Outcome{Name: c.name, What: c.what, Pass: true}
 		if err := c.run(ctx, target); err != nil {
 			_, o.NotChecked = errors.AsType[notChecked](err)

@@ -9,11 +9,14 @@ import (
 	"time"
 )
 
-// coreCases are what is asked of a core.
-var coreCases = []struct {
+// coreCase is one thing that is asked of a core.
+type coreCase struct {
 	name, what string
 	run        func(context.Context, Target) error
-}{
+}
+
+// coreCases are what is asked of a core by who has a satellite's credentials.
+var coreCases = []coreCase{
 	{"A1_path", "only the exact path is a satellite's", exactPath},
 	{"L30_authenticated", "right credentials are answered with the id and the assignments", inside(func(a *agent, m message) error {
 		if m.text("satelliteId") != a.target.ID {

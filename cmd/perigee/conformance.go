@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/perigee-monitoring/perigee/conformance"
-	"github.com/perigee-monitoring/perigee/internal/httpapi"
+	"github.com/perigee-monitoring/perigee/internal/administrator"
 )
 
 // ConformanceCmd holds one end of the protocol to its specification.
@@ -23,8 +23,9 @@ type ConformanceCmd struct {
 
 // ConformanceCoreCmd drives a core as an original agent would.
 type ConformanceCoreCmd struct {
-	ID             string `name:"id" placeholder:"UUID" help:"A satellite of the core that nobody else uses. Without it one is made through Perigee's API, and deleted afterwards."`
+	ID             string `name:"id" placeholder:"UUID" help:"A satellite of the core that nobody else uses. Without it what is needed is made through Perigee's API, and deleted afterwards."`
 	SatelliteToken string `env:"PERIGEE_SATELLITE_TOKEN" placeholder:"TOKEN" help:"Its token, better given by PERIGEE_SATELLITE_TOKEN."`
+	Only           string `placeholder:"PREFIX" help:"Run only the cases whose names begin so, such as L3."`
 }
 
 // conformed is what a run of the suite comes to.
@@ -32,7 +33,7 @@ type conformed struct {
 	URL     string   `json:"url,omitempty"`     // of the core
 	Command []string `json:"command,omitempty"` // that starts the agent
 	Passed  int      `json:"passed"`
-	// NotChecked are cases about what the core does not have.
+	// NotChecked are cases about what the core does not have, or nobody administers.
 	NotChecked int                   `json:"notChecked"`
 	Failed     int                   `json:"failed"`
 	Cases      []conformance.Outcome `json:"cases"`
@@ -45,19 +46,24 @@ func (c *ConformanceCoreCmd) Run(ctx context.Context, a *app) error {
 	case (c.ID == "") != (c.SatelliteToken == ""):
 		return usage("PERIGEE_SATELLITE_TOKEN=… perigee conformance --url URL --id UUID", "--id and the satellite's token go together")
 	case c.ID == "":
-		var made httpapi.SatelliteToken
-		if err := a.client.Post(ctx, "/satellites", httpapi.NewSatellite{Name: "conformance", Region: "conformance"}, &made); err != nil {
-			return err
-		}
-		target.ID, target.Token = made.Satellite.ID, made.Token
+		admin := administrator.New(a.client)
 		defer func() {
-			if err := a.client.Delete(context.WithoutCancel(ctx), at("/satellites", target.ID), nil); err != nil {
-				fmt.Fprintf(a.errw, "perigee: the satellite %s that was made for this could not be deleted: %v\n", target.ID, err)
+			if err := admin.Close(context.WithoutCancel(ctx)); err != nil {
+				fmt.Fprintf(a.errw, "perigee: what was made for this could not be deleted: %v\n", err)
 			}
 		}()
+		made, err := admin.Enrol(ctx)
+		if err != nil {
+			return err
+		}
+		target.ID, target.Token, target.Administrator = made.ID, made.Token, admin
 	}
 	done := conformed{URL: target.URL}
+	target.Only = func(name string) bool { return strings.HasPrefix(name, c.Only) }
 	done.Cases = conformance.Core(ctx, target, done.seen(a))
+	if len(done.Cases) == 0 {
+		return usage("", "no case has a name that begins with %s", c.Only)
+	}
 	return done.report(a)
 }
 
