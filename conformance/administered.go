@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -74,8 +75,8 @@ var administeredCases = []coreCase{
 		if err != nil {
 			return err
 		}
-		want := []Stored{{as.ConfigID, as.SystemID, "degraded", 42, s.Name + " (" + s.Region + ")"}}
-		if !slices.Equal(all, want) {
+		want := Stored{as.ConfigID, as.SystemID, "degraded", 42, s.Name + " (" + s.Region + ")", all[0].Detail}
+		if len(all) != 1 || all[0] != want {
 			return fmt.Errorf("stored was %+v, want %+v", all, want)
 		}
 		return nil
@@ -135,6 +136,19 @@ var administeredCases = []coreCase{
 		}
 		return ad.stored(s, second, first)
 	})},
+	{"L225_failing", "a healthy run of which an assertion fails is unhealthy", given(judged(503, "all is well", "", "unhealthy"))},
+	{"L226_L228_passing", "one of which every assertion holds stays healthy, and the body that they have seen is not kept", given(func(ad *administration, s Satellite, as Assigned, a *agent) error {
+		const body = "all is well with this page"
+		if err := judged(200, body, "", "healthy")(ad, s, as, a); err != nil {
+			return err
+		}
+		all, err := ad.Results(ad.ctx, s.ID)
+		if err == nil && strings.Contains(all[0].Detail, body) {
+			err = fmt.Errorf("the body was kept: %s", all[0].Detail)
+		}
+		return err
+	})},
+	{"L229_unknown_entry", "an entry that the check does not have is tolerated", given(judged(200, "all is well", `"nobody":{"statusCode":503},`, "healthy"))},
 	{"L27_foreign_secrets", "secrets of what another satellite was given are refused", given(func(ad *administration, _ Satellite, _ Assigned, a *agent) error {
 		other, foreign, err := ad.foreign()
 		if err != nil {
@@ -319,14 +333,47 @@ func altered(ad *administration, _ Satellite, as Assigned, a *agent) error {
 	return nil
 }
 
-// noSecrets asks for those of the assignment's collector.
-func (a *agent) noSecrets(assignment message) error {
+// judged sends a healthy run of what was given, in which the page was answered so, and
+// expects the status to be stored. others are entries besides.
+func judged(code int, body, others, want string) func(*administration, Satellite, Assigned, *agent) error {
+	return func(ad *administration, s Satellite, as Assigned, a *agent) error {
+		entry, err := entryOf(ad.told)
+		if err != nil {
+			return err
+		}
+		err = a.send(`{"type":"result","configId":%q,"systemId":%q,"status":"healthy","latencyMs":42,"executedAt":%q,"result":{"status":"healthy","latencyMs":42,`+
+			`"metadata":{"connected":true,"collectors":{%s%q:{"statusCode":%d,"statusText":"x","responseTimeMs":41,"body":%q,"bodyLength":%d,"success":true}}}}}`,
+			as.ConfigID, as.SystemID, now(), others, entry, code, body, len(body))
+		if err != nil {
+			return err
+		}
+		if err := ad.stored(s, as); err != nil {
+			return err
+		}
+		all, err := ad.Results(ad.ctx, s.ID)
+		if err == nil && all[0].Status != want {
+			err = fmt.Errorf("stored was %+v, want %s", all[0], want)
+		}
+		return err
+	}
+}
+
+// entryOf is the id of the collector of an assignment, which has one.
+func entryOf(assignment message) (string, error) {
 	collectors, _ := assignment["collectors"].([]any)
 	if len(collectors) != 1 {
-		return fmt.Errorf("got %v, want one collector", assignment)
+		return "", fmt.Errorf("got %v, want one collector", assignment)
 	}
 	collector, _ := collectors[0].(map[string]any)
-	entry := message(collector).text("id")
+	return message(collector).text("id"), nil
+}
+
+// noSecrets asks for those of the assignment's collector.
+func (a *agent) noSecrets(assignment message) error {
+	entry, err := entryOf(assignment)
+	if err != nil {
+		return err
+	}
 	if err := a.send(`{"type":"request_run_secrets","requestId":"r-1","configId":%q,"collectorId":%q,"runId":"x"}`, assignment.text("configId"), entry); err != nil {
 		return err
 	}

@@ -22,8 +22,9 @@ type Administrator interface {
 	// Results are those that are stored of the satellite, the newest hundred at least.
 	Results(ctx context.Context, satellite string) ([]Stored, error)
 
-	// Assign makes a check with one collector, which needs no secrets, and a system, and
-	// gives the one of the other to the satellite.
+	// Assign makes a check of a page and a system, and gives the one of the other to the
+	// satellite. The check has one collector, healthcheck-http.request, with two
+	// assertions: the statusCode equals 200, and the body contains "all is well".
 	Assign(ctx context.Context, satellite string, intervalSeconds int) (Assigned, error)
 	// Alter gives the check another interval.
 	Alter(ctx context.Context, a Assigned, intervalSeconds int) error
@@ -59,6 +60,8 @@ type Stored struct {
 	LatencyMs          int64
 	// Source is the label of where it came from.
 	Source string
+	// Detail is what is kept of the result's own result, as text.
+	Detail string
 }
 
 // hour is the interval of what is assigned, in seconds: nobody runs it.

@@ -136,9 +136,31 @@ func (s *stub) take(id string, m map[string]any) {
 	if s.defect == "L34_L154_result" {
 		source = sat.Name
 	}
+	status, detail := s.judge(m)
 	sat.stored = append(sat.stored, conformance.Stored{
-		ConfigID: fmt.Sprint(m["configId"]), SystemID: fmt.Sprint(m["systemId"]), Status: fmt.Sprint(m["status"]), LatencyMs: int64(latency), Source: source,
+		ConfigID: fmt.Sprint(m["configId"]), SystemID: fmt.Sprint(m["systemId"]), Status: status, LatencyMs: int64(latency), Source: source, Detail: detail,
 	})
+}
+
+// judge evaluates the assertions that the stub's checks have.
+func (s *stub) judge(m map[string]any) (status, detail string) {
+	status = fmt.Sprint(m["status"])
+	result, _ := m["result"].(map[string]any)
+	if result == nil {
+		return status, ""
+	}
+	metadata, _ := result["metadata"].(map[string]any)
+	collectors, _ := metadata["collectors"].(map[string]any)
+	entry, _ := collectors["e"].(map[string]any)
+	failing := entry["statusCode"] != 200.0 || !strings.Contains(fmt.Sprint(entry["body"]), "all is well")
+	if failing && s.defect != "L225_failing" || len(collectors) > 1 && s.defect == "L229_unknown_entry" {
+		status = "unhealthy"
+	}
+	if s.defect != "L226_L228_passing" {
+		delete(entry, "body")
+	}
+	text, _ := json.Marshal(result) // which was read from JSON
+	return status, string(text)
 }
 
 // tells reports whether the stub gives secrets that it should not.

@@ -109,13 +109,13 @@ func (a *Administrator) Connection(ctx context.Context, satellite string) (confo
 
 // Results are those that are stored of the satellite.
 func (a *Administrator) Results(ctx context.Context, satellite string) ([]conformance.Stored, error) {
-	runs, err := client.All[health.Run](ctx, a.api, "/results", url.Values{"satellite": {satellite}}, 100, nil)
+	runs, err := client.All[health.Run](ctx, a.api, "/results", url.Values{"satellite": {satellite}, "detail": {"true"}}, 100, nil)
 	if err != nil {
 		return nil, err
 	}
 	all := make([]conformance.Stored, len(runs))
 	for i, r := range runs {
-		all[i] = conformance.Stored{ConfigID: r.CheckID, SystemID: r.SystemID, Status: string(r.Status), Source: r.Source}
+		all[i] = conformance.Stored{ConfigID: r.CheckID, SystemID: r.SystemID, Status: string(r.Status), Source: r.Source, Detail: string(r.Result)}
 		if r.LatencyMs != nil {
 			all[i].LatencyMs = *r.LatencyMs
 		}
@@ -163,6 +163,12 @@ func (a *Administrator) Withdraw(ctx context.Context, as conformance.Assigned) e
 func spec(intervalSeconds int) check.Spec {
 	return check.Spec{
 		Strategy: "healthcheck-http.http", Config: []byte(`{"timeout":5000}`), Interval: check.Duration(time.Duration(intervalSeconds) * time.Second),
-		Collectors: []check.Collector{{ID: "page", Collector: "healthcheck-http.request", Config: []byte(`{"url":"http://conformance.invalid/"}`)}},
+		Collectors: []check.Collector{{
+			ID: "page", Collector: "healthcheck-http.request", Config: []byte(`{"url":"http://conformance.invalid/"}`),
+			Assertions: []check.Assertion{
+				{Field: "statusCode", Operator: "equals", Value: 200},
+				{Field: "body", Operator: "contains", Value: "all is well"},
+			},
+		}},
 	}
 }
