@@ -149,10 +149,34 @@ var administeredCases = []coreCase{
 		return err
 	})},
 	{"L229_unknown_entry", "an entry that the check does not have is tolerated", given(judged(200, "all is well", `"nobody":{"statusCode":503},`, "healthy"))},
-	{"L27_foreign_secrets", "secrets of what another satellite was given are refused", given(func(ad *administration, _ Satellite, _ Assigned, a *agent) error {
-		other, foreign, err := ad.foreign()
+	{"L26_L82_run_secrets", "the secrets of a script are given, and no error", enrolled(func(ad *administration, s Satellite) error {
+		as, err := ad.AssignScript(ad.ctx, s.ID, "TOKEN", "conformance-4711")
+		if err != nil {
+			return fmt.Errorf("assigning: %w", err)
+		}
+		a, welcome, err := ad.connect(s)
 		if err != nil {
 			return err
+		}
+		defer a.hangUp()
+		m, err := a.runSecrets(find(welcome, as))
+		if err != nil {
+			return err
+		}
+		env, _ := m["env"].(map[string]any)
+		if _, failed := m["error"]; failed || len(env) != 1 || env["TOKEN"] != "conformance-4711" {
+			return errors.New("the answer is not TOKEN alone, with its value and without an error")
+		}
+		return nil
+	})},
+	{"L27_foreign_secrets", "secrets of what another satellite was given are refused", given(func(ad *administration, _ Satellite, _ Assigned, a *agent) error {
+		other, err := ad.Enrol(ad.ctx)
+		if err != nil {
+			return fmt.Errorf("making another satellite: %w", err)
+		}
+		foreign, err := ad.AssignScript(ad.ctx, other.ID, "TOKEN", "conformance-4711")
+		if err != nil {
+			return fmt.Errorf("assigning: %w", err)
 		}
 		o, welcome, err := ad.connect(other)
 		if err != nil {
@@ -368,16 +392,25 @@ func entryOf(assignment message) (string, error) {
 	return message(collector).text("id"), nil
 }
 
-// noSecrets asks for those of the assignment's collector.
-func (a *agent) noSecrets(assignment message) error {
+// runSecrets asks for those of the assignment's collector.
+func (a *agent) runSecrets(assignment message) (message, error) {
 	entry, err := entryOf(assignment)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.send(`{"type":"request_run_secrets","requestId":"r-1","configId":%q,"collectorId":%q,"runId":"x"}`, assignment.text("configId"), entry); err != nil {
+		return nil, err
+	}
+	return a.next("run_secrets")
+}
+
+// noSecrets expects that they are not given.
+func (a *agent) noSecrets(assignment message) error {
+	m, err := a.runSecrets(assignment)
 	if err != nil {
 		return err
 	}
-	if err := a.send(`{"type":"request_run_secrets","requestId":"r-1","configId":%q,"collectorId":%q,"runId":"x"}`, assignment.text("configId"), entry); err != nil {
-		return err
-	}
-	return a.error("run_secrets")
+	return refusedSecrets(m)
 }
 
 // shutDown expects that the core says it, and closes.

@@ -26,6 +26,9 @@ type Administrator interface {
 	// satellite. The check has one collector, healthcheck-http.request, with two
 	// assertions: the statusCode equals 200, and the body contains "all is well".
 	Assign(ctx context.Context, satellite string, intervalSeconds int) (Assigned, error)
+	// AssignScript does the same with a check of one collector, a script, to which a secret
+	// of that value is given in the environment variable.
+	AssignScript(ctx context.Context, satellite, variable, value string) (Assigned, error)
 	// Alter gives the check another interval.
 	Alter(ctx context.Context, a Assigned, intervalSeconds int) error
 	// Withdraw takes the check of the system from the satellite. There still are both.

@@ -241,6 +241,11 @@ func (a *agent) error(kind string) error {
 	if err != nil {
 		return err
 	}
+	return refusedSecrets(m)
+}
+
+// refusedSecrets expects that r-1 is answered with an error.
+func refusedSecrets(m message) error {
 	if m.text("requestId") != "r-1" || m.text("error") == "" {
 		return fmt.Errorf("got %v, want requestId r-1 and an error", m)
 	}

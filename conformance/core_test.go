@@ -194,9 +194,12 @@ func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 		case kind == "telemetry_batch":
 			say(`{"type":"telemetry_ack","batchId":%q,"accepted":0,"rejected":0,"retryable":%v}`, m["batchId"], s.defect == "A8_telemetry")
-		case kind == "request_run_secrets" && s.tells(satellite, m["configId"]):
-			say(`{"type":"run_secrets","requestId":%q,"env":{}}`, m["requestId"])
-		case kind == "request_run_secrets" && (s.defect != "L81_L83_run_secrets" || m["configId"] != "none"):
+		case kind == "request_run_secrets" && s.defect == "L81_L83_run_secrets" && m["configId"] == "none":
+		case kind == "request_run_secrets":
+			if env := s.secrets(satellite, m["configId"]); env != "" {
+				say(`{"type":"run_secrets","requestId":%q,"env":%s}`, m["requestId"], env)
+				continue
+			}
 			say(`{"type":"run_secrets","requestId":%q,"error":"no"}`, m["requestId"])
 		case kind == "request_config_secrets" && s.defect == "H3_config_secrets":
 			return
@@ -261,7 +264,7 @@ var defects = []string{
 	"F1_malformed_result", "L81_L83_run_secrets", "H3_config_secrets", "L44_blob", "M82_unknown_manifest", "A8_telemetry", "H4_capability_secret",
 	"M14_M15_two_connections", "A1_ping", "A1_too_big",
 	"L220_assignment", "L37_config_updated", "L36_L38_away", "M62_M63_altered", "M64_others", "L34_L154_result", "L152_not_assigned", "L153_other_system",
-	"L155_refreshed", "L225_failing", "L226_L228_passing", "L229_unknown_entry", "L27_foreign_secrets", "L28_no_secrets", "L45_connected", "L48_disconnected", "L49_refused", "M16_late_close", "L33_noted",
+	"L155_refreshed", "L225_failing", "L226_L228_passing", "L229_unknown_entry", "L26_L82_run_secrets", "L27_foreign_secrets", "L28_no_secrets", "L45_connected", "L48_disconnected", "L49_refused", "M16_late_close", "L33_noted",
 	"L159_capabilities", "M32_rotated", "M32_deleted",
 }
 

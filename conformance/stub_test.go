@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -38,6 +39,7 @@ type stubSatellite struct {
 type stubAssigned struct {
 	conformance.Assigned
 	interval int
+	env      map[string]string // secrets
 }
 
 func newStub(defect string) *stub {
@@ -163,14 +165,25 @@ func (s *stub) judge(m map[string]any) (status, detail string) {
 	return status, string(text)
 }
 
-// tells reports whether the stub gives secrets that it should not.
-func (s *stub) tells(id string, config any) bool {
+// secrets are the answer to a request for those of a check, "" is an error.
+func (s *stub) secrets(id string, config any) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sat := s.satellites[id]
-	own := sat != nil && slices.ContainsFunc(sat.given, func(as stubAssigned) bool { return as.ConfigID == config })
+	i := slices.IndexFunc(sat.given, func(as stubAssigned) bool { return as.ConfigID == config })
 	text, _ := config.(string)
-	return s.defect == "L28_no_secrets" && own || s.defect == "L27_foreign_secrets" && !own && strings.HasPrefix(text, "check-")
+	switch {
+	case i < 0 && s.defect == "L27_foreign_secrets" && strings.HasPrefix(text, "check-"), i >= 0 && sat.given[i].env == nil && s.defect == "L28_no_secrets":
+		return `{}`
+	case i < 0 || sat.given[i].env == nil:
+		return ""
+	}
+	env := maps.Clone(sat.given[i].env)
+	if s.defect == "L26_L82_run_secrets" {
+		env["ANOTHER"] = "value"
+	}
+	answer, _ := json.Marshal(env) // which can be written
+	return string(answer)
 }
 
 // wire are the assignments as they are sent.
@@ -263,7 +276,7 @@ func (s *stub) Results(_ context.Context, id string) (all []conformance.Stored, 
 func (s *stub) Assign(_ context.Context, id string, interval int) (as conformance.Assigned, err error) {
 	err = s.with(id, func(sat *stubSatellite) {
 		as = conformance.Assigned{ConfigID: s.name("check"), ConfigName: s.name("name"), SystemID: s.name("system"), SystemName: s.name("name")}
-		sat.given = append(sat.given, stubAssigned{as, interval})
+		sat.given = append(sat.given, stubAssigned{Assigned: as, interval: interval})
 		told := sat.given
 		if s.defect == "L37_config_updated" {
 			told = told[len(told)-1:]
@@ -278,6 +291,12 @@ func (s *stub) Assign(_ context.Context, id string, interval int) (as conformanc
 			}
 		}
 	})
+	return as, err
+}
+
+func (s *stub) AssignScript(ctx context.Context, id, variable, value string) (conformance.Assigned, error) {
+	as, err := s.Assign(ctx, id, 60)
+	s.each(as, func(sat *stubSatellite, i int) { sat.given[i].env = map[string]string{variable: value} })
 	return as, err
 }
 

@@ -4,6 +4,7 @@ package administrator
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -34,7 +35,7 @@ var _ conformance.Administrator = (*Administrator)(nil)
 
 // New administers the core that the client speaks to. Close takes away what it made.
 func New(api *client.Client) *Administrator {
-	return &Administrator{api: api, run: time.Now().UTC().Format("20060102-150405.000000"), assignments: map[conformance.Assigned]string{}}
+	return &Administrator{api: api, run: time.Now().UTC().Format("20060102-150405-000000"), assignments: map[conformance.Assigned]string{}}
 }
 
 // Close takes away what was made and is still there.
@@ -125,6 +126,29 @@ func (a *Administrator) Results(ctx context.Context, satellite string) ([]confor
 
 // Assign makes a check and a system and gives the one of the other to the satellite.
 func (a *Administrator) Assign(ctx context.Context, satellite string, intervalSeconds int) (conformance.Assigned, error) {
+	return a.assign(ctx, satellite, spec(intervalSeconds))
+}
+
+// AssignScript makes a secret, and a check of a script that is given it.
+func (a *Administrator) AssignScript(ctx context.Context, satellite, variable, value string) (conformance.Assigned, error) {
+	name := a.name()
+	path := "/secrets/" + name
+	if err := a.api.Put(ctx, path, httpapi.SecretInput{Value: value}, nil); err != nil {
+		return conformance.Assigned{}, err
+	}
+	a.made = append(a.made, path)
+	config, err := json.Marshal(map[string]any{"script": "true", "secretEnv": map[string]string{variable: name}})
+	if err != nil {
+		return conformance.Assigned{}, err
+	}
+	return a.assign(ctx, satellite, check.Spec{
+		Strategy: "healthcheck-script.script", Interval: check.Duration(time.Hour),
+		Collectors: []check.Collector{{ID: "script", Collector: "healthcheck-script.execute", Config: config}},
+	})
+}
+
+// assign makes a check and a system and gives the one of the other to the satellite.
+func (a *Administrator) assign(ctx context.Context, satellite string, of check.Spec) (conformance.Assigned, error) {
 	var to fleet.Satellite
 	if err := a.api.Get(ctx, "/satellites/"+satellite, nil, &to); err != nil {
 		return conformance.Assigned{}, err
@@ -135,7 +159,7 @@ func (a *Administrator) Assign(ctx context.Context, satellite string, intervalSe
 		return conformance.Assigned{}, err
 	}
 	var made catalog.Check
-	if err := a.create(ctx, "/checks", catalog.CheckInput{Name: name, Spec: spec(intervalSeconds)}, &made, &made.ID); err != nil {
+	if err := a.create(ctx, "/checks", catalog.CheckInput{Name: name, Spec: of}, &made, &made.ID); err != nil {
 		return conformance.Assigned{}, err
 	}
 	var assignment catalog.Assignment
