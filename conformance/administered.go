@@ -57,7 +57,7 @@ var administeredCases = []coreCase{
 		defer a.hangUp()
 		return only(welcome, as)
 	})},
-	{"M62_M63_altered", "a check that was altered is told at once, and so that an agent that keeps what it has takes it over", given(altered)},
+	{"M62_M63_altered", "an altered check reaches at once also an agent that keeps what it already has", given(altered)},
 	{"M64_others", "who is not concerned hears nothing of it", given(func(ad *administration, _ Satellite, _ Assigned, a *agent) error {
 		if _, _, err := ad.foreign(); err != nil {
 			return err
@@ -137,7 +137,7 @@ var administeredCases = []coreCase{
 		return ad.stored(s, second, first)
 	})},
 	{"L225_failing", "a healthy run of which an assertion fails is unhealthy", given(judged(503, "all is well", "", "unhealthy"))},
-	{"L226_L228_passing", "one of which every assertion holds stays healthy, and the body that they have seen is not kept", given(func(ad *administration, s Satellite, as Assigned, a *agent) error {
+	{"L226_L228_passing", "one of which all hold stays so, and the body that they have seen is not kept", given(func(ad *administration, s Satellite, as Assigned, a *agent) error {
 		const body = "all is well with this page"
 		if err := judged(200, body, "", "healthy")(ad, s, as, a); err != nil {
 			return err
