@@ -301,6 +301,7 @@ func typeOf(text string) string {
 type badLine struct {
 	fault   fault
 	dial    func() (link.Conn, error)
+	lost    func()
 	number  int // of the connections of this agent, from 1
 	opened  time.Time
 	asked   atomic.Pointer[string]
@@ -337,6 +338,7 @@ func (l *badLine) Read() ([]byte, error) {
 			if l.fault.stays {
 				<-l.stopped
 			}
+			l.lost()
 			return nil, err
 		}
 		if l.fault.deaf && typeOf(string(frame)) == "authenticated" {
@@ -436,7 +438,7 @@ type watched struct {
 }
 
 func (w watched) Execute(ctx context.Context, a *protocol.Assignment, env *check.Environment, lease probe.Lease) check.Result {
-	if w.lines.refused.Load() {
+	if w.lines.away.Load() {
 		return check.Result{Status: check.Healthy}
 	}
 	return w.Prober.Execute(ctx, a, env, lease)
@@ -444,9 +446,9 @@ func (w watched) Execute(ctx context.Context, a *protocol.Assignment, env *check
 
 // lines are the connections of one agent.
 type lines struct {
-	mu      sync.Mutex
-	all     []*badLine
-	refused atomic.Bool // the last attempt failed
+	mu   sync.Mutex
+	all  []*badLine
+	away atomic.Bool // the line was lost, and there is no other
 }
 
 // wholeOnly stands before a core and lets the first piece of a message through as if it
@@ -538,13 +540,14 @@ func bad(t *testing.T, f fault) func(context.Context, string, string, string) (f
 					break
 				}
 			}
-			opened.refused.Store(err != nil)
+			opened.away.Store(err != nil)
 			if err != nil {
 				return nil, err
 			}
 			opened.mu.Lock()
 			defer opened.mu.Unlock()
 			line := &badLine{fault: f, number: len(opened.all) + 1, opened: time.Now(), stopped: stopped, conn: conn}
+			line.lost = func() { opened.away.Store(true) }
 			line.dial = func() (link.Conn, error) { return link.Dial(context.Background(), address, link.Options{}) }
 			opened.all = append(opened.all, line)
 			return line, nil
