@@ -288,7 +288,7 @@ func TestEachFaultIsFound(t *testing.T) {
 	t.Parallel()
 	var running sync.WaitGroup
 	defer running.Wait()
-	places := make(chan struct{}, 8) // mostly they wait, which parallel tests do too few at a time
+	places := make(chan struct{}, 4) // mostly they wait, which parallel tests do too few at a time
 	for _, defect := range defects {
 		places <- struct{}{}
 		running.Go(func() {
