@@ -51,7 +51,7 @@ func main() {
 	var engines, scenarios string
 	flag.IntVar(&s.satellites, "satellites", 2000, "how many satellites connect")
 	flag.DurationVar(&s.span, "for", 10*time.Second, "how long heartbeats and results are sent")
-	flag.IntVar(&s.dial, "dial", 128, "how many satellites connect at the same time")
+	flag.IntVar(&s.dial, "dial", 2000, "how many satellites connect at the same time: a fleet whose core comes back does it all at once")
 	flag.IntVar(&s.senders, "senders", 100, "how many of the satellites send results, as fast as they are acknowledged")
 	flag.IntVar(&s.window, "window", 4, "batches of results in flight for each satellite")
 	flag.IntVar(&s.batch, "batch", 50, "results in one batch")
