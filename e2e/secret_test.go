@@ -278,16 +278,23 @@ func subscribe(t *testing.T, address string) *bells {
 	return b
 }
 
-// columns are all columns of all tables as text.
-func columns(t *testing.T, database string) map[string]string {
+// connect gives a connection to the database for a minute at most.
+func connect(t *testing.T, database string) (context.Context, *pgx.Conn) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
+	t.Cleanup(cancel)
 	db, err := pgx.Connect(ctx, database)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close(context.Background())
+	t.Cleanup(func() { _ = db.Close(context.Background()) })
+	return ctx, db
+}
+
+// columns are all columns of all tables as text.
+func columns(t *testing.T, database string) map[string]string {
+	t.Helper()
+	ctx, db := connect(t, database)
 	rows, err := db.Query(ctx, `SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'`)
 	if err != nil {
 		t.Fatal(err)
@@ -388,13 +395,7 @@ func (c *core) collect() int {
 // blobs are the names of the packages whose bytes the database has, after a statement.
 func blobs(t *testing.T, database, statement string) []string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	db, err := pgx.Connect(ctx, database)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close(context.Background())
+	ctx, db := connect(t, database)
 	if statement != "" {
 		if _, err := db.Exec(ctx, statement); err != nil {
 			t.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -25,21 +24,15 @@ import (
 
 // onBoth runs a test over a real store on each engine.
 func onBoth(t *testing.T, validate catalog.ValidateSpec, run func(t *testing.T, w *world, db *store.DB)) {
-	for engine, url := range map[string]func(t testing.TB) string{
-		"sqlite":   func(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "perigee.db") },
-		"postgres": pgtest.URL,
-	} {
-		t.Run(engine, func(t *testing.T) {
-			t.Parallel()
-			db := must(store.Open(t.Context(), url(t), slog.New(slog.DiscardHandler)))
-			t.Cleanup(func() {
-				if err := db.Close(); err != nil {
-					t.Error(err)
-				}
-			})
-			run(t, newStoredWorld(t, db, validate), db)
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
+		db := must(store.Open(t.Context(), url, slog.New(slog.DiscardHandler)))
+		t.Cleanup(func() {
+			if err := db.Close(); err != nil {
+				t.Error(err)
+			}
 		})
-	}
+		run(t, newStoredWorld(t, db, validate), db)
+	})
 }
 
 func newStoredWorld(t testing.TB, db *store.DB, validate catalog.ValidateSpec) *world {

@@ -163,9 +163,6 @@ func readCollectors(text string) (collectors []check.Collector, readable bool) {
 	return collectors, true
 }
 
-// sealed is how a stored secret begins that only the original can read (spec E.1).
-const sealed = "__hcsecret__:"
-
 var reference = regexp.MustCompile(`\$\{\{\s*secrets\.([A-Za-z0-9_.-]+)\s*\}\}`)
 
 // refersToSecrets notes the secrets that the texts refer to by name, and reports
@@ -175,7 +172,7 @@ func (r *reader) refersToSecrets(texts ...string) (lost bool) {
 		for _, m := range reference.FindAllStringSubmatch(text, -1) {
 			r.secrets[m[1]] = true
 		}
-		lost = lost || strings.Contains(text, sealed)
+		lost = lost || strings.Contains(text, check.SecretMarker)
 	}
 	return lost
 }

@@ -3,7 +3,6 @@ package fleet_test
 import (
 	"context"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -61,14 +60,7 @@ func start(t *testing.T, url string) *core {
 // onBoth runs the test on both engines; url opens the same database again.
 func onBoth(t *testing.T, test func(t *testing.T, url string)) {
 	t.Parallel()
-	t.Run("SQLite", func(t *testing.T) {
-		t.Parallel()
-		test(t, filepath.Join(t.TempDir(), "perigee.db"))
-	})
-	t.Run("PostgreSQL", func(t *testing.T) {
-		t.Parallel()
-		test(t, pgtest.URL(t))
-	})
+	pgtest.OnBoth(t, test)
 }
 
 func (c *core) create(t *testing.T, name string) (fleet.Satellite, string) {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -106,8 +105,7 @@ func newWorld(t *testing.T, url string, checks int) *world {
 
 func onBoth(t *testing.T, test func(t *testing.T, url string)) {
 	t.Parallel()
-	t.Run("SQLite", func(t *testing.T) { t.Parallel(); test(t, filepath.Join(t.TempDir(), "perigee.db")) })
-	t.Run("PostgreSQL", func(t *testing.T) { t.Parallel(); test(t, pgtest.URL(t)) })
+	pgtest.OnBoth(t, test)
 }
 
 // run is a run of a check at a satellite, so long before the world's now.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -37,15 +36,7 @@ type core struct {
 // onBoth runs a test over a core on each engine.
 func onBoth(t *testing.T, test func(t *testing.T, c *core)) {
 	t.Parallel()
-	for engine, url := range map[string]func(t testing.TB) string{
-		"sqlite":   func(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "perigee.db") },
-		"postgres": pgtest.URL,
-	} {
-		t.Run(engine, func(t *testing.T) {
-			t.Parallel()
-			test(t, newCore(t, url(t)))
-		})
-	}
+	pgtest.OnBoth(t, func(t *testing.T, url string) { test(t, newCore(t, url)) })
 }
 
 func newCore(t *testing.T, url string, limits ...hub.Limits) *core {

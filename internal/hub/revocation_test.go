@@ -24,14 +24,7 @@ var bellOnly = hub.Limits{Poll: time.Hour}
 // onBothByBell is onBoth of a core that does not poll.
 func onBothByBell(t *testing.T, test func(t *testing.T, c *core)) {
 	t.Parallel()
-	t.Run("sqlite", func(t *testing.T) {
-		t.Parallel()
-		test(t, newCore(t, "sqlite:"+filepath.Join(t.TempDir(), "perigee.db"), bellOnly))
-	})
-	t.Run("postgres", func(t *testing.T) {
-		t.Parallel()
-		test(t, newCore(t, pgtest.URL(t), bellOnly))
-	})
+	pgtest.OnBoth(t, func(t *testing.T, url string) { test(t, newCore(t, url, bellOnly)) })
 }
 
 func (c *core) rotate(m *protocol.Authenticate, r fleet.Rotation) *protocol.Authenticate {

@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -79,18 +78,6 @@ func (r *rig) core(c packages.Config) *packages.Service {
 	return s
 }
 
-// onBoth runs a test on both engines.
-func onBoth(t *testing.T, test func(t *testing.T, url string)) {
-	t.Run("SQLite", func(t *testing.T) {
-		t.Parallel()
-		test(t, filepath.Join(t.TempDir(), "perigee.db"))
-	})
-	t.Run("PostgreSQL", func(t *testing.T) {
-		t.Parallel()
-		test(t, pgtest.URL(t))
-	})
-}
-
 func (r *rig) add(specs ...string) {
 	r.t.Helper()
 	for _, s := range specs {
@@ -138,7 +125,7 @@ var tree = []string{
 
 func TestInstallation(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, url string) {
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
 		r := setup(t, url)
 		state := r.state()
 		if diff := cmp.Diff(packages.State{Status: packages.Idle, Warnings: []string{}, Registry: r.registry.URL}, state); diff != "" {
@@ -204,7 +191,7 @@ func TestInstallation(t *testing.T) {
 
 func TestM86_PiecesComeFromMemory(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, url string) {
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
 		counted := &counting{}
 		r := setup(t, url, func(c *packages.Config) {
 			counted.BlobStore = c.Blobs[0]
@@ -293,7 +280,7 @@ func (c *counting) reads() int {
 
 func TestM82_UnknownAndFormerTrees(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, url string) {
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
 		r := setup(t, url)
 		r.add("is-number@6.0.0")
 		first := r.ready()
@@ -317,7 +304,7 @@ func TestM82_UnknownAndFormerTrees(t *testing.T) {
 
 func TestM88_NoPackagesIsNull(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, url string) {
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
 		r := setup(t, url)
 		r.add("is-number@6.0.0")
 		r.ready()
@@ -346,7 +333,7 @@ func TestM88_NoPackagesIsNull(t *testing.T) {
 
 func TestTheListIsOfExactVersions(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, url string) {
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
 		r := setup(t, url)
 		r.add("is-number@6.0.0")
 		for _, c := range []struct {
@@ -381,7 +368,7 @@ func TestTheListIsOfExactVersions(t *testing.T) {
 
 func TestM39_ForgedTarballIsNotTakenIn(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, url string) {
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
 		r := setup(t, url)
 		r.add("is-number@6.0.0")
 		hash := r.ready()
@@ -403,7 +390,7 @@ func TestM39_ForgedTarballIsNotTakenIn(t *testing.T) {
 
 func TestChangesAreEvents(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, url string) {
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
 		r := setup(t, url)
 		r.add("is-number@6.0.0")
 		hash := r.ready()
@@ -433,7 +420,7 @@ func TestChangesAreEvents(t *testing.T) {
 
 func TestSizeIsBounded(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, url string) {
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
 		r := setup(t, url, func(c *packages.Config) { c.WarnBytes, c.BlockBytes = 2000, 5000 })
 		r.add("is-number@6.0.0")
 		if state := r.install(); state.Status != packages.Ready || len(state.Warnings) != 1 {
@@ -448,7 +435,7 @@ func TestSizeIsBounded(t *testing.T) {
 
 func TestThePrivateRegistryGetsItsToken(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, url string) {
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
 		r := setup(t, url)
 		r.registry.Require("s3cret")
 		r.add("is-number@6.0.0")
@@ -466,7 +453,7 @@ func TestThePrivateRegistryGetsItsToken(t *testing.T) {
 // A document that names another host does not send us there.
 func TestTarballsComeFromTheRegistry(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, url string) {
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
 		r := setup(t, url)
 		elsewhere := npmtest.New(t)
 		r.registry.Change(t, "is-number", "6.0.0", func(m *npmtest.Manifest) { m.Dist.Tarball = elsewhere.URL + "/is-number/-/is-number-6.0.0.tgz" })
@@ -480,7 +467,7 @@ func TestTarballsComeFromTheRegistry(t *testing.T) {
 
 func TestOneCoreInstallsAtATime(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, url string) {
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
 		hold := &holding{entered: make(chan struct{}), leave: make(chan struct{})}
 		r := setup(t, url, func(c *packages.Config) {
 			hold.BlobStore = c.Blobs[0]
@@ -529,7 +516,7 @@ func (h *holding) Put(ctx context.Context, integrity string, data []byte) error 
 
 func TestACoreThatStopsSaysSo(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, url string) {
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
 		hold := &holding{entered: make(chan struct{}), leave: make(chan struct{})}
 		r := setup(t, url)
 		r.add("is-number@6.0.0")
@@ -561,7 +548,7 @@ func TestACoreThatStopsSaysSo(t *testing.T) {
 // abandon makes the lease of whoever installs lapse, as if its core had been killed.
 func TestAKilledCoreIsTakenOverFrom(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, url string) {
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
 		r := setup(t, url)
 		r.add("is-number@6.0.0")
 		killed, err := packages.New(r.config) // it never runs
@@ -595,7 +582,7 @@ func TestAKilledCoreIsTakenOverFrom(t *testing.T) {
 
 func TestL250_Collect(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, url string) {
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
 		counted := &counting{}
 		r := setup(t, url, func(c *packages.Config) {
 			c.Grace = time.Microsecond
@@ -660,23 +647,30 @@ func TestL250_Collect(t *testing.T) {
 	})
 }
 
+// replaceTwice installs two trees, each of another package, so that nothing needs the
+// first any more.
+func (r *rig) replaceTwice() {
+	r.t.Helper()
+	for _, next := range []string{"is-buffer@1.1.6", "lodash.deburr@4.1.0"} {
+		list, err := r.Packages(r.t.Context())
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if err := r.Remove(r.t.Context(), jane, list[0].Name); err != nil {
+			r.t.Fatal(err)
+		}
+		r.add(next)
+		r.ready()
+	}
+}
+
 func TestL250_GraceIsHonoured(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, url string) {
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
 		r := setup(t, url)
 		r.add("is-number@6.0.0")
 		r.ready()
-		for _, next := range []string{"is-buffer@1.1.6", "lodash.deburr@4.1.0"} {
-			list, err := r.Packages(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := r.Remove(t.Context(), jane, list[0].Name); err != nil {
-				t.Fatal(err)
-			}
-			r.add(next)
-			r.ready()
-		}
+		r.replaceTwice()
 		if got, err := r.Collect(t.Context()); err != nil || got != (packages.Collected{}) {
 			t.Errorf("blobs of today were collected: %+v, %v", got, err)
 		}
@@ -685,7 +679,7 @@ func TestL250_GraceIsHonoured(t *testing.T) {
 
 func TestL250_BlobsAreReadAndDeletedWhereTheyAre(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, url string) {
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
 		r := setup(t, url, func(c *packages.Config) { c.Grace = time.Microsecond })
 		r.add("is-number@6.0.0")
 		hash := r.ready()
@@ -701,17 +695,7 @@ func TestL250_BlobsAreReadAndDeletedWhereTheyAre(t *testing.T) {
 		if _, err := r.Blob(t.Context(), entries[0].Integrity); err != nil || newer.reads() != 0 {
 			t.Errorf("%v, and the other store was read %d times", err, newer.reads())
 		}
-		for _, next := range []string{"is-buffer@1.1.6", "lodash.deburr@4.1.0"} {
-			list, err := r.Packages(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := r.Remove(t.Context(), jane, list[0].Name); err != nil {
-				t.Fatal(err)
-			}
-			r.add(next)
-			r.ready()
-		}
+		r.replaceTwice()
 		if got, err := r.Collect(t.Context()); err != nil || got.Deleted != 1 {
 			t.Errorf("%+v, %v", got, err)
 		}
@@ -724,7 +708,7 @@ func TestL250_BlobsAreReadAndDeletedWhereTheyAre(t *testing.T) {
 // What was lost or has rotted in a store is found out and made anew.
 func TestALostBlobIsMadeAnew(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, url string) {
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
 		r := setup(t, url)
 		r.add("is-number@6.0.0")
 		hash := r.ready()
@@ -759,7 +743,7 @@ func TestALostBlobIsMadeAnew(t *testing.T) {
 
 func TestTheCacheIsBounded(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, url string) {
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
 		counted := &counting{}
 		r := setup(t, url, func(c *packages.Config) {
 			c.CacheBytes = 6000

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -21,48 +20,42 @@ var ada = entity.Actor{Type: "user", ID: "u1", Name: "Ada"}
 
 func TestThePolicyIsSetAndReset(t *testing.T) {
 	t.Parallel()
-	for engine, url := range map[string]func(t testing.TB) string{
-		"SQLite":     func(t testing.TB) string { return filepath.Join(t.TempDir(), "perigee.db") },
-		"PostgreSQL": pgtest.URL,
-	} {
-		t.Run(engine, func(t *testing.T) {
-			t.Parallel()
-			db, err := store.Open(t.Context(), url(t), slog.New(slog.DiscardHandler))
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() {
-				if err := db.Close(); err != nil {
-					t.Error(err)
-				}
-			})
-			bell := &bus.Local{}
-			s := sandbox.New(db, entity.NewRecorder(db, bell, sandbox.Derivers()...), bell)
-			first, err := s.Get(t.Context())
-			if err != nil || !first.IsDefault || first.Policy.Network.Mode != "allowlist" {
-				t.Fatalf("%+v, %v", first, err)
-			}
-			p := sandbox.Default()
-			p.Network = sandbox.Network{Mode: "unrestricted", DenyLinkLocalAndMetadata: true}
-			set, err := s.Set(t.Context(), ada, p)
-			if err != nil || set.IsDefault || set.UpdatedBy != "Ada" {
-				t.Fatalf("%+v, %v", set, err)
-			}
-			if now, err := s.Get(t.Context()); err != nil || cmp.Diff(p, now.Policy) != "" {
-				t.Errorf("%v, %s", err, cmp.Diff(p, now.Policy))
-			}
-			if _, err := s.Reset(t.Context(), ada); err != nil {
-				t.Fatal(err)
-			}
-			if now, err := s.Get(t.Context()); err != nil || cmp.Diff(first, now) != "" {
-				t.Errorf("%v, %s", err, cmp.Diff(first, now))
-			}
-			events, err := db.Events(t.Context(), 0, 10)
-			if err != nil || len(events) != 2 || events[0].Type != "sandbox.policy_changed" {
-				t.Errorf("%+v, %v", events, err)
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
+		db, err := store.Open(t.Context(), url, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := db.Close(); err != nil {
+				t.Error(err)
 			}
 		})
-	}
+		bell := &bus.Local{}
+		s := sandbox.New(db, entity.NewRecorder(db, bell, sandbox.Derivers()...), bell)
+		first, err := s.Get(t.Context())
+		if err != nil || !first.IsDefault || first.Policy.Network.Mode != "allowlist" {
+			t.Fatalf("%+v, %v", first, err)
+		}
+		p := sandbox.Default()
+		p.Network = sandbox.Network{Mode: "unrestricted", DenyLinkLocalAndMetadata: true}
+		set, err := s.Set(t.Context(), ada, p)
+		if err != nil || set.IsDefault || set.UpdatedBy != "Ada" {
+			t.Fatalf("%+v, %v", set, err)
+		}
+		if now, err := s.Get(t.Context()); err != nil || cmp.Diff(p, now.Policy) != "" {
+			t.Errorf("%v, %s", err, cmp.Diff(p, now.Policy))
+		}
+		if _, err := s.Reset(t.Context(), ada); err != nil {
+			t.Fatal(err)
+		}
+		if now, err := s.Get(t.Context()); err != nil || cmp.Diff(first, now) != "" {
+			t.Errorf("%v, %s", err, cmp.Diff(first, now))
+		}
+		events, err := db.Events(t.Context(), 0, 10)
+		if err != nil || len(events) != 2 || events[0].Type != "sandbox.policy_changed" {
+			t.Errorf("%+v, %v", events, err)
+		}
+	})
 }
 
 // G8: what is left out is as the original has it, and what is not known is refused.

@@ -342,12 +342,12 @@ func (l *lease) apply(a *protocol.Assignment, answer *protocol.ConfigSecrets) (*
 	resolved := *a
 	resolved.Collectors = slices.Clone(a.Collectors)
 	var err error
-	if resolved.Config, err = withSecrets(a.Config, answer.Strategy); err != nil {
+	if resolved.Config, err = check.SetTexts(a.Config, answer.Strategy); err != nil {
 		return nil, err
 	}
 	for i := range resolved.Collectors {
 		c := &resolved.Collectors[i]
-		if c.Config, err = withSecrets(c.Config, answer.Collectors[c.ID]); err != nil {
+		if c.Config, err = check.SetTexts(c.Config, answer.Collectors[c.ID]); err != nil {
 			return nil, fmt.Errorf("collector %s: %w", check.Truncate(c.ID, 100), err)
 		}
 	}

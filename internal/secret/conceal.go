@@ -1,9 +1,9 @@
 package secret
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -183,7 +183,9 @@ func (s *Service) Conceal(ctx context.Context, within entity.Tx, actor entity.Ac
 			}
 		}
 	}
-	after, err = marked(after, markers)
+	if after, err = marked(after, markers); err == nil && wrong == nil && s.Exposed(after) {
+		err = errors.New("a credential would have stayed in the definition")
+	}
 	return after, wrong, err
 }
 
@@ -238,67 +240,17 @@ func mark(markers map[int]map[string]string, c credential, marker string) {
 // marked is the spec with markers in their places; what it was made of is not touched.
 func marked(spec check.Spec, markers map[int]map[string]string) (check.Spec, error) {
 	var err error
-	if spec.Config, err = filledIn(spec.Config, markers[-1]); err != nil {
+	if spec.Config, err = check.SetTexts(spec.Config, markers[-1]); err != nil {
 		return spec, err
 	}
 	spec.Collectors = slices.Clone(spec.Collectors)
 	for i := range spec.Collectors {
-		if spec.Collectors[i].Config, err = filledIn(spec.Collectors[i].Config, markers[i]); err != nil {
+		if spec.Collectors[i].Config, err = check.SetTexts(spec.Collectors[i].Config, markers[i]); err != nil {
 			return spec, err
 		}
 	}
 	return spec, nil
 }
 
-// filledIn is a config with other texts at some paths.
-func filledIn(raw json.RawMessage, texts map[string]string) (json.RawMessage, error) {
-	if len(texts) == 0 {
-		return raw, nil
-	}
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.UseNumber()
-	var tree any
-	if err := decoder.Decode(&tree); err != nil {
-		return nil, fmt.Errorf("reading a config: it is not JSON")
-	}
-	for path, text := range texts {
-		if !place(tree, path, text) {
-			return nil, fmt.Errorf("there is no %s in the config", path)
-		}
-	}
-	return json.Marshal(tree)
-}
-
+// step is one part of a path in a config.
 var step = regexp.MustCompile(`[^.\[\]]+`)
-
-// place writes a text at a path such as a.b or list[0].x.
-func place(tree any, path, text string) bool {
-	steps := step.FindAllString(path, -1)
-	for i, at := range steps {
-		last := i == len(steps)-1
-		switch node := tree.(type) {
-		case map[string]any:
-			if _, there := node[at]; !there {
-				return false
-			}
-			if last {
-				node[at] = text
-				return true
-			}
-			tree = node[at]
-		case []any:
-			n, err := strconv.Atoi(at)
-			if err != nil || n < 0 || n >= len(node) {
-				return false
-			}
-			if last {
-				node[n] = text
-				return true
-			}
-			tree = node[n]
-		default:
-			return false
-		}
-	}
-	return false
-}

@@ -21,6 +21,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
+	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/secret"
 	"github.com/perigee-monitoring/perigee/protocol"
 )
@@ -77,7 +78,7 @@ func fieldOf(t *testing.T, c catalog.Check, name string) string {
 // change of anything.
 func TestM34_CredentialsDoNotStandInDefinitions(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, url string) {
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
 		w := open(t, url, root(1), nil)
 		checks := w.definitions(t, true)
 		ctx := t.Context()
@@ -171,7 +172,7 @@ func TestM34_CredentialsDoNotStandInDefinitions(t *testing.T) {
 
 func TestM34_CredentialsOfOlderVersionsAreTakenIntoKeeping(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, url string) {
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
 		w := open(t, url, root(1), nil)
 		old, err := w.definitions(t, false).CreateCheck(t.Context(), ada, loginCheck(basic(password)))
 		if err != nil || fieldOf(t, old, "authPassword") != password {
@@ -210,7 +211,7 @@ func TestM34_CredentialsOfOlderVersionsAreTakenIntoKeeping(t *testing.T) {
 // A core that has not come to it yet, or could not, shows no credential of before either.
 func TestM34_CredentialsOfOlderVersionsAreNotTold(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, url string) {
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
 		w := open(t, url, root(1), nil)
 		for _, name := range []string{"applied", "updated", "deleted"} {
 			in := loginCheck(basic(password))
@@ -288,7 +289,7 @@ func TestM34_CredentialsInConfigsThatAreNotValid(t *testing.T) {
 // come later, or never.
 func TestM34_ANewCredentialIsNotGivenAsItWas(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, url string) {
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
 		w := open(t, url, root(1), nil)
 		checks := w.definitions(t, true)
 		c, err := checks.CreateCheck(t.Context(), ada, loginCheck(basic(password)))

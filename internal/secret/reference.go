@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/protocol"
 )
 
@@ -18,11 +19,8 @@ var reference = regexp.MustCompile(`\$\{\{\s*secrets\.([A-Za-z][A-Za-z0-9_-]{0,6
 // envName is the name of an environment variable (spec H.1).
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
 
-// Marker begins the text that stands in a definition where a credential was written
-// out (spec H.3). What follows is the version, which is how people see that it is
-// another one, and cores that what they hold is old: which value it stands for is told
-// by where it stands, so that a copied marker fetches nothing of another place.
-const Marker = "__hcsecret__:"
+// Marker begins what stands for a credential of the check itself.
+const Marker = check.SecretMarker
 
 // markerOf is the marker of a value, by its version.
 func markerOf(version int64) string { return Marker + "v" + strconv.FormatInt(version, 10) }

@@ -71,18 +71,6 @@ func openWith(t *testing.T, url string, config secret.Config) *world {
 	return w
 }
 
-// onBoth runs a test on both engines.
-func onBoth(t *testing.T, test func(t *testing.T, url string)) {
-	t.Run("SQLite", func(t *testing.T) {
-		t.Parallel()
-		test(t, filepath.Join(t.TempDir(), "perigee.db"))
-	})
-	t.Run("PostgreSQL", func(t *testing.T) {
-		t.Parallel()
-		test(t, pgtest.URL(t))
-	})
-}
-
 func (w *world) set(t *testing.T, name, value string) secret.Secret {
 	t.Helper()
 	made, err := w.Set(t.Context(), ada, name, secret.Input{Value: value})
@@ -108,7 +96,7 @@ func ask(assignments []*protocol.Assignment, collector string) secret.Ask {
 
 func TestL26_OnlyTheNamedCollectorsSecretEnvIsResolved(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, url string) {
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
 		w := open(t, url, root(1), nil)
 		w.set(t, "API_TOKEN", "canary-token")
 		w.set(t, "user", "canary-user")
@@ -134,7 +122,7 @@ func TestL26_OnlyTheNamedCollectorsSecretEnvIsResolved(t *testing.T) {
 
 func TestL27_L28_L29_M35_WhatIsNotDeclaredIsNotGiven(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, url string) {
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
 		w := open(t, url, root(1), nil)
 		w.set(t, "known", "canary")
 		good := shell(`{"secretEnv":{"A":"known"}}`)
@@ -237,7 +225,7 @@ func TestM36_EscapedKeysDeclareToo(t *testing.T) {
 
 func TestRotatingTheKeyTouchesNoValue(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, url string) {
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
 		w := open(t, url, root(1), nil)
 		first := w.set(t, "a", "canary-a1")
 		w.set(t, "a", "canary-a2")
@@ -377,7 +365,7 @@ func TestL257_CanariesStandNowhereInTheClear(t *testing.T) {
 
 func TestCollectForgetsWhatIsOld(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, url string) {
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
 		w := open(t, url, root(1), nil)
 		w.set(t, "a", "one")
 		w.set(t, "a", "two")
@@ -519,7 +507,7 @@ func (b *busy) FormerSecrets(ctx context.Context, names []string) ([]secret.Form
 // no run fails for that, and nothing is left unmasked.
 func TestValuesCanBeHadWhileKeysAreRotated(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, url string) {
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
 		w := open(t, url, root(1), nil)
 		w.set(t, "PW", "the-one-before")
 		w.set(t, "PW", "the-one-now")
