@@ -407,6 +407,16 @@ func (s *session) leftWith(code uint16, reason string) error {
 	return nil
 }
 
+// close closes the connection. An agent that was told to leave may have done so by
+// itself before the close frame could be sent: then there is nobody to be told.
+func (s *session) close(code uint16, reason string) error {
+	err := s.socket.close(code, reason)
+	if err != nil && s.left(s.core.Patience) == nil {
+		return nil
+	}
+	return err
+}
+
 // answers expects that the agent answers a ping.
 func (s *session) answers() error {
 	if err := s.write(opPing, true, []byte("conformance")); err != nil {
