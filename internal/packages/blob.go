@@ -130,6 +130,10 @@ func (b *blobs) get(ctx context.Context, integrity string) (loaded, error) {
 }
 
 func (b *blobs) load(ctx context.Context, integrity string) (loaded, error) {
+	// Whoever looked just before an earlier load was done comes here after it.
+	if l, ok := b.remembered(integrity); ok {
+		return l, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
 	record, err := b.record(ctx, integrity)
