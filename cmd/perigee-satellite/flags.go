@@ -37,6 +37,8 @@ type flags struct {
 	RunTimeout        time.Duration `env:"PERIGEE_RUN_TIMEOUT" default:"${run_timeout}" placeholder:"D" help:"End a run that takes longer than this and its interval (default ${default})."`
 	AllowScripts      bool          `env:"PERIGEE_ALLOW_SCRIPTS" help:"Run shell scripts that the core assigns. They run as this user, with nothing around them: whoever may edit checks at the core can then do here what this user can."`
 
+	Nameserver []string `env:"PERIGEE_NAMESERVER" placeholder:"HOST:PORT" help:"Ask this nameserver for the names in checks, instead of the system's; may be repeated, or a list with commas."`
+
 	StatusListen string `env:"PERIGEE_STATUS_LISTEN" placeholder:"ADDR" help:"Serve a status page here, such as 127.0.0.1:8421 (default: nowhere)."`
 	LogFormat    string `env:"PERIGEE_LOG_FORMAT" enum:"text,json" default:"text" help:"Log as text or json (default ${default})."`
 	Debug        bool   `env:"PERIGEE_DEBUG" help:"Log what a developer wants to know. Any DEBUG in the environment does the same."`
@@ -50,6 +52,7 @@ type settings struct {
 	cores    []string // their URLs for people
 	urls     []string // likewise, of their WebSockets
 	scripts  bool
+	names    []string // of nameservers
 	debug    bool
 	warnings []string
 }
@@ -74,12 +77,32 @@ func (f *flags) settle() (settings, error) {
 	if s.scripts = f.AllowScripts; s.scripts {
 		s.warnings = append(s.warnings, "scripts are allowed: whoever may edit checks at the core can run commands here, as the user of this process")
 	}
+	if s.names, err = nameservers(f.Nameserver); err != nil {
+		return s, err
+	}
 	s.debug = f.Debug || os.Getenv("DEBUG") != ""
 	s.config = satellite.Config{
 		ID: f.ID, Token: token, DataDir: dir, Version: buildVersion(),
 		SpoolBytes: f.SpoolBytes, PackageCacheBytes: f.PackageCacheBytes, Concurrency: f.Concurrency, RunTimeout: f.RunTimeout, StatusListen: f.StatusListen,
 	}
 	return s, nil
+}
+
+// nameservers are addresses with a port, 53 where none is given.
+func nameservers(given []string) ([]string, error) {
+	var all []string
+	for _, text := range given {
+		addr, err := netip.ParseAddrPort(text)
+		if err != nil {
+			var ip netip.Addr
+			if ip, err = netip.ParseAddr(strings.Trim(text, "[]")); err != nil {
+				return nil, fmt.Errorf("--nameserver: %q is not an address; write it as 192.0.2.53 or 192.0.2.53:5353", text)
+			}
+			addr = netip.AddrPortFrom(ip, 53)
+		}
+		all = append(all, addr.String())
+	}
+	return all, nil
 }
 
 // addCores takes in the cores, each once.

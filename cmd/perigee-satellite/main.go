@@ -107,7 +107,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	var s *satellite.Satellite // runs begin only once it is there
 	prober := probe.New(probe.Options{
-		Log: log, Version: settings.config.Version, AllowScripts: settings.scripts,
+		Log: log, Version: settings.config.Version, AllowScripts: settings.scripts, Nameservers: settings.names,
 		ScriptDir: func(ctx context.Context) (string, func(), error) { return s.ScriptDir(ctx) },
 	})
 	s, err = satellite.New(settings.config, prober, settings.routes(), log)

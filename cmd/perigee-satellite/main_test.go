@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -222,5 +223,16 @@ func TestM38_PlainHTTPIsWarnedOf(t *testing.T) {
 		if got := len(s.warnings) > 0; got != want {
 			t.Errorf("%s: warnings %q", core, s.warnings)
 		}
+	}
+}
+
+func TestNameserversAreAddresses(t *testing.T) {
+	t.Parallel()
+	got, err := nameservers([]string{"192.0.2.53", "[2001:db8::53]", "127.0.0.1:5353"})
+	if want := []string{"192.0.2.53:53", "[2001:db8::53]:53", "127.0.0.1:5353"}; err != nil || !slices.Equal(want, got) {
+		t.Errorf("got %v, %v", got, err)
+	}
+	if _, err := nameservers([]string{"ns.example"}); err == nil || !strings.Contains(err.Error(), "write it as 192.0.2.53") {
+		t.Errorf("a name: %v", err)
 	}
 }

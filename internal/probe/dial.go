@@ -8,11 +8,27 @@ import (
 	"net/http/httptrace"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/perigee-monitoring/perigee/check"
 )
+
+// resolver asks the nameservers in turn; without any it is the system's.
+func resolver(nameservers []string) *net.Resolver {
+	if len(nameservers) == 0 {
+		return net.DefaultResolver
+	}
+	var next atomic.Uint64
+	return &net.Resolver{
+		PreferGo: true,
+		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			n := next.Add(1) - 1
+			return new(net.Dialer).DialContext(ctx, network, nameservers[n%uint64(len(nameservers))])
+		},
+	}
+}
 
 // guard holds the networks that no connection may go to.
 type guard []netip.Prefix
@@ -51,8 +67,8 @@ func (g guard) control(_, address string, _ syscall.RawConn) error {
 	return nil
 }
 
-func (g guard) dialer() *net.Dialer {
-	d := &net.Dialer{KeepAlive: -1}
+func (p *Prober) dialer(g guard) *net.Dialer {
+	d := &net.Dialer{KeepAlive: -1, Resolver: p.resolver}
 	if len(g) > 0 {
 		d.Control = g.control
 	}

@@ -26,10 +26,11 @@ const (
 
 // dnsSession asks questions. It connects for each.
 type dnsSession struct {
-	run        run
-	limit      time.Duration
-	nameserver string
-	resolvConf string
+	run         run
+	limit       time.Duration
+	nameserver  string
+	nameservers []string // this satellite's own, instead of the system's
+	resolvConf  string
 }
 
 func (p *Prober) connectDNS(_ context.Context, r run, raw json.RawMessage) (session, error) {
@@ -37,7 +38,7 @@ func (p *Prober) connectDNS(_ context.Context, r run, raw json.RawMessage) (sess
 	if err != nil {
 		return nil, err
 	}
-	return &dnsSession{run: r, limit: timeout(config.Timeout), nameserver: config.Nameserver, resolvConf: p.options.ResolvConf}, nil
+	return &dnsSession{run: r, limit: timeout(config.Timeout), nameserver: config.Nameserver, nameservers: p.options.Nameservers, resolvConf: p.options.ResolvConf}, nil
 }
 
 func (s *dnsSession) collect(ctx context.Context, _ string, raw json.RawMessage) (any, error) {
@@ -103,6 +104,9 @@ func rcode(code int) string {
 func (s *dnsSession) servers(nameserver string) ([]string, error) {
 	if nameserver != "" {
 		return []string{withPort(nameserver, "53")}, nil
+	}
+	if len(s.nameservers) > 0 {
+		return s.nameservers, nil
 	}
 	config, err := dns.ClientConfigFromFile(s.resolvConf)
 	if err != nil || len(config.Servers) == 0 {

@@ -13,6 +13,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/protocol"
 )
 
 // nameserver answers on loopback, by datagram and by stream, and gives its address.
@@ -233,6 +234,29 @@ func TestWithPort(t *testing.T) {
 	} {
 		if got := withPort(text, "53"); got != want {
 			t.Errorf("%s became %s, want %s", text, got, want)
+		}
+	}
+}
+
+// A satellite with nameservers of its own asks them, whatever the strategy.
+func TestOwnNameservers(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := New(Options{Nameservers: []string{nameserver(t, zone(t, "only.here.example. 60 IN A 127.0.0.1"))}})
+	for _, a := range []*protocol.Assignment{
+		assignment(check.TCP, `{"host":"only.here.example","port":`+port+`}`, check.TCPBanner, `{"timeout":10}`),
+		assignment(check.DNS, `{}`, check.DNSLookup, `{"hostname":"only.here.example"}`),
+	} {
+		if r := own.Execute(t.Context(), a, nil, nil); r.Status != check.Healthy {
+			t.Errorf("%s: %s, %s %s", a.StrategyID, r.Status, r.Message, r.Metadata.Error)
 		}
 	}
 }

@@ -40,6 +40,7 @@ type httpSession struct {
 	config    check.HTTPConfig
 	userAgent string
 	guard     guard
+	resolver  *net.Resolver
 	proxied   bool
 	client    *http.Client
 	transport *http.Transport
@@ -62,10 +63,10 @@ func (p *Prober) connectHTTP(_ context.Context, r run, raw json.RawMessage) (ses
 		return nil, err
 	}
 	s := &httpSession{
-		run: r, limit: timeout(config.Timeout), config: config, guard: guard, proxied: proxy != nil,
+		run: r, limit: timeout(config.Timeout), config: config, guard: guard, resolver: p.resolver, proxied: proxy != nil,
 		userAgent: strings.TrimSuffix("Perigee/"+p.options.Version, "/"),
 		transport: &http.Transport{
-			DialContext:            guard.dialer().DialContext,
+			DialContext:            p.dialer(guard).DialContext,
 			TLSClientConfig:        &tls.Config{RootCAs: p.options.Roots},
 			ForceAttemptHTTP2:      true,
 			MaxResponseHeaderBytes: maxHeader,
@@ -110,7 +111,7 @@ func (s *httpSession) admit(r *http.Request) error {
 	addrs := []netip.Addr{}
 	if addr, err := netip.ParseAddr(host); err == nil {
 		addrs = append(addrs, addr)
-	} else if found, err := net.DefaultResolver.LookupNetIP(r.Context(), "ip", host); err == nil {
+	} else if found, err := s.resolver.LookupNetIP(r.Context(), "ip", host); err == nil {
 		addrs = found
 	}
 	for _, addr := range addrs {

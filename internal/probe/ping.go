@@ -21,8 +21,9 @@ const pingInterval = 200 * time.Millisecond
 
 // pingSession pings. It opens a socket for each collector.
 type pingSession struct {
-	run   run
-	limit time.Duration
+	run      run
+	limit    time.Duration
+	resolver *net.Resolver
 }
 
 func (p *Prober) connectPing(_ context.Context, r run, raw json.RawMessage) (session, error) {
@@ -30,7 +31,7 @@ func (p *Prober) connectPing(_ context.Context, r run, raw json.RawMessage) (ses
 	if err != nil {
 		return nil, err
 	}
-	return &pingSession{run: r, limit: timeout(config.Timeout)}, nil
+	return &pingSession{run: r, limit: timeout(config.Timeout), resolver: p.resolver}, nil
 }
 
 func (s *pingSession) collect(ctx context.Context, _ string, raw json.RawMessage) (any, error) {
@@ -42,7 +43,7 @@ func (s *pingSession) collect(ctx context.Context, _ string, raw json.RawMessage
 	wait := timeout(config.Timeout) + time.Duration(config.Count-1)*pingInterval
 	ctx, cancel := within(ctx, min(s.limit, wait))
 	defer cancel()
-	addrs, err := net.DefaultResolver.LookupIPAddr(ctx, config.Host)
+	addrs, err := s.resolver.LookupIPAddr(ctx, config.Host)
 	if err != nil {
 		return nil, explain(ctx, err, "resolving the name")
 	}

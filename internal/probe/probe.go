@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -38,6 +39,9 @@ type Options struct {
 	Version string
 	// Roots are the certificate authorities to trust; nil for the system's.
 	Roots *x509.CertPool
+	// Nameservers, each with its port, are asked for names instead of the system's; none
+	// leaves it to the system.
+	Nameservers []string
 	// ResolvConf names the file with the system's nameservers; "" for /etc/resolv.conf.
 	ResolvConf string
 	// AllowScripts lets shell scripts run, as the user of this process. Off, the
@@ -60,6 +64,7 @@ func Unable(reason string) error { return unsupported{reason} }
 // number of goroutines.
 type Prober struct {
 	options    Options
+	resolver   *net.Resolver
 	strategies map[string]connect
 }
 
@@ -101,7 +106,7 @@ func New(options Options) *Prober {
 	if options.ScriptDir == nil {
 		options.ScriptDir = scratch
 	}
-	p := &Prober{options: options}
+	p := &Prober{options: options, resolver: resolver(options.Nameservers)}
 	p.strategies = map[string]connect{
 		check.HTTP: p.connectHTTP,
 		check.TCP:  p.connectTCP,

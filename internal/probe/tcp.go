@@ -41,7 +41,7 @@ func (p *Prober) connectTCP(ctx context.Context, r run, raw json.RawMessage) (se
 		return nil, err
 	}
 	clock := &phases{}
-	conn, err := dial(ctx, clock, config.Host, config.Port, timeout(config.Timeout))
+	conn, err := p.dial(ctx, clock, config.Host, config.Port, timeout(config.Timeout))
 	if err != nil {
 		return nil, err
 	}
@@ -49,10 +49,10 @@ func (p *Prober) connectTCP(ctx context.Context, r run, raw json.RawMessage) (se
 }
 
 // dial connects within the limit and clocks it.
-func dial(ctx context.Context, clock *phases, host string, port int, limit time.Duration) (net.Conn, error) {
+func (p *Prober) dial(ctx context.Context, clock *phases, host string, port int, limit time.Duration) (net.Conn, error) {
 	ctx, cancel := within(ctx, limit)
 	defer cancel()
-	conn, err := guard(nil).dialer().DialContext(clock.trace(ctx), "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+	conn, err := p.dialer(nil).DialContext(clock.trace(ctx), "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 	if err != nil {
 		return nil, explain(ctx, err, clock.doing())
 	}

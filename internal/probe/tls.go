@@ -34,7 +34,7 @@ func (p *Prober) connectTLS(ctx context.Context, r run, raw json.RawMessage) (se
 	ctx, cancel := within(ctx, limit)
 	defer cancel()
 	clock := &phases{}
-	conn, err := dial(ctx, clock, config.Host, config.Port, limit)
+	conn, err := p.dial(ctx, clock, config.Host, config.Port, limit)
 	if err != nil {
 		return nil, err
 	}

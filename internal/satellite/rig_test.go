@@ -52,14 +52,14 @@ func newRig(t *testing.T, c *core) *rig {
 // start runs the satellite; its end arrives at r.ended.
 func (r *rig) start() {
 	r.t.Helper()
-	s, err := New(r.config, r.prober, r.cores(), slog.New(slog.NewTextHandler(io.Discard, nil)))
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	s.now = func() time.Time {
+	r.config.Now = func() time.Time {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		return time.Now().Add(r.offset)
+	}
+	s, err := New(r.config, r.prober, r.cores(), slog.New(slog.NewTextHandler(io.Discard, nil)))
+	if err != nil {
+		r.t.Fatal(err)
 	}
 	s.spool.sync = func(*os.File) error { return nil } // virtual days are many syncs
 	ctx, stop := context.WithCancel(context.Background())

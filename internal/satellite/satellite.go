@@ -45,6 +45,8 @@ type Config struct {
 	// PackageCacheBytes bounds the unpacked script packages on disk. Default
 	// scriptpkg.DefaultCacheBytes.
 	PackageCacheBytes int64
+	// Now is the wall clock, which may be wrong; nil is the system's.
+	Now func() time.Time
 }
 
 const (
@@ -75,7 +77,7 @@ type Satellite struct {
 	log     *slog.Logger
 	started time.Time
 	bootID  string
-	now     func() time.Time // the wall clock; tests set it
+	now     func() time.Time // the wall clock
 
 	lock       *os.File
 	page       net.Listener // nil without a status page
@@ -107,7 +109,7 @@ func New(c Config, prober Prober, cores []Core, log *slog.Logger) (*Satellite, e
 		log:     log.With("satellite", c.ID),
 		started: time.Now(),
 		bootID:  uuid.NewString(),
-		now:     time.Now,
+		now:     c.Now,
 		secrets: newSecrets(),
 		state:   linkState{bell: make(chan struct{}, 1)},
 		// A complaint that finds this full is in the log and on the page all the same.
@@ -149,6 +151,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.Version == "" {
 		c.Version = "unknown"
+	}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	return c, nil
 }
