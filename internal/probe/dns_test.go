@@ -252,7 +252,7 @@ func TestOwnNameservers(t *testing.T) {
 	}
 	own := New(Options{Nameservers: []string{nameserver(t, zone(t, "only.here.example. 60 IN A 127.0.0.1"))}})
 	for _, a := range []*protocol.Assignment{
-		assignment(check.TCP, `{"host":"only.here.example","port":`+port+`}`, check.TCPBanner, `{"timeout":10}`),
+		assignment(check.TCP, `{"host":"only.here.example","port":`+port+`}`, check.TCPBanner, `{"timeout":100}`),
 		assignment(check.DNS, `{}`, check.DNSLookup, `{"hostname":"only.here.example"}`),
 	} {
 		if r := own.Execute(t.Context(), a, nil, nil); r.Status != check.Healthy {
