@@ -34,6 +34,17 @@ func NewSchedule(satelliteID string, key Key, interval time.Duration) Schedule {
 	return Schedule{Interval: interval, Phase: time.Duration(ms) * time.Millisecond}
 }
 
+// SeatSchedule gives the schedule of key where it is placed. A seat, numbered from
+// 1, has the same slots wherever it is, so that the satellite that takes it over goes
+// on where the one before it ended; 0 is a placement without a seat, whose slots are
+// the satellite's own.
+func SeatSchedule(satelliteID string, seat int, key Key, interval time.Duration) Schedule {
+	if seat == 0 {
+		return NewSchedule(satelliteID, key, interval)
+	}
+	return NewSchedule(fmt.Sprintf("seat %d", seat), key, interval)
+}
+
 // Next returns the first slot strictly after t.
 func (s Schedule) Next(t time.Time) time.Time {
 	interval, phase := s.Interval.Milliseconds(), s.Phase.Milliseconds()

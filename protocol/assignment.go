@@ -18,6 +18,18 @@ type Assignment struct {
 	SystemName      string              `json:"systemName,omitempty"`
 	SystemMetadata  map[string]any      `json:"systemMetadata,omitempty"` // since 0.9
 	Environments    []check.Environment `json:"environments,omitempty"`   // since 0.9.4
+	// Seat of a counted assignment (feature lease).
+	Seat *Seat `json:"perigeeSeat,omitempty"`
+}
+
+// Seat is one of the places of a counted assignment, of which some satellite runs the
+// slots at any time (feature lease): those that Lease reaches, after After, and up to
+// Until while it is handed over, 0 for no end. Both are Unix milliseconds. Its slots are
+// those of check.SeatSchedule.
+type Seat struct {
+	Number int   `json:"number"`
+	After  int64 `json:"after"`
+	Until  int64 `json:"until,omitempty"`
 }
 
 // Collector is check.Collector as the wire spells it.

@@ -70,9 +70,14 @@ type Assignment struct {
 // match counts. It is kept in canonical form: names sorted and without
 // duplicates, the selector as selector.Selector writes it. A label selector never
 // picks the built-in satellite; IncludeLocal does.
+//
+// With a Count the label selector picks no more than so many satellites, one for each
+// seat, spread over the values of the label SpreadBy; those named come on top.
 type Selector struct {
 	Names    []string `json:"names,omitempty"`
 	Selector string   `json:"selector,omitempty"`
+	Count    int      `json:"count,omitempty"`
+	SpreadBy string   `json:"spreadBy,omitempty"`
 }
 
 // LocalSatellite is the reserved name of the core's built-in satellite.
@@ -128,4 +133,23 @@ type Placement struct {
 	SatelliteID  string
 	CheckID      string
 	SystemID     string
+	// Seat is the number of the assignment's seat, from 1; 0 is a placement that is none.
+	Seat int
+	// Reason is why the seat is there (to be added) or goes away (to be removed).
+	Reason Reason
+	// Handover, of a seat that goes away: the satellite keeps it up to the end of its
+	// lease, and the one that gets it begins behind that.
+	Handover bool
 }
+
+// Reason is why a seat is where it is.
+type Reason string
+
+const (
+	ReasonPlaced   Reason = "placed"   // it was to be filled
+	ReasonLost     Reason = "lost"     // its satellite was silent beyond the hold-off
+	ReasonDrained  Reason = "drained"  // its satellite is drained
+	ReasonMatch    Reason = "match"    // its satellite is not picked any more, or gone
+	ReasonClock    Reason = "clock"    // its satellite's clock is too far ahead
+	ReasonBalanced Reason = "balanced" // its satellite had more than its share
+)

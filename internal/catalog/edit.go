@@ -254,16 +254,22 @@ func (e *edit) commit(ctx context.Context, actor entity.Actor) (changes []entity
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := e.write(ctx, all, plan); err != nil {
+	if affected, err = e.carryOut(ctx, all, plan); err != nil {
 		return nil, nil, err
 	}
-	affected = plan.affected()
-	if len(affected) > 0 {
+	return all.changes(actor, e.hidden), affected, nil
+}
+
+// carryOut writes what was altered and planned, and gives the affected satellites. Their
+// revisions rise first: that locks them in the order in which everybody does, and no
+// lease that names an older revision is given out any more.
+func (e *edit) carryOut(ctx context.Context, all altered, plan *plan) (affected []string, err error) {
+	if affected = plan.affected(); len(affected) > 0 {
 		if err := e.tx.BumpRevisions(ctx, affected); err != nil {
-			return nil, nil, fmt.Errorf("raising revisions: %w", err)
+			return nil, fmt.Errorf("raising revisions: %w", err)
 		}
 	}
-	return all.changes(actor, e.hidden), affected, nil
+	return affected, e.write(ctx, all, plan)
 }
 
 // write orders the statements so that no constraint is hurt on the way: old

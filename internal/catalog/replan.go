@@ -47,13 +47,8 @@ func (c *Catalog) SatelliteChanged(ctx context.Context, ftx fleet.Tx, before, af
 			return nil, err
 		}
 	}
-	if err := e.write(ctx, all, p); err != nil {
+	if _, err := e.carryOut(ctx, all, p); err != nil {
 		return nil, err
-	}
-	if affected := p.affected(); len(affected) > 0 {
-		if err := tx.BumpRevisions(ctx, affected); err != nil {
-			return nil, fmt.Errorf("raising revisions: %w", err)
-		}
 	}
 	return all.changes(actor, e.hidden), nil
 }
@@ -112,13 +107,8 @@ func (c *Catalog) Replan(ctx context.Context) (affected []string, err error) {
 		if err := e.planAssignments(ctx, p, touched, true); err != nil {
 			return err
 		}
-		if err := e.write(ctx, altered{}, p); err != nil {
-			return err
-		}
-		if affected = p.affected(); len(affected) == 0 {
-			return nil
-		}
-		return tx.BumpRevisions(ctx, affected)
+		affected, err = e.carryOut(ctx, altered{}, p)
+		return err
 	})
 	if err == nil && len(affected) > 0 {
 		c.bell.Ring(fleet.TopicConfig)

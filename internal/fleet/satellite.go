@@ -67,7 +67,25 @@ type Satellite struct {
 	// DuplicateUntil is set while it is known that two processes use its credentials;
 	// until then the one that is connected stays, and others are held off.
 	DuplicateUntil *time.Time `json:"duplicateUntil"`
+	// Weight is its share of the seats of counted assignments in proportion to others,
+	// from 1 to MaxWeight; 0 is as 1.
+	Weight int64 `json:"weight"`
+	// CordonedAt is since when it gets no new seats; nil when it does. Draining: those
+	// that it has are moved away.
+	CordonedAt *time.Time `json:"cordonedAt"`
+	Draining   bool       `json:"draining"`
+	// LeasedUntil is up to which slot it has been told that it may run its seats; nil
+	// when it never was, as one that knows of no leases.
+	LeasedUntil *time.Time `json:"leasedUntil"`
+	// Seats is how many it runs, among them those that it is handing over.
+	Seats int64 `json:"seats"`
 }
+
+// MaxWeight is the most that a satellite may weigh.
+const MaxWeight = 1000
+
+// Weighs is the weight as it counts.
+func (s *Satellite) Weighs() int64 { return max(1, s.Weight) }
 
 // Labels are what a selector sees: the tags, and name and region.
 func (s *Satellite) Labels() map[string]string {
@@ -163,7 +181,7 @@ type Tx interface {
 	LockDefinitions(ctx context.Context) error
 	// InsertSatellite makes the row; of the token's life only TokenExpiresAt is written.
 	InsertSatellite(ctx context.Context, s Satellite, tokenHash string) error // Conflict: name taken
-	// UpdateSatellite writes name, region, tags and threshold. NotFound, Conflict.
+	// UpdateSatellite writes name, region, tags, threshold, weight, cordon and drain. NotFound, Conflict.
 	UpdateSatellite(ctx context.Context, s Satellite) error
 	// Tokens are the satellite's, NotFound. SetTokens stores them; the last use of the
 	// current token is forgotten when its version is another.

@@ -82,12 +82,12 @@ func (tx *Tx) PutAssignment(ctx context.Context, a catalog.Assignment) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.execNaming(ctx, a.Name, `INSERT INTO assignments (id, name, labels, check_id, system_id, include_local, satellites, enabled, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+	_, err = tx.execNaming(ctx, a.Name, `INSERT INTO assignments (id, name, labels, check_id, system_id, include_local, satellites, enabled, created_at, updated_at, seats)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 		ON CONFLICT (id) DO UPDATE SET name = excluded.name, labels = excluded.labels, check_id = excluded.check_id,
 			system_id = excluded.system_id, include_local = excluded.include_local, satellites = excluded.satellites,
-			enabled = excluded.enabled, updated_at = excluded.updated_at`,
-		a.ID, a.Name, labels, a.CheckID, a.SystemID, a.IncludeLocal, satellites, a.Enabled, created.UnixMicro(), updated.UnixMicro())
+			enabled = excluded.enabled, updated_at = excluded.updated_at, seats = excluded.seats`,
+		a.ID, a.Name, labels, a.CheckID, a.SystemID, a.IncludeLocal, satellites, a.Enabled, created.UnixMicro(), updated.UnixMicro(), a.Satellites.Count)
 	return err
 }
 

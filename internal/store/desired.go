@@ -21,7 +21,8 @@ type placed struct {
 	satelliteID          string
 	revision             int64
 	checkID, systemID    *string
-	removedAt            *time.Time
+	since, removedAt     *time.Time
+	seat                 int
 	runs                 bool // placed, enabled, not paused
 	checkName, spec      sql.NullString
 	systemName           sql.NullString
@@ -30,7 +31,7 @@ type placed struct {
 
 func scanPlaced(row scanner) (placed, error) {
 	var p placed
-	err := row.Scan(&p.satelliteID, &p.revision, &p.checkID, &p.systemID, momentOrNil{&p.removedAt}, &p.runs, &p.checkName, &p.spec, &p.systemName)
+	err := row.Scan(&p.satelliteID, &p.revision, &p.checkID, &p.systemID, momentOrNil{&p.since}, momentOrNil{&p.removedAt}, &p.seat, &p.runs, &p.checkName, &p.spec, &p.systemName)
 	if err == nil && p.runs {
 		err = json.Unmarshal([]byte(p.spec.String), &p.decodedSpecification)
 	}
@@ -40,8 +41,8 @@ func scanPlaced(row scanner) (placed, error) {
 // DesiredSets is one statement, so that each revision is that of its set (spec M66).
 func (db *DB) DesiredSets(ctx context.Context, satelliteIDs []string) (map[string]fleet.Desired, error) {
 	sets := make(map[string]fleet.Desired, len(satelliteIDs))
-	for p, err := range each(ctx, db.reads(), scanPlaced, `SELECT s.id, s.desired_revision, p.check_id, p.system_id, p.removed_at,
-			p.removed_at IS NULL AND coalesce(a.enabled AND NOT c.paused, false), c.name, c.spec, y.name
+	for p, err := range each(ctx, db.reads(), scanPlaced, `SELECT s.id, s.desired_revision, p.check_id, p.system_id, p.since, p.removed_at, coalesce(p.seat, 0),
+			(p.removed_at IS NULL OR p.removed_at > {now}) AND coalesce(a.enabled AND NOT c.paused, false), c.name, c.spec, y.name
 		FROM satellites AS s
 		LEFT JOIN placements AS p ON p.satellite_id = s.id AND (p.removed_at IS NULL OR p.removed_at > {now} - $2)
 		LEFT JOIN assignments AS a ON a.id = p.assignment_id AND a.check_id = p.check_id AND a.system_id = p.system_id
@@ -73,6 +74,12 @@ func (p *placed) assignment(pair protocol.Pair) protocol.Assignment {
 	a := protocol.Assignment{
 		ConfigID: pair.ConfigID, SystemID: pair.SystemID, StrategyID: spec.Strategy, Config: objectOr(spec.Config),
 		IntervalSeconds: time.Duration(spec.Interval).Seconds(), ConfigName: p.checkName.String, SystemName: p.systemName.String,
+	}
+	if p.seat > 0 {
+		a.Seat = &protocol.Seat{Number: p.seat, After: p.since.UnixMilli()}
+		if p.removedAt != nil { // it is handed over
+			a.Seat.Until = p.removedAt.UnixMilli()
+		}
 	}
 	for _, c := range spec.Collectors {
 		a.Collectors = append(a.Collectors, protocol.Collector{ID: c.ID, CollectorID: c.Collector, Config: objectOr(c.Config), Assertions: c.Assertions})

@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/perigee-monitoring/perigee/internal/catalog"
@@ -35,8 +36,10 @@ func pairs(ctx context.Context, c conn, q string, args ...any) (map[string][]str
 	return lists, nil
 }
 
-// Place removes first, so that a pair may move from one assignment to another. It
-// also forgets grants that have run out.
+// Place removes first, so that a pair, or a seat, may move from one assignment or
+// satellite to another. It also forgets grants that have run out. Revisions that rise
+// with it have risen before: that locks the satellites, whose leases bound what they
+// may have run of the seats that they lose.
 func (tx *Tx) Place(ctx context.Context, add, remove []catalog.Placement) error {
 	now, err := tx.Now(ctx)
 	if err != nil {
@@ -48,29 +51,42 @@ func (tx *Tx) Place(ctx context.Context, add, remove []catalog.Placement) error 
 	if err := chunks(sorted(remove), func(rows []catalog.Placement) error { return tx.unplace(ctx, now.UnixMicro(), rows) }); err != nil {
 		return err
 	}
+	since, err := tx.seatsBegin(ctx, now, add)
+	if err != nil {
+		return err
+	}
 	return chunks(sorted(add), func(rows []catalog.Placement) error {
 		return tx.insertMany(ctx, "placements", `ON CONFLICT (satellite_id, check_id, system_id)
-			DO UPDATE SET assignment_id = excluded.assignment_id, removed_at = NULL`, len(rows), []column{
+			DO UPDATE SET assignment_id = excluded.assignment_id, removed_at = NULL,
+				seat = excluded.seat, since = excluded.since, reason = excluded.reason`, len(rows), []column{
 			col("satellite_id", "text", rows, func(p *catalog.Placement) string { return p.SatelliteID }),
 			col("check_id", "text", rows, func(p *catalog.Placement) string { return p.CheckID }),
 			col("system_id", "text", rows, func(p *catalog.Placement) string { return p.SystemID }),
 			col("assignment_id", "text", rows, func(p *catalog.Placement) string { return p.AssignmentID }),
+			col("seat", "bigint", rows, func(p *catalog.Placement) int64 { return int64(p.Seat) }),
+			col("since", "bigint", rows, since),
+			col("reason", "text", rows, func(p *catalog.Placement) string { return string(p.Reason) }),
 		})
 	})
 }
 
 func (tx *Tx) unplace(ctx context.Context, now int64, rows []catalog.Placement) error {
+	if err := tx.fence(ctx, now, rows); err != nil {
+		return err
+	}
 	cols := []column{
 		col("satellite_id", "text", rows, func(p *catalog.Placement) string { return p.SatelliteID }),
 		col("assignment_id", "text", rows, func(p *catalog.Placement) string { return p.AssignmentID }),
 		col("removed_at", "bigint", rows, func(*catalog.Placement) int64 { return now }),
+		col("handover", "boolean", rows, func(p *catalog.Placement) bool { return p.Handover }),
 	}
+	const until = `CASE WHEN %[2]s THEN GREATEST(%[1]s, coalesce((SELECT s.leased_until FROM satellites AS s WHERE s.id = p.satellite_id), 0)) ELSE %[1]s END`
 	if tx.db.dialect == sqlite {
-		return tx.repeat(ctx, `UPDATE placements SET removed_at = $3
-			WHERE satellite_id = $1 AND assignment_id = $2 AND removed_at IS NULL`, len(rows), cols, func(int, int64) {})
+		return tx.repeat(ctx, `UPDATE placements AS p SET removed_at = `+fmt.Sprintf(until, "$3", "$4")+`
+			WHERE p.satellite_id = $1 AND p.assignment_id = $2 AND p.removed_at IS NULL`, len(rows), cols, func(int, int64) {})
 	}
 	table, args := unnest(cols)
-	_, err := tx.exec(ctx, `UPDATE placements AS p SET removed_at = b.removed_at FROM `+table+`
+	_, err := tx.exec(ctx, `UPDATE placements AS p SET removed_at = `+fmt.Sprintf(until, "b.removed_at", "b.handover")+` FROM `+table+`
 		WHERE p.satellite_id = b.satellite_id AND p.assignment_id = b.assignment_id AND p.removed_at IS NULL`, args...)
 	return err
 }
@@ -79,6 +95,9 @@ func (tx *Tx) unplace(ctx context.Context, now int64, rows []catalog.Placement) 
 func (tx *Tx) revoke(ctx context.Context, column, id string) error {
 	now, err := tx.Now(ctx)
 	if err != nil {
+		return err
+	}
+	if err := tx.fenceWhere(ctx, column, id); err != nil {
 		return err
 	}
 	_, err = tx.exec(ctx, `UPDATE placements SET removed_at = $2 WHERE `+column+` = $1 AND removed_at IS NULL`, id, now.UnixMicro())

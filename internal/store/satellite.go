@@ -22,7 +22,9 @@ const (
 		s.version, s.created_at, s.offline_threshold_ms, s.capabilities, s.epoch, s.desired_revision, s.pulse,
 		s.token_expires_at, s.token_last_used_at, CASE WHEN ` + overlapping + ` THEN s.previous_until END,
 		` + overlapping + ` AND s.session_credential = s.previous_version AND s.last_connection_event <> 'disconnected',
-		CASE WHEN s.duplicate_until > {now} THEN s.duplicate_until END, r.inventory, r.applied_revision, r.applied_errors`
+		CASE WHEN s.duplicate_until > {now} THEN s.duplicate_until END, r.inventory, r.applied_revision, r.applied_errors,
+		s.weight, s.cordoned_at, s.draining, s.leased_until,
+		(SELECT count(*) FROM placements AS q WHERE q.satellite_id = s.id AND q.seat > 0 AND (q.removed_at IS NULL OR q.removed_at > {now}))`
 	satelliteTables = ` FROM satellites AS s LEFT JOIN satellite_reports AS r ON r.satellite_id = s.id`
 	satelliteRows   = `SELECT ` + satelliteColumns + satelliteTables
 )
@@ -34,7 +36,8 @@ func scanSatellite(row scanner) (fleet.Satellite, error) {
 	err := row.Scan(&s.ID, &s.Name, &s.Region, document{&s.Tags}, &isOnline, momentOrNil{&s.LastHeartbeatAt}, &s.LastConnectionEvent,
 		&s.Version, moment{&s.CreatedAt}, &s.OfflineThresholdMs, document{&s.Capabilities}, &s.Epoch, &s.DesiredRevision, document{&s.Pulse},
 		momentOrNil{&s.TokenExpiresAt}, momentOrNil{&s.TokenLastUsedAt}, momentOrNil{&s.PreviousTokenValidUntil}, &previousInUse,
-		momentOrNil{&s.DuplicateUntil}, document{&s.Inventory}, &s.AppliedRevision, document{&s.AppliedErrors})
+		momentOrNil{&s.DuplicateUntil}, document{&s.Inventory}, &s.AppliedRevision, document{&s.AppliedErrors},
+		&s.Weight, momentOrNil{&s.CordonedAt}, &s.Draining, momentOrNil{&s.LeasedUntil}, &s.Seats)
 	if isOnline {
 		s.Status = fleet.Online
 	}
@@ -109,8 +112,8 @@ func (tx *Tx) InsertSatellite(ctx context.Context, s fleet.Satellite, tokenHash 
 	if err != nil {
 		return err
 	}
-	_, err = tx.execNaming(ctx, s.Name, `INSERT INTO satellites (id, name, region, tags, token_hash, created_at, offline_threshold_ms, token_expires_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, s.ID, s.Name, s.Region, tags, tokenHash, created.UnixMicro(), s.OfflineThresholdMs, microsOrNil(s.TokenExpiresAt))
+	_, err = tx.execNaming(ctx, s.Name, `INSERT INTO satellites (id, name, region, tags, token_hash, created_at, offline_threshold_ms, token_expires_at, weight)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, s.ID, s.Name, s.Region, tags, tokenHash, created.UnixMicro(), s.OfflineThresholdMs, microsOrNil(s.TokenExpiresAt), s.Weighs())
 	return err
 }
 
@@ -119,8 +122,9 @@ func (tx *Tx) UpdateSatellite(ctx context.Context, s fleet.Satellite) error {
 	if err != nil {
 		return err
 	}
-	n, err := tx.execNaming(ctx, s.Name, `UPDATE satellites SET name = $2, region = $3, tags = $4, offline_threshold_ms = $5 WHERE id = $1`,
-		s.ID, s.Name, s.Region, tags, s.OfflineThresholdMs)
+	n, err := tx.execNaming(ctx, s.Name, `UPDATE satellites SET name = $2, region = $3, tags = $4, offline_threshold_ms = $5,
+			weight = $6, cordoned_at = $7, draining = $8 WHERE id = $1`,
+		s.ID, s.Name, s.Region, tags, s.OfflineThresholdMs, s.Weighs(), microsOrNil(s.CordonedAt), s.Draining)
 	if err == nil && n == 0 {
 		return missing(satelliteNamed(s.ID))
 	}
@@ -130,6 +134,9 @@ func (tx *Tx) UpdateSatellite(ctx context.Context, s fleet.Satellite) error {
 // DeleteSatellite takes its placements, locations and reports along; runs and
 // transitions stay as history.
 func (tx *Tx) DeleteSatellite(ctx context.Context, id string) error {
+	if err := tx.fenceWhere(ctx, "satellite_id", id); err != nil {
+		return err
+	}
 	return tx.execOne(ctx, satelliteNamed(id), `DELETE FROM satellites WHERE id = $1`, id)
 }
 

@@ -14,7 +14,7 @@ func testSatellite(t *testing.T, s *suite) {
 	created := s.now().Add(-time.Hour)
 	want := fleet.Satellite{
 		ID: newID(), Name: "eu-1", Region: "eu", Tags: map[string]string{"a.b": "c", "tier": "x"},
-		CreatedAt: created, OfflineThresholdMs: ptr(int64(15000)),
+		CreatedAt: created, OfflineThresholdMs: ptr(int64(15000)), Weight: 1,
 	}
 	s.tx(func(tx *store.Tx) error { return tx.InsertSatellite(s.ctx(), want, "h") })
 
