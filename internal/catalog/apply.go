@@ -124,7 +124,7 @@ func (it *item) decode(validateSpec ValidateSpec) {
 		unread = append(unread, decode(it.spec(), &spec, "spec")...)
 		it.assignment = AssignmentInput{
 			Name: name, Labels: labels, Check: spec.Check, System: spec.System,
-			IncludeLocal: spec.IncludeLocal, Enabled: spec.Enabled, Satellites: spec.Satellites,
+			IncludeLocal: spec.IncludeLocal, Enabled: spec.Enabled, Satellites: spec.Satellites, Policy: spec.Policy,
 		}
 		wrong = it.assignment.validate()
 	case DocSatellite:

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 )
 
@@ -20,6 +21,8 @@ type AssignmentInput struct {
 	IncludeLocal *bool    `json:"includeLocal,omitempty"`
 	Satellites   Selector `json:"satellites,omitzero"`
 	Enabled      *bool    `json:"enabled,omitempty"`
+	// Policy is the original's when absent: each result counts, the worst location wins.
+	Policy check.Policy `json:"policy,omitzero"`
 }
 
 func orTrue(b *bool) bool { return b == nil || *b }
@@ -37,6 +40,7 @@ func (in AssignmentInput) validate() problems {
 	}
 	// What is disabled needs no place to run; the satellite it named may be deleted.
 	p.selector("satellites", in.Satellites, orTrue(in.IncludeLocal) || !orTrue(in.Enabled))
+	p.policy("policy", in.Policy)
 	return p
 }
 
@@ -46,7 +50,7 @@ func (in AssignmentInput) validate() problems {
 // satellite may have been deleted when names were left behind.
 func (in AssignmentInput) resolve(ctx context.Context, e *edit, a Assignment) (Assignment, problems, error) {
 	var p problems
-	check, ok := e.checks.get(in.Check)
+	run, ok := e.checks.get(in.Check)
 	if !ok && in.Check != "" {
 		p.add("check", in.Check, "%s", missing("check", in.Check, e.checks.names()))
 	}
@@ -66,8 +70,9 @@ func (in AssignmentInput) resolve(ctx context.Context, e *edit, a Assignment) (A
 		}
 	}
 	a.Name, a.Labels = in.Name, labels(in.Labels)
-	a.CheckID, a.SystemID = check.ID, system.ID
+	a.CheckID, a.SystemID = run.ID, system.ID
 	a.IncludeLocal, a.Satellites, a.Enabled = orTrue(in.IncludeLocal), in.Satellites.canonical(), orTrue(in.Enabled)
+	a.Policy = in.Policy
 	return a, p, nil
 }
 

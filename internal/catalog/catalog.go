@@ -59,6 +59,8 @@ type Assignment struct {
 	IncludeLocal bool     `json:"includeLocal"`
 	Satellites   Selector `json:"satellites"`
 	Enabled      bool     `json:"enabled"`
+	// Policy says when results mean that something is wrong.
+	Policy check.Policy `json:"policy,omitzero"`
 	// Placed are the names of the satellites that run it now; filled in on read.
 	Placed    []string  `json:"placed"`
 	CreatedAt time.Time `json:"createdAt"`

@@ -21,7 +21,7 @@ func named(names ...string) catalog.Selector { return catalog.Selector{Names: na
 func inputOf(a catalog.Assignment) catalog.AssignmentInput {
 	return catalog.AssignmentInput{
 		Name: a.Name, Labels: a.Labels, Check: a.CheckID, System: a.SystemID,
-		IncludeLocal: &a.IncludeLocal, Satellites: a.Satellites, Enabled: &a.Enabled,
+		IncludeLocal: &a.IncludeLocal, Satellites: a.Satellites, Enabled: &a.Enabled, Policy: a.Policy,
 	}
 }
 

@@ -46,11 +46,12 @@ type SystemSpec struct {
 // AssignmentSpec is the spec of an Assignment document. Check and System are
 // names; IncludeLocal and Enabled are true when absent.
 type AssignmentSpec struct {
-	Check        string   `json:"check"`
-	System       string   `json:"system"`
-	IncludeLocal *bool    `json:"includeLocal,omitempty"`
-	Enabled      *bool    `json:"enabled,omitempty"`
-	Satellites   Selector `json:"satellites,omitzero"`
+	Check        string       `json:"check"`
+	System       string       `json:"system"`
+	IncludeLocal *bool        `json:"includeLocal,omitempty"`
+	Enabled      *bool        `json:"enabled,omitempty"`
+	Satellites   Selector     `json:"satellites,omitzero"`
+	Policy       check.Policy `json:"policy,omitzero"`
 }
 
 // SatelliteSpec is the spec of a Satellite document (spec I.5). Absent, the
@@ -93,7 +94,7 @@ func checkDocument(c Check) Document { return document(DocCheck, c.Name, c.Label
 func (e *edit) assignmentDocument(a Assignment) Document {
 	return document(DocAssignment, a.Name, a.Labels, AssignmentSpec{
 		Check: e.checks.after[a.CheckID].Name, System: e.systems.after[a.SystemID].Name,
-		IncludeLocal: &a.IncludeLocal, Enabled: &a.Enabled, Satellites: a.Satellites,
+		IncludeLocal: &a.IncludeLocal, Enabled: &a.Enabled, Satellites: a.Satellites, Policy: a.Policy,
 	})
 }
 

@@ -56,7 +56,7 @@ func checkState(c Check) entity.State {
 func assignmentState(a Assignment) entity.State {
 	return entity.State{
 		"name": a.Name, "labels": labels(a.Labels), "checkId": a.CheckID, "systemId": a.SystemID,
-		"includeLocal": a.IncludeLocal, "satellites": a.Satellites, "enabled": a.Enabled,
+		"includeLocal": a.IncludeLocal, "satellites": a.Satellites, "enabled": a.Enabled, "policy": a.Policy,
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/selector"
 )
@@ -94,6 +95,13 @@ func (p *problems) labels(path string, labels map[string]string) {
 		case utf8.RuneCountInString(value) > MaxLabelValue || !printable(value):
 			p.add(path+"."+key, value, "a label's value is printable text of at most %d characters", MaxLabelValue)
 		}
+	}
+}
+
+// policy checks when an assignment's results mean that something is wrong.
+func (p *problems) policy(path string, policy check.Policy) {
+	for _, wrong := range policy.Validate() {
+		p.add(path+"."+wrong.Path, wrong.Value, "%s", wrong.Message)
 	}
 }
 

@@ -56,8 +56,13 @@ func newRoutes(mux *http.ServeMux, version string) huma.API {
 }
 
 func schemaName(t reflect.Type, hint string) string {
-	if t == reflect.TypeFor[*Problem]() || t == reflect.TypeFor[Problem]() {
+	switch t {
+	case reflect.TypeFor[*Problem](), reflect.TypeFor[Problem]():
 		return "Problem"
+	case reflect.TypeFor[check.Policy](): // sandboxes and maintenance have one too
+		return "VerdictPolicy"
+	case reflect.TypeFor[check.Window]():
+		return "FailureWindow"
 	}
 	return huma.DefaultSchemaNamer(t, hint)
 }

@@ -74,6 +74,7 @@ func testAssignment(_ *testing.T, s *suite) {
 	s.same(want, must(s.db.Assignment(s.ctx(), want.ID))(s), times)
 
 	want.Enabled, want.IncludeLocal, want.Satellites = false, true, catalog.Selector{Selector: "region in (eu)"}
+	want.Policy = check.Policy{Thresholds: check.Thresholds{Unhealthy: 3}, SecondOpinion: check.SecondOpinion{Wait: check.Duration(time.Second)}}
 	s.tx(func(tx *store.Tx) error { return tx.PutAssignment(s.ctx(), want) })
 	s.same(want, must(s.db.AssignmentByName(s.ctx(), want.Name))(s), times)
 	s.tx(func(tx *store.Tx) error {
