@@ -34,6 +34,8 @@ type Inventory struct {
 	Hostname   string   `json:"hostname,omitempty"`
 	Strategies []string `json:"strategies,omitempty"`
 	Collectors []string `json:"collectors,omitempty"`
+	// Features that its last session agreed on. The core notes them; they do not travel.
+	Features []string `json:"features,omitempty"`
 }
 
 // Authenticated answers Authenticate when the credentials are right (A.6).

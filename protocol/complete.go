@@ -34,6 +34,12 @@ func complete(m Message) any {
 			full.Upserts = completed(m.Upserts)
 			return &full
 		}
+	case *RunNow:
+		if m.Assignment != nil {
+			full := *m
+			full.Assignment = &completed([]Assignment{*m.Assignment})[0]
+			return &full
+		}
 	case *ScriptPackageManifest:
 		if m.Entries == nil {
 			return &ScriptPackageManifest{LockfileHash: m.LockfileHash, Entries: []ManifestEntry{}, Error: m.Error}

@@ -14,7 +14,7 @@
 // What was added, and when:
 //
 //	2026-11-22  protocol 1: ack, slots, delta, inventory, clock, assert
-//	2026-11-26  chunk, seal, drain, run
+//	2026-11-26  chunk, seal, drain, run, opinion
 package protocol
 
 // Path is where a core serves satellites.
@@ -51,11 +51,14 @@ const (
 	FeatureDrain = "drain"
 	// FeatureRun: the core may ask for a run now (RunNow).
 	FeatureRun = "run"
+	// FeatureOpinion: the core may ask for one run of what the satellite does not hold
+	// (RunNow.Assignment).
+	FeatureOpinion = "opinion"
 )
 
 // Features are all that this build knows, in a fixed order.
 func Features() []string {
-	return []string{FeatureAck, FeatureSlots, FeatureDelta, FeatureInventory, FeatureClock, FeatureAssert, FeatureChunk, FeatureSeal, FeatureDrain, FeatureRun}
+	return []string{FeatureAck, FeatureSlots, FeatureDelta, FeatureInventory, FeatureClock, FeatureAssert, FeatureChunk, FeatureSeal, FeatureDrain, FeatureRun, FeatureOpinion}
 }
 
 // Agree returns the features that both lists name, in our order.

@@ -45,6 +45,7 @@ func golden() map[string]Message {
 	}
 	plain := Assignment{ConfigID: "c1", SystemID: "s1", StrategyID: "healthcheck-tcp.tcp", Config: json.RawMessage(`{}`), IntervalSeconds: 1}
 	pair := Pair{ConfigID: "c1", SystemID: "s1"}
+	guest := plain
 	inventory := Inventory{
 		Version: "1.0.0", OS: "linux", Arch: "arm64", Hostname: "edge-7",
 		Strategies: []string{"healthcheck-http.http"}, Collectors: []string{"healthcheck-http.request"},
@@ -144,6 +145,7 @@ func golden() map[string]Message {
 		"perigee_drain_reason":             &Drain{SpanMs: 5000, Reason: "the core is stopping"},
 		"perigee_run":                      &RunNow{Pair: pair, Slot: 1893553445678},
 		"perigee_run_environment":          &RunNow{Pair: pair, EnvironmentID: "prod", Slot: 1893553445678},
+		"perigee_run_guest":                &RunNow{Pair: pair, Slot: 1893553445678, Assignment: &guest, DeadlineMs: 5000},
 		"perigee_clock":                    &Clock{Echo: 1893553445678, ReceivedAt: 1893553445690, SentAt: 1893553445691},
 	}
 }

@@ -43,6 +43,8 @@ const (
 	SkipSecrets  SkipReason = "secrets"      // its secrets could not be asked for: no connection to a core
 	// SkipUnassigned answers a RunNow for what the satellite does not hold.
 	SkipUnassigned SkipReason = "not-assigned"
+	// SkipUnsupported answers a RunNow for a guest that cannot be run there.
+	SkipUnsupported SkipReason = "unsupported"
 )
 
 // Record is one entry of a satellite's spool: a result or a skip, never both.

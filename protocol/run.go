@@ -8,6 +8,11 @@ type RunNow struct {
 	// EnvironmentID narrows to one environment; "" runs all that the assignment names.
 	EnvironmentID string `json:"environmentId,omitempty"`
 	Slot          int64  `json:"slot"` // Unix milliseconds
+	// Assignment is what to run, when the satellite does not hold the pair (feature
+	// opinion): it is a guest there, run once and beside everything else.
+	Assignment *Assignment `json:"assignment,omitempty"`
+	// DeadlineMs bounds a guest's run, in milliseconds; 0 leaves it to the satellite.
+	DeadlineMs int64 `json:"deadlineMs,omitempty"`
 }
 
 // Drain says that this core is about to stop (feature drain). The satellite stays

@@ -32,7 +32,7 @@ func (m *Inventory) validate() *InvalidError {
 		return nil
 	}
 	return anyOf(name("version", m.Version), id("os", m.OS), id("arch", m.Arch), name("hostname", m.Hostname),
-		ids("strategies", m.Strategies), ids("collectors", m.Collectors))
+		ids("strategies", m.Strategies), ids("collectors", m.Collectors), ids("features", m.Features))
 }
 
 func (m *Heartbeat) Validate() error {
@@ -345,7 +345,14 @@ func (m *Drain) Validate() error {
 }
 
 func (m *RunNow) Validate() error {
-	return first(m, m.Pair.validate(), id("environmentId", m.EnvironmentID), notNegative("slot", m.Slot))
+	err := anyOf(m.Pair.validate(), id("environmentId", m.EnvironmentID), notNegative("slot", m.Slot), notNegative("deadlineMs", m.DeadlineMs))
+	if err == nil && m.Assignment != nil {
+		err = m.Assignment.validate().at("assignment")
+		if err == nil && m.Assignment.Pair() != m.Pair {
+			err = &InvalidError{Path: "assignment", Reason: "is of another pair"}
+		}
+	}
+	return first(m, err)
 }
 
 // The rules that the messages above are made of. Each returns nil or what is

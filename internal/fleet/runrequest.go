@@ -22,6 +22,14 @@ const (
 	runMemory = 24 * time.Hour
 )
 
+// Asked is what a run was asked for; "" is a run of the schedule.
+type Asked string
+
+const (
+	AskedManually   Asked = "manual"  // by somebody
+	AskedForOpinion Asked = "opinion" // by a core that is about to change its verdict
+)
+
 // RunState is how far an asked run is.
 type RunState string
 

@@ -34,6 +34,10 @@ type Run struct {
 	ReceivedAt time.Time `json:"receivedAt"`
 	Slot       time.Time `json:"slot"`
 	Revision   int64     `json:"revision,omitempty"`
+	// Asked is what it was asked for, beside the schedule; "" is a run of the schedule.
+	Asked fleet.Asked `json:"asked,omitempty"`
+	// Guest: the satellite did not hold the pair, so there is no location to step.
+	Guest bool `json:"-"`
 	// Source is "name (region)" of the satellite as it was when it connected.
 	Source  string `json:"source"`
 	Message string `json:"message,omitempty"`
@@ -53,7 +57,9 @@ type Skip struct {
 	To            time.Time           `json:"to"`
 	Count         int64               `json:"count"`
 	Reason        protocol.SkipReason `json:"reason"`
-	ReceivedAt    time.Time           `json:"receivedAt"`
+	// Asked is as that of Run: such a slot was not due.
+	Asked      fleet.Asked `json:"asked,omitempty"`
+	ReceivedAt time.Time   `json:"receivedAt"`
 }
 
 // LocationKey is one check of one system as seen from one satellite.

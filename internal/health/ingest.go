@@ -109,7 +109,7 @@ func (i *Ingest) commit(ctx context.Context, items []Item) error {
 func stepLocations(ctx context.Context, tx Tx, runs []Run, fresh map[string]bool) ([]string, error) {
 	byKey := map[LocationKey][]Run{}
 	for _, r := range runs {
-		if fresh[r.RunID] {
+		if fresh[r.RunID] && !r.Guest {
 			key := LocationKey{SystemID: r.SystemID, CheckID: r.CheckID, SatelliteID: r.SatelliteID, EnvironmentID: r.EnvironmentID}
 			byKey[key] = append(byKey[key], r)
 		}

@@ -25,6 +25,7 @@ func runColumns(rows []health.Run) []column {
 		col("received_at", "bigint", rows, func(r *health.Run) int64 { return r.ReceivedAt.UnixMicro() }),
 		col("slot", "bigint", rows, func(r *health.Run) int64 { return r.Slot.UnixMicro() }),
 		col("revision", "bigint", rows, func(r *health.Run) int64 { return r.Revision }),
+		col("asked", "text", rows, func(r *health.Run) string { return string(r.Asked) }),
 		col("source", "text", rows, func(r *health.Run) string { return stored(r.Source) }),
 		col("message", "text", rows, func(r *health.Run) string { return stored(r.Message) }),
 		col("result", "text", rows, func(r *health.Run) *string { return orNil(stored(string(r.Result))) }),
@@ -61,7 +62,7 @@ func scanRun(row scanner) (health.Run, error) {
 	var r health.Run
 	var result *string
 	err := row.Scan(&r.RunID, &r.SatelliteID, &r.CheckID, &r.SystemID, &r.EnvironmentID, &r.Status, &r.LatencyMs,
-		moment{&r.ExecutedAt}, moment{&r.ReceivedAt}, moment{&r.Slot}, &r.Revision, &r.Source, &r.Message, &result)
+		moment{&r.ExecutedAt}, moment{&r.ReceivedAt}, moment{&r.Slot}, &r.Revision, &r.Asked, &r.Source, &r.Message, &result)
 	if result != nil {
 		r.Result = json.RawMessage(*result)
 	}
@@ -85,7 +86,7 @@ func (db *DB) Runs(ctx context.Context, f health.RunFilter, p fleet.Page) ([]hea
 		w.and(`slot < $$`, f.To.UnixMicro())
 	}
 	rows, err := all(ctx, db.reads(), scanRun, `SELECT run_id, satellite_id, check_id, system_id, environment_id, status, latency_ms,
-		executed_at, received_at, slot, revision, source, message, result
+		executed_at, received_at, slot, revision, asked, source, message, result
 		FROM runs`+w.String()+` ORDER BY run_id DESC LIMIT `+w.arg(limit(p)+1), w.args...)
 	if err != nil {
 		return nil, "", err
@@ -138,6 +139,7 @@ func (tx *Tx) InsertSkips(ctx context.Context, skips []health.Skip) error {
 			col("to_slot", "bigint", rows, func(s *health.Skip) int64 { return s.To.UnixMicro() }),
 			col("count", "bigint", rows, func(s *health.Skip) int64 { return s.Count }),
 			col("reason", "text", rows, func(s *health.Skip) string { return stored(string(s.Reason)) }),
+			col("asked", "text", rows, func(s *health.Skip) string { return string(s.Asked) }),
 			col("received_at", "bigint", rows, func(s *health.Skip) int64 { return s.ReceivedAt.UnixMicro() }),
 		})
 	})
@@ -146,7 +148,7 @@ func (tx *Tx) InsertSkips(ctx context.Context, skips []health.Skip) error {
 func scanSkip(row scanner) (health.Skip, error) {
 	var s health.Skip
 	return s, row.Scan(&s.ID, &s.SatelliteID, &s.CheckID, &s.SystemID, &s.EnvironmentID, moment{&s.From}, moment{&s.To},
-		&s.Count, &s.Reason, moment{&s.ReceivedAt})
+		&s.Count, &s.Reason, &s.Asked, moment{&s.ReceivedAt})
 }
 
 // Skips are listed when any of their slots lies in the filter's span.
@@ -163,7 +165,7 @@ func (db *DB) Skips(ctx context.Context, f health.RunFilter, p fleet.Page) ([]he
 	if !f.To.IsZero() {
 		w.and(`from_slot < $$`, f.To.UnixMicro())
 	}
-	rows, err := all(ctx, db.reads(), scanSkip, `SELECT id, satellite_id, check_id, system_id, environment_id, from_slot, to_slot, count, reason, received_at
+	rows, err := all(ctx, db.reads(), scanSkip, `SELECT id, satellite_id, check_id, system_id, environment_id, from_slot, to_slot, count, reason, asked, received_at
 		FROM skips`+w.String()+` ORDER BY id DESC LIMIT `+w.arg(limit(p)+1), w.args...)
 	if err != nil {
 		return nil, "", err
