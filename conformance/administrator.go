@@ -74,7 +74,7 @@ const hour = 3600
 func administered(run func(*administration) error) func(context.Context, Target) error {
 	return func(ctx context.Context, t Target) error {
 		if t.Administrator == nil {
-			return notChecked("nobody administers the core")
+			return NotChecked("nobody administers the core")
 		}
 		return run(&administration{Administrator: t.Administrator, ctx: ctx, target: t})
 	}

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/link"
@@ -49,10 +50,11 @@ type Outcome struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-// notChecked is why a case asked nothing.
-type notChecked string
+// NotChecked is why a case asked nothing. An administrator answers with it to what
+// cannot be done at the core.
+type NotChecked string
 
-func (n notChecked) Error() string { return "not checked: " + string(n) }
+func (n NotChecked) Error() string { return "not checked: " + string(n) }
 
 // Core runs every case against the target. seen, if not nil, hears of each as it ends.
 func Core(ctx context.Context, target Target, seen func(Outcome)) []Outcome {
@@ -69,7 +71,9 @@ func Core(ctx context.Context, target Target, seen func(Outcome)) []Outcome {
 		}
 		o := Outcome{Name: c.name, What: c.what, Pass: true}
 		if err := c.run(ctx, target); err != nil {
-			_, o.NotChecked = errors.AsType[notChecked](err)
+			if why, ok := errors.AsType[NotChecked](err); ok {
+				o.NotChecked, err = true, why // whatever was about to be done with it
+			}
 			o.Pass, o.Detail = o.NotChecked, err.Error()
 		}
 		if seen != nil {
@@ -142,8 +146,9 @@ func (a *agent) send(format string, args ...any) error {
 	return a.conn.Write(fmt.Appendf(nil, format, args...))
 }
 
-// next is the next message of the kind; others are passed over.
-func (a *agent) next(kind string) (message, error) {
+// next is the next message of one of the kinds; others are passed over.
+func (a *agent) next(kinds ...string) (message, error) {
+	kind := strings.Join(kinds, " or ")
 	deadline := time.After(a.target.Patience)
 	for {
 		select {
@@ -151,7 +156,7 @@ func (a *agent) next(kind string) (message, error) {
 			if !ok {
 				return nil, fmt.Errorf("expected %s, and the connection ended", kind)
 			}
-			if m.kind() == kind {
+			if slices.Contains(kinds, m.kind()) {
 				return m, nil
 			}
 		case <-deadline:

@@ -145,7 +145,7 @@ var coreCases = []coreCase{
 	{"M82_unknown_manifest", "an unknown lockfile hash is not an empty tree", inside(func(a *agent, m message) error {
 		const unknown = "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"
 		if _, knows := m["scriptPackagesLockfileHash"]; !knows {
-			return notChecked("the core knows no packages") // an original's answer is then an empty list
+			return NotChecked("the core knows no packages") // an original's answer is then an empty list
 		}
 		if err := a.send(`{"type":"request_script_package_manifest","lockfileHash":%q}`, unknown); err != nil {
 			return err
