@@ -69,7 +69,7 @@ var arrows = map[string]string{
 	"internal/client":     "check internal/catalog internal/fleet internal/health internal/entity internal/httpapi internal/fault",
 
 	// Who administers a core of ours for the conformance suite.
-	"internal/administrator": "conformance check internal/client internal/httpapi internal/catalog internal/fleet internal/health",
+	"internal/administrator": "conformance check internal/client internal/httpapi internal/packages internal/catalog internal/fleet internal/health",
 
 	// Where everything is joined.
 	"internal/server": anything,

@@ -427,12 +427,20 @@ func (a *agent) shutDown() error {
 
 // still expects that nothing becomes wrong with the satellite's connection.
 func (ad *administration) still(s Satellite, wrong func(Connection) string) error {
+	if err := ad.pause(); err != nil {
+		return err
+	}
+	return ad.connection(s, wrong)
+}
+
+// pause is as long as is waited for what must not come.
+func (ad *administration) pause() error {
 	select {
 	case <-time.After(ad.target.Quiet):
+		return nil
 	case <-ad.ctx.Done():
 		return ad.ctx.Err()
 	}
-	return ad.connection(s, wrong)
 }
 
 func notConnected(c Connection) string {

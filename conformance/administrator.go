@@ -33,6 +33,16 @@ type Administrator interface {
 	Alter(ctx context.Context, a Assigned, intervalSeconds int) error
 	// Withdraw takes the check of the system from the satellite. There still are both.
 	Withdraw(ctx context.Context, a Assigned) error
+
+	// InstallPackage makes sure that a script package is allowed and installed, and names
+	// it. It returns when the installation is done; NotChecked says why there can be none.
+	// Packages that are somebody else's stay as they are: then it names one of those.
+	InstallPackage(ctx context.Context) (Package, error)
+	// RemovePackage takes away what InstallPackage added, and installs what is left. It
+	// returns when that is done; NotChecked says that what there is is somebody else's.
+	RemovePackage(ctx context.Context) error
+	// PackageState is what the core keeps of what the satellite said of its packages.
+	PackageState(ctx context.Context, satellite string) (PackageState, error)
 }
 
 // Satellite is one that an administrator made.
@@ -66,6 +76,17 @@ type Stored struct {
 	// Detail is what is kept of the result's own result, as text.
 	Detail string
 }
+
+// Package is a script package that is installed.
+type Package struct {
+	Name, Version string
+	// LockfileHash is of the tree that satellites should have, which it is part of.
+	LockfileHash string
+}
+
+// PackageState is how far a satellite is with its packages. It has no Status when the
+// satellite did not say anything yet.
+type PackageState struct{ LockfileHash, Status string }
 
 // hour is the interval of what is assigned, in seconds: nobody runs it.
 const hour = 3600

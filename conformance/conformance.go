@@ -7,7 +7,7 @@
 // the number of the fact (L, A, H) or weakness (M) that it is about.
 //
 // It needs a satellite's credentials and leaves nothing behind. With an administrator it
-// also asks what no agent can see alone: edges, pushes, stored results.
+// also asks what no agent can see alone: edges, pushes, stored results, installations.
 package conformance
 
 import (
@@ -65,7 +65,7 @@ func Core(ctx context.Context, target Target, seen func(Outcome)) []Outcome {
 		target.Quiet = 500 * time.Millisecond
 	}
 	var all []Outcome
-	for _, c := range slices.Concat(coreCases, administeredCases) {
+	for _, c := range slices.Concat(coreCases, administeredCases, packageCases) {
 		if target.Only != nil && !target.Only(c.name) {
 			continue
 		}

@@ -22,6 +22,12 @@ type stub struct {
 	mu         sync.Mutex
 	count      int
 	satellites map[string]*stubSatellite
+	installed  bool // its one package is
+
+	// Said instead of what is right, if they are set.
+	entries  string // of the manifest
+	data     []byte // of the blob
+	farewell string // when the package is taken away
 }
 
 // stubSatellite is a satellite of the stub, guarded by its mu.
@@ -31,6 +37,8 @@ type stubSatellite struct {
 	state   conformance.Connection
 	given   []stubAssigned
 	stored  []conformance.Stored
+	// What it said of its packages.
+	packages conformance.PackageState
 	// As the satellite was first, and last, let in.
 	first   string
 	allowed []stubAssigned

@@ -29,6 +29,7 @@ type Administrator struct {
 	made []string
 	// assignments has the path of each.
 	assignments map[conformance.Assigned]string
+	packaging   packaging
 }
 
 var _ conformance.Administrator = (*Administrator)(nil)
@@ -41,6 +42,11 @@ func New(api *client.Client) *Administrator {
 // Close takes away what was made and is still there.
 func (a *Administrator) Close(ctx context.Context) error {
 	var failed []error
+	if a.packaging.listed || a.packaging.changed {
+		if err := a.RemovePackage(ctx); err != nil {
+			failed = append(failed, fmt.Errorf("the package %s: %w", added.Name, err))
+		}
+	}
 	for len(a.made) > 0 {
 		last := len(a.made) - 1
 		err := a.api.Delete(ctx, a.made[last], nil)
