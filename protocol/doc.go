@@ -14,7 +14,7 @@
 // What was added, and when:
 //
 //	2026-11-22  protocol 1: ack, slots, delta, inventory, clock, assert
-//	2026-11-26  chunk, seal, drain, run, opinion
+//	2026-11-26  chunk, seal, drain, run, opinion, observer
 package protocol
 
 // Path is where a core serves satellites.
@@ -54,11 +54,14 @@ const (
 	// FeatureOpinion: the core may ask for one run of what the satellite does not hold
 	// (RunNow.Assignment).
 	FeatureOpinion = "opinion"
+	// FeatureObserver: the satellite says how it fares itself (Observer), and marks runs
+	// that failed because of that (Result.Inconclusive).
+	FeatureObserver = "observer"
 )
 
 // Features are all that this build knows, in a fixed order.
 func Features() []string {
-	return []string{FeatureAck, FeatureSlots, FeatureDelta, FeatureInventory, FeatureClock, FeatureAssert, FeatureChunk, FeatureSeal, FeatureDrain, FeatureRun, FeatureOpinion}
+	return []string{FeatureAck, FeatureSlots, FeatureDelta, FeatureInventory, FeatureClock, FeatureAssert, FeatureChunk, FeatureSeal, FeatureDrain, FeatureRun, FeatureOpinion, FeatureObserver}
 }
 
 // Agree returns the features that both lists name, in our order.

@@ -81,7 +81,12 @@ func golden() map[string]Message {
 		"heartbeat_perigee": &Heartbeat{Version: "1.0.0", UptimeSeconds: 3600.25, Perigee: &Pulse{
 			SentAt: 1893553445678, OffsetMs: new(-12.5), UncertaintyMs: new(0.75), SpoolRecords: 3, SpoolBytes: 4096, SpoolDropped: 1,
 		}},
-		"result": &Result{ConfigID: "c1", SystemID: "s1", Status: check.Degraded, ExecutedAt: "2030-01-02T03:04:05.678Z"},
+		"heartbeat_perigee_observer": &Heartbeat{Version: "1.0.0", UptimeSeconds: 15, Perigee: &Pulse{SentAt: 1893553445678, Observer: &Observer{}}},
+		"heartbeat_perigee_observer_ill": &Heartbeat{Version: "1.0.0", UptimeSeconds: 15, Perigee: &Pulse{SentAt: 1893553445678, Observer: &Observer{
+			Ill: []Illness{{Kind: IllResolver, Since: 1893553440000, Detail: "no answer from the nameserver"}, {Kind: IllClock, Since: 1893553441000}}, LagMs: 12.5,
+		}}},
+		"result_inconclusive": &Result{ConfigID: "c1", SystemID: "s1", Status: check.Unhealthy, ExecutedAt: "2030-01-02T03:04:05.678Z", Inconclusive: "resolver: no answer from the nameserver"},
+		"result":              &Result{ConfigID: "c1", SystemID: "s1", Status: check.Degraded, ExecutedAt: "2030-01-02T03:04:05.678Z"},
 		"result_full": &Result{
 			ConfigID: "c1", SystemID: "s1", Status: check.Healthy, LatencyMs: new(42.5), Result: evidence,
 			ExecutedAt: "2030-01-02T03:04:05.678Z", EnvironmentID: Of("prod"), Slot: 1893553445000, Revision: 12,

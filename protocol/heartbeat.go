@@ -8,7 +8,7 @@ type Heartbeat struct {
 	Perigee       *Pulse   `json:"perigee,omitempty"`
 }
 
-// Pulse is what our satellite adds to a heartbeat (feature clock).
+// Pulse is what our satellite adds to a heartbeat (feature clock, or observer).
 type Pulse struct {
 	// SentAt is the satellite's clock in Unix milliseconds.
 	SentAt int64 `json:"sentAt"`
@@ -20,6 +20,8 @@ type Pulse struct {
 	SpoolRecords int64 `json:"spoolRecords,omitempty"`
 	SpoolBytes   int64 `json:"spoolBytes,omitempty"`
 	SpoolDropped int64 `json:"spoolDropped,omitempty"`
+	// Observer is how the satellite itself fares (feature observer).
+	Observer *Observer `json:"observer,omitempty"`
 }
 
 // Clock answers a Heartbeat that carried a Pulse (feature clock). Times are Unix

@@ -17,6 +17,9 @@ type Result struct {
 	Slot int64 `json:"slot,omitempty"`
 	// Revision of the assignments by which it ran (feature delta).
 	Revision int64 `json:"revision,omitempty"`
+	// Inconclusive is why a run that failed says nothing about the target: the satellite
+	// was ill in a way that explains the failure (feature observer). "" for all others.
+	Inconclusive string `json:"inconclusive,omitempty"`
 }
 
 // Skip accounts for slots that were due and not run (feature slots): Count slots
@@ -45,6 +48,9 @@ const (
 	SkipUnassigned SkipReason = "not-assigned"
 	// SkipUnsupported answers a RunNow for a guest that cannot be run there.
 	SkipUnsupported SkipReason = "unsupported"
+	// SkipInconclusive stands for an inconclusive result towards a core that does not
+	// know feature observer.
+	SkipInconclusive SkipReason = "inconclusive"
 )
 
 // Record is one entry of a satellite's spool: a result or a skip, never both.

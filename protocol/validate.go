@@ -36,7 +36,30 @@ func (m *Inventory) validate() *InvalidError {
 }
 
 func (m *Heartbeat) Validate() error {
-	return first(m, name("version", m.Version), ids("capabilities", m.Capabilities))
+	return first(m, name("version", m.Version), ids("capabilities", m.Capabilities), m.Perigee.validate().at("perigee"))
+}
+
+func (p *Pulse) validate() *InvalidError {
+	if p == nil {
+		return nil
+	}
+	return p.Observer.validate().at("observer")
+}
+
+// validate leaves kinds an open set, as Skip's does reasons.
+func (o *Observer) validate() *InvalidError {
+	if o == nil {
+		return nil
+	}
+	if len(o.Ill) > maxIll {
+		return tooMany("ill", maxIll)
+	}
+	for i := range o.Ill {
+		if err := anyOf(id("kind", string(o.Ill[i].Kind)), notNegative("since", o.Ill[i].Since), name("detail", o.Ill[i].Detail)); err != nil {
+			return err.in("ill", i)
+		}
+	}
+	return nil
 }
 
 func (m *Result) Validate() error { return first(m, m.validate()) }
@@ -44,7 +67,7 @@ func (m *Result) Validate() error { return first(m, m.validate()) }
 func (m *Result) validate() *InvalidError {
 	return anyOf(id("configId", m.ConfigID), id("systemId", m.SystemID), status("status", m.Status),
 		id("executedAt", m.ExecutedAt), id("environmentId", m.EnvironmentID.OrZero()),
-		evidence(m.Result).at("result"))
+		name("inconclusive", m.Inconclusive), evidence(m.Result).at("result"))
 }
 
 // evidence checks the RunResult of a result (F.1).
