@@ -11,7 +11,21 @@ type Result struct {
 	LatencyMs float64  `json:"latencyMs"`
 	Message   string   `json:"message,omitempty"`
 	Metadata  Metadata `json:"metadata"`
+	// Blame is what of the observer's own may be to blame for a failure in place of the
+	// target. It is for whoever carried the run out and does not travel.
+	Blame Blame `json:"-"`
 }
+
+// Blame is a set of what a run rests on besides its target. A failure that came of the
+// target's own answer has none.
+type Blame uint8
+
+const (
+	BlameResolver  Blame = 1 << iota // names had to be resolved
+	BlamePath                        // the network between here and there
+	BlameScheduler                   // the process had to get its time
+	BlameClock                       // the time of day was compared with
+)
 
 // Metadata is the evidence of a run.
 type Metadata struct {

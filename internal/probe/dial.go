@@ -125,7 +125,7 @@ func (p *phases) doing() string {
 // trace hooks the phases into package net and net/http.
 func (p *phases) trace(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		DNSStart:     func(httptrace.DNSStartInfo) { p.begin(&p.dns, "resolving the name") },
+		DNSStart:     func(httptrace.DNSStartInfo) { p.begin(&p.dns, resolving) },
 		DNSDone:      func(httptrace.DNSDoneInfo) { p.end(&p.dns) },
 		ConnectStart: func(string, string) { p.begin(&p.connect, "connecting") },
 		ConnectDone: func(_, _ string, err error) {

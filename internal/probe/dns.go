@@ -61,6 +61,9 @@ func (s *dnsSession) collect(ctx context.Context, _ string, raw json.RawMessage)
 	start := time.Now()
 	kind := dns.StringToType[config.RecordType]
 	answer, err := s.ask(ctx, servers, config.Hostname, kind)
+	if err != nil && config.Nameserver == "" {
+		return nil, unresolvedName{err} // it is this satellite's own nameserver that failed
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -45,7 +45,7 @@ func (s *pingSession) collect(ctx context.Context, _ string, raw json.RawMessage
 	defer cancel()
 	addrs, err := s.resolver.LookupIPAddr(ctx, config.Host)
 	if err != nil {
-		return nil, explain(ctx, err, "resolving the name")
+		return nil, explain(ctx, err, resolving)
 	}
 	stats, err := ping(ctx, &addrs[0], config.Count)
 	if err != nil {
@@ -63,7 +63,7 @@ func pinged(host string, stats *probing.Statistics) (*check.PingPingResult, erro
 		PacketLoss:      math.Round(stats.PacketLoss),
 	}
 	if stats.PacketsRecv == 0 {
-		return result, fmt.Errorf("no reply from %s; packets sent: %d", host, stats.PacketsSent)
+		return result, told{fmt.Sprintf("no reply from %s; packets sent: %d", host, stats.PacketsSent), context.DeadlineExceeded}
 	}
 	result.MinLatency, result.AvgLatency, result.MaxLatency = milliseconds(stats.MinRtt), milliseconds(stats.AvgRtt), milliseconds(stats.MaxRtt)
 	return result, nil

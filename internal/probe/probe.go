@@ -197,18 +197,18 @@ func (p *Prober) Execute(ctx context.Context, a *protocol.Assignment, env *check
 	for _, f := range findings {
 		result.Metadata.Collectors[f.entry] = f.encode()
 	}
-	status, message := judge(ctx, client, a, findings)
+	status, message, blamed := judge(ctx, client, a, findings)
 	elapsed := rounded(time.Since(start))
 	if message == "" {
 		message = fmt.Sprintf("Completed in %.0fms", elapsed)
 	}
-	result.Status, result.Message, result.LatencyMs = status, cut(message, maxMessage), elapsed
+	result.Status, result.Message, result.LatencyMs, result.Blame = status, cut(message, maxMessage), elapsed, blamed
 	return result
 }
 
 // judge gives the status of a run that got as far as its collectors, and why; ""
-// when all is well.
-func judge(ctx context.Context, client session, a *protocol.Assignment, findings []finding) (check.Status, string) {
+// when all is well. For a failure it says what besides the target may be to blame.
+func judge(ctx context.Context, client session, a *protocol.Assignment, findings []finding) (check.Status, string, check.Blame) {
 	var unable error
 	for _, f := range findings {
 		switch {
@@ -216,25 +216,26 @@ func judge(ctx context.Context, client session, a *protocol.Assignment, findings
 		case errors.As(f.err, new(unsupported)):
 			unable = errors.Join(unable, f.err)
 		default:
-			return check.Unhealthy, "Check failed: " + f.err.Error()
+			return check.Unhealthy, "Check failed: " + f.err.Error(), blameAll(findings)
 		}
 	}
 	if unable != nil {
-		return check.Degraded, "Check not carried out: " + unable.Error()
+		return check.Degraded, "Check not carried out: " + unable.Error(), 0
 	}
 	if strategy, _ := check.Strategy(a.StrategyID); strategy.Lazy && len(findings) == 0 {
 		measured := false
 		if m, ok := client.(measurer); ok {
 			var err error
 			if measured, err = m.measure(ctx); err != nil {
-				return check.Unhealthy, "Check failed: " + describe(err).Error()
+				return check.Unhealthy, "Check failed: " + describe(err).Error(), blame(err)
 			}
 		}
 		if !measured {
-			return check.Degraded, "Check degraded: nothing was measured, because the check has no collectors"
+			return check.Degraded, "Check degraded: nothing was measured, because the check has no collectors", 0
 		}
 	}
-	return client.verdict()
+	status, message := client.verdict()
+	return status, message, 0
 }
 
 // finding is what one collector entry found.
@@ -326,6 +327,7 @@ func failed(elapsed time.Duration, err error) check.Result {
 		LatencyMs: rounded(elapsed),
 		Message:   text,
 		Metadata:  check.Metadata{Error: text},
+		Blame:     blame(err),
 	}
 }
 

@@ -73,7 +73,7 @@ func wantFailure(t *testing.T, r check.Result, text string) {
 // wantUnconnected checks a run that did not get a client.
 func wantUnconnected(t *testing.T, r check.Result, text string) {
 	t.Helper()
-	want := check.Result{Status: check.Unhealthy, LatencyMs: r.LatencyMs, Message: text, Metadata: check.Metadata{Error: text}}
+	want := check.Result{Status: check.Unhealthy, LatencyMs: r.LatencyMs, Message: text, Metadata: check.Metadata{Error: text}, Blame: r.Blame}
 	if diff := cmp.Diff(want, r); diff != "" {
 		t.Errorf("result (-want +got):\n%s", diff)
 	}

@@ -111,7 +111,7 @@ func execute(ctx context.Context, config check.ScriptExecuteConfig, cwd string, 
 	case result.ExitCode < 0:
 		return result, fmt.Errorf("the script was ended by a signal (%w)", err)
 	}
-	return result, fmt.Errorf("the script ended with code %d%s", result.ExitCode, firstLine(result.Stderr))
+	return result, opaque{fmt.Errorf("the script ended with code %d%s", result.ExitCode, firstLine(result.Stderr))}
 }
 
 // firstLine is what a message quotes of the errors that a script printed.

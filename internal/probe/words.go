@@ -55,13 +55,20 @@ func explain(ctx context.Context, err error, doing string) error {
 		return err
 	}
 	if limit, ok := errors.AsType[timedOut](context.Cause(ctx)); ok {
-		return fmt.Errorf("%w while %s", limit, doing)
-	}
-	if errors.Is(ctx.Err(), context.Canceled) {
+		err = fmt.Errorf("%w while %s", limit, doing)
+	} else if errors.Is(ctx.Err(), context.Canceled) {
 		return fmt.Errorf("the run was stopped while %s", doing)
+	} else {
+		err = told{"the run reached its deadline while " + doing, context.DeadlineExceeded}
 	}
-	return fmt.Errorf("the run reached its deadline while %s", doing)
+	if doing == resolving {
+		return unresolvedName{err}
+	}
+	return err
 }
+
+// resolving is what a run is at before it knows the address.
+const resolving = "resolving the name"
 
 // ended reports whether err came of the end of ctx. Sockets have the same deadline
 // and may notice it a moment earlier.
@@ -76,8 +83,11 @@ func ended(ctx context.Context, err error) bool {
 // describe says in few words what went wrong on the network. What it does not
 // know keeps its own words, without the request's URL, which may hold secrets.
 func describe(err error) error {
+	if _, ok := errors.AsType[told](err); ok {
+		return err // has been described, and said more about since
+	}
 	if text := words(err); text != "" {
-		return errors.New(text)
+		return told{text, err}
 	}
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		return describe(wrapped.Err)
@@ -85,7 +95,7 @@ func describe(err error) error {
 	text := strings.ReplaceAll(err.Error(), "net/http: ", "")
 	text = strings.TrimPrefix(text, "HTTP/1.x transport connection broken: ")
 	if text != err.Error() {
-		return errors.New(text)
+		return told{text, err}
 	}
 	return err
 }
