@@ -25,12 +25,12 @@ type sample struct {
 // of the network, short enough to follow a drifting clock.
 const clockSamples = 8
 
-// answered takes in the answer to a heartbeat.
-func (c *clock) answered(m *protocol.Clock, now time.Time) {
+// answered takes in the answer to a heartbeat, and reports whether it is the first.
+func (c *clock) answered(m *protocol.Clock, now time.Time) (first bool) {
 	received := now.UnixMilli()
 	roundTrip := float64(received-m.Echo) - float64(m.SentAt-m.ReceivedAt)
 	if roundTrip < 0 || roundTrip > float64(protocol.OfflineThreshold.Milliseconds()) {
-		return // a clock was set in between
+		return false // a clock was set in between
 	}
 	offset := (float64(m.ReceivedAt-m.Echo) + float64(m.SentAt-received)) / 2
 	c.mu.Lock()
@@ -39,6 +39,7 @@ func (c *clock) answered(m *protocol.Clock, now time.Time) {
 		c.samples = c.samples[1:]
 	}
 	c.samples = append(c.samples, sample{m.Echo, offset, roundTrip})
+	return len(c.samples) == 1
 }
 
 // reset forgets everything: our own clock was set, or the core is another.

@@ -41,6 +41,8 @@ type executor struct {
 	secrets  *secrets
 	// skipped counts a slot that could not be run after all.
 	skipped func(protocol.SkipReason, int64)
+	// observer explains failures that are ours; nil explains none.
+	observer *observer
 }
 
 // maxRunTime bounds every run.
@@ -60,9 +62,18 @@ func (x *executor) deadline(interval time.Duration) time.Duration {
 //
 // A run that needs secrets while there is no core to give them is a skip: it says
 // nothing about the target. What another collector found to be wrong is kept.
+//
+// A run that fails while this satellite is ill in a way that explains it is recorded
+// and marked: it says nothing about the target either.
 func (x *executor) run(ctx context.Context, key check.Key, w *work, slot int64) {
+	began := time.Now()
 	l := &lease{secrets: x.secrets, configID: w.assignment.ConfigID}
 	r, err := x.execute(ctx, w, l)
+	ended := x.now()
+	inconclusive := ""
+	if err == nil && r.Status != check.Healthy && x.observer != nil {
+		inconclusive = x.observer.explain(ctx, r.Blame, began)
+	}
 	if ctx.Err() != nil {
 		if w.asked {
 			x.skip(w, key, slot, protocol.SkipDown)
@@ -73,7 +84,8 @@ func (x *executor) run(ctx context.Context, key check.Key, w *work, slot int64) 
 		x.skip(w, key, slot, protocol.SkipSecrets)
 		return
 	}
-	result := record(w, r, slot, x.now())
+	result := record(w, r, slot, ended)
+	result.Inconclusive = inconclusive
 	if err == nil {
 		err = encodable(result)
 	}

@@ -45,6 +45,8 @@ type Config struct {
 	// PackageCacheBytes bounds the unpacked script packages on disk. Default
 	// scriptpkg.DefaultCacheBytes.
 	PackageCacheBytes int64
+	// Observer is what the satellite watches of itself.
+	Observer ObserverConfig
 	// Now is the wall clock, which may be wrong; nil is the system's.
 	Now func() time.Time
 }
@@ -85,6 +87,7 @@ type Satellite struct {
 	scheduler  *scheduler
 	packages   *packages
 	clock      clock
+	observer   *observer
 	state      linkState
 	refusals   refusals
 	recent     recent
@@ -195,6 +198,10 @@ func (s *Satellite) open() error {
 			return fmt.Errorf("opening the status page: %w", err)
 		}
 	}
+	wall := func() time.Time { return s.now() }
+	if s.observer, err = newObserver(s.config.Observer, &s.clock, wall, s.log); err != nil {
+		return err
+	}
 	s.assemble(path, d)
 	return nil
 }
@@ -211,15 +218,22 @@ func (s *Satellite) assemble(path string, d desired) {
 	wall := func() time.Time { return s.now() }
 	x := &executor{
 		prober: s.prober, timeout: s.config.RunTimeout, spool: s.spool,
-		log: s.log, now: wall, complain: s.complain, recent: &s.recent, secrets: s.secrets,
+		log: s.log, now: wall, complain: s.complain, recent: &s.recent, secrets: s.secrets, observer: s.observer,
 		skipped: func(reason protocol.SkipReason, slots int64) { s.scheduler.status.skipped(reason, slots) },
 	}
 	s.scheduler = &scheduler{
 		path: path, spool: s.spool, prober: s.prober, log: s.log, now: wall,
-		limit: s.config.Concurrency, run: x.run, stepped: s.clock.reset,
+		limit: s.config.Concurrency, run: x.run, stepped: s.clockSet, lag: &s.observer.lag,
 		changes: make(chan order), asked: make(chan *protocol.RunNow), desired: d,
 		ledger: ledger{satelliteID: s.config.ID, accounted: s.spool.Accounted},
 	}
+}
+
+// clockSet hears that our clock was set: what was known of its offset is wrong, and the
+// core is to hear that at once.
+func (s *Satellite) clockSet() {
+	s.clock.reset()
+	ring(s.observer.bell)
 }
 
 func (s *Satellite) complain(m protocol.StrategyError) {
@@ -241,6 +255,7 @@ func (s *Satellite) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return s.connect(online) })
 	g.Go(func() error { return s.spool.Run(online) })
 	g.Go(func() error { return s.packages.Run(online) })
+	g.Go(func() error { return s.observer.Run(online) }) // runs that end during a stop ask it
 	if s.page != nil {
 		g.Go(func() error { return s.serveStatus(online, s.page) })
 	}

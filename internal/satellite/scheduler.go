@@ -31,6 +31,7 @@ type scheduler struct {
 	run    func(ctx context.Context, key check.Key, w *work, slot int64)
 	// stepped hears that the clock was set.
 	stepped func()
+	lag     *lag
 
 	changes chan order
 	asked   chan *protocol.RunNow
@@ -121,20 +122,26 @@ func (s *scheduler) Run(ctx context.Context, drain time.Duration) error {
 			s.drain(drain)
 			return nil
 		case o := <-s.changes:
+			s.lag.wakes()
 			s.advance()
 			o.answer <- s.apply(o.change)
 		case m := <-s.asked:
+			s.lag.wakes()
 			s.advance()
 			s.dispatch(runCtx) // what is due goes first
 			s.runNow(runCtx, m)
 		case t := <-s.finished:
+			s.lag.wakes()
 			s.finish(t)
 			s.advance()
 		case <-timer.C:
+			s.lag.wakes()
 			s.advance()
 		}
 		s.dispatch(runCtx)
-		timer.Reset(s.sleep())
+		rest := s.sleep()
+		s.lag.sleeps(rest)
+		timer.Reset(rest)
 	}
 }
 
@@ -269,11 +276,12 @@ func (s *scheduler) advance() {
 		count := t.schedule.Due(time.UnixMilli(first-1), now)
 		t.next = t.schedule.Next(now).UnixMilli()
 		heap.Fix(&s.due, 0)
-		switch {
-		case stepped >= jump:
+		if stepped >= jump {
 			s.miss(t, first, last, count, protocol.SkipClock)
 			continue
-		case count > 1:
+		}
+		s.lag.slot(now.Sub(time.UnixMilli(first)) - max(0, stepped))
+		if count > 1 {
 			// The process was held up, for example stopped by a signal.
 			before := t.schedule.Last(time.UnixMilli(last - 1)).UnixMilli()
 			s.miss(t, first, before, count-1, protocol.SkipDown)

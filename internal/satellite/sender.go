@@ -23,7 +23,9 @@ type sender struct {
 	// batches: the core takes Results and answers with Ack.
 	batches bool
 	// slots: results may name their slot and revision, and skips may be sent.
-	slots    bool
+	slots bool
+	// marks: the core knows results that are inconclusive.
+	marks    bool
 	refusals *refusals
 
 	mu     sync.Mutex
@@ -124,7 +126,7 @@ const batchEnvelope = 64
 func (s *sender) sendBatch(batch []entry) error {
 	m := &protocol.Results{Records: make([]protocol.Record, len(batch))}
 	for i, e := range batch {
-		m.Records[i] = e.Record
+		m.Records[i] = s.unmarked(e.Record)
 	}
 	frame, err := protocol.Encode(m)
 	if err != nil {
@@ -136,11 +138,21 @@ func (s *sender) sendBatch(batch []entry) error {
 	return nil
 }
 
+// unmarked is the record for a core that knows no inconclusive results: what we know to
+// be a failure of ours is not told as one of the target's. Its slot is accounted for.
+func (s *sender) unmarked(r protocol.Record) protocol.Record {
+	if s.marks || r.Result == nil || r.Result.Inconclusive == "" {
+		return r
+	}
+	key := check.Key{CheckID: r.Result.ConfigID, SystemID: r.Result.SystemID, EnvironmentID: r.Result.EnvironmentID.OrZero()}
+	return protocol.Record{Seq: r.Seq, Skip: newSkip(key, r.Result.Slot, r.Result.Slot, 1, protocol.SkipInconclusive)}
+}
+
 // sendPlain sends results one by one and a ping after them.
 func (s *sender) sendPlain(batch []entry, upTo int64) error {
 	for _, e := range batch {
-		if e.Result == nil {
-			continue // an original core knows no skips
+		if e.Result == nil || !s.marks && e.Result.Inconclusive != "" {
+			continue // an original core knows no skips, and would take our failure for one of the target
 		}
 		r := *e.Result
 		if !s.slots {

@@ -229,6 +229,13 @@ func (s *session) serve(ctx context.Context, g *errgroup.Group, welcome *protoco
 			if err := s.beat(); err != nil {
 				return err
 			}
+		case <-s.observer.bell:
+			if !s.agreed(protocol.FeatureObserver) {
+				continue
+			}
+			if err := s.beat(); err != nil {
+				return err
+			}
 		case m := <-s.complaints:
 			if err := s.send(&m); err != nil {
 				return err
@@ -243,7 +250,7 @@ func (s *session) beat() error {
 		Version:       s.config.Version,
 		UptimeSeconds: math.Round(time.Since(s.started).Seconds()),
 	}
-	if s.agreed(protocol.FeatureClock) {
+	if s.agreed(protocol.FeatureClock) || s.agreed(protocol.FeatureObserver) {
 		m.Perigee = s.pulse()
 	}
 	if err := s.send(m); err != nil {
@@ -255,6 +262,10 @@ func (s *session) beat() error {
 func (s *session) pulse() *protocol.Pulse {
 	spool := s.spool.Status()
 	offset, uncertainty := s.clock.estimate()
+	var observer *protocol.Observer
+	if s.agreed(protocol.FeatureObserver) {
+		observer = s.observer.report()
+	}
 	return &protocol.Pulse{
 		SentAt:        s.now().UnixMilli(),
 		OffsetMs:      offset,
@@ -262,6 +273,7 @@ func (s *session) pulse() *protocol.Pulse {
 		SpoolRecords:  spool.Records,
 		SpoolBytes:    spool.Bytes,
 		SpoolDropped:  spool.Dropped,
+		Observer:      observer,
 	}
 }
 
@@ -332,7 +344,9 @@ func (s *session) handle(m protocol.FromCore) error {
 	case *protocol.ConfigSecrets:
 		s.answered(m.RequestID, m)
 	case *protocol.Clock:
-		s.clock.answered(m, s.now())
+		if s.clock.answered(m, s.now()) {
+			ring(s.observer.bell) // results are on their way whose time is to be corrected
+		}
 	}
 	return nil
 }
@@ -356,6 +370,7 @@ func (s *session) authenticated(m *protocol.Authenticated) error {
 	}
 	s.sender = newSender(s.spool, s.conn, s.log, s.agreed(protocol.FeatureAck), s.agreed(protocol.FeatureSlots),
 		min(credit, protocol.MaxCredit), &s.refusals)
+	s.sender.marks = s.agreed(protocol.FeatureObserver)
 	var opens *protocol.SealKey
 	if s.agreed(protocol.FeatureSeal) {
 		opens = s.sealKey

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/link"
@@ -275,7 +276,8 @@ func TestM1_C2_NothingIsLostInADeadPath(t *testing.T) {
 }
 
 // The first heartbeat comes at once, then one every fifteen seconds; the answers
-// give the offset of the clocks.
+// give the offset of the clocks. What is new and cannot wait has one of its own: the
+// first offset, and that this clock makes the satellite ill.
 func TestM53_HeartbeatsAndClock(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -284,16 +286,20 @@ func TestM53_HeartbeatsAndClock(t *testing.T) {
 		r.setClock(-90 * time.Second)
 		r.start()
 		sleep(time.Second)
-		if len(c.seen().beats) != 1 {
-			t.Fatalf("%d heartbeats in the first second", len(c.seen().beats))
+		if len(c.seen().beats) < 2 || c.seen().beats[0].Perigee.OffsetMs != nil || c.seen().beats[1].Perigee.OffsetMs == nil {
+			t.Errorf("heartbeats of the first second: %+v", c.seen().beats)
 		}
 		sleep(time.Minute)
-		if len(c.seen().beats) != 5 {
+		if len(c.seen().beats) != 7 {
 			t.Errorf("%d heartbeats in a minute", len(c.seen().beats))
 		}
 		pulse := c.seen().beats[len(c.seen().beats)-1].Perigee
 		if pulse == nil || pulse.OffsetMs == nil || *pulse.OffsetMs != 90_000 || *pulse.UncertaintyMs != 0 {
 			t.Errorf("pulse %+v", pulse)
+		}
+		ill := []protocol.Illness{{Kind: protocol.IllClock, Detail: "the clock is 1m30s behind the core's"}}
+		if diff := cmp.Diff(&protocol.Observer{Ill: ill}, pulse.Observer, cmpopts.IgnoreFields(protocol.Illness{}, "Since")); diff != "" {
+			t.Errorf("observer (-want +got):\n%s", diff)
 		}
 		r.end()
 	})

@@ -28,6 +28,7 @@ type Status struct {
 	Schedule ScheduleStatus `json:"schedule"`
 	Spool    SpoolStatus    `json:"spool"`
 	Packages PackageStatus  `json:"packages"`
+	Observer ObserverStatus `json:"observer"`
 	// OffsetMs is core clock minus satellite clock, UncertaintyMs its error bound.
 	OffsetMs      *float64 `json:"clockOffsetMs"`
 	UncertaintyMs *float64 `json:"clockUncertaintyMs"`
@@ -57,6 +58,13 @@ type LinkStatus struct {
 	LastErrorAt     *time.Time `json:"lastErrorAt"`
 }
 
+// ObserverStatus is how the satellite itself fares.
+type ObserverStatus struct {
+	protocol.Observer
+	// Watched are the kinds of illness that would be noticed.
+	Watched []protocol.IllnessKind `json:"watched"`
+}
+
 // ScheduleStatus is what is run.
 type ScheduleStatus struct {
 	Revision    int64                         `json:"revision"`
@@ -77,7 +85,9 @@ type RecentRun struct {
 	Status    check.Status `json:"status"`
 	LatencyMs float64      `json:"latencyMs"`
 	Message   string       `json:"message,omitempty"`
-	At        string       `json:"at"`
+	// Inconclusive is why the run says nothing about the system.
+	Inconclusive string `json:"inconclusive,omitempty"`
+	At           string `json:"at"`
 }
 
 // linkState is the live LinkStatus.
@@ -226,6 +236,8 @@ func (r *recent) add(w *work, result *protocol.Result) {
 		LatencyMs: *result.LatencyMs,
 		Message:   check.Truncate(result.Result.Message, 500),
 		At:        result.ExecutedAt,
+
+		Inconclusive: result.Inconclusive,
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -260,6 +272,7 @@ func (s *Satellite) Status() Status {
 		Schedule:    s.scheduler.status.get(),
 		Spool:       s.spool.Status(),
 		Packages:    s.packages.get(),
+		Observer:    ObserverStatus{*s.observer.report(), s.observer.watched()},
 	}
 	st.OffsetMs, st.UncertaintyMs = s.clock.estimate()
 	st.RefusedRecords, st.LastRefusal = s.refusals.get()
@@ -325,6 +338,8 @@ table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.2rem .8
 <tr><th>Core</th><td>{{.Link.CoreURL}}{{range .Cores}}{{if ne . $.Link.CoreURL}}<br>else {{.}}{{end}}{{end}}</td></tr>
 <tr><th>Link</th><td>{{with .Link}}{{if .Connected}}<span class="good">connected</span> to {{.Remote}} ({{.Core}} core) since {{.Since.Format "2006-01-02 15:04:05"}}{{if .Epoch}}, epoch {{.Epoch}}{{end}}{{else}}<span class="bad">not connected</span>{{end}}
 {{if .LastError}}<br>last error: {{.LastError}}{{end}}{{end}}</td></tr>
+<tr><th>Observer</th><td>{{with .Observer}}{{if .Ill}}{{range .Ill}}<span class="bad">ill: {{.Kind}}</span>: {{.Detail}}<br>{{end}}runs that fail for it are inconclusive{{else}}<span class="good">well</span>{{end}}; watched:{{range .Watched}} {{.}}{{end}}{{if .LagMs}}; slots up to {{.LagMs}} ms late{{end}}{{end}}</td></tr>
+{{with .OffsetMs}}<tr><th>Clock</th><td>{{printf "%.0f" .}} ms behind the core's, ± {{with $.UncertaintyMs}}{{printf "%.1f" .}}{{end}} ms</td></tr>{{end}}
 <tr><th>Assignments</th><td>{{with .Schedule}}{{.Assignments}}, revision {{.Revision}}; {{.Running}} running, {{.Waiting}} waiting
 {{range $reason, $n := .Skipped}}<br>{{$n}} slots skipped: {{$reason}}{{end}}
 {{range .Refused}}<br><span class="bad">not run: check {{.ConfigID}} of system {{.SystemID}}: {{.Message}}</span>{{end}}
@@ -337,6 +352,6 @@ table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.2rem .8
 </table>
 <h2>Last results</h2>
 <table><tr><th>At</th><th>System</th><th>Check</th><th>Status</th><th>ms</th><th></th></tr>
-{{range .Recent}}<tr><td>{{.At}}</td><td>{{.System}}</td><td>{{.Check}}</td><td class="{{if eq .Status "healthy"}}good{{else}}bad{{end}}">{{.Status}}</td><td>{{.LatencyMs}}</td><td>{{.Message}}</td></tr>
+{{range .Recent}}<tr><td>{{.At}}</td><td>{{.System}}</td><td>{{.Check}}</td><td class="{{if eq .Status "healthy"}}good{{else if not .Inconclusive}}bad{{end}}">{{if .Inconclusive}}inconclusive{{else}}{{.Status}}{{end}}</td><td>{{.LatencyMs}}</td><td>{{if .Inconclusive}}{{.Inconclusive}}; {{.Status}}: {{end}}{{.Message}}</td></tr>
 {{end}}</table></body></html>
 `))
