@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -24,14 +26,15 @@ type AssignmentCmd struct {
 
 // AssignmentCreateCmd makes an assignment.
 type AssignmentCreateCmd struct {
-	Name      string            `arg:"" help:"Its name, unique."`
-	Check     string            `required:"" placeholder:"NAME" help:"The check (name or id)."`
-	System    string            `required:"" placeholder:"NAME" help:"The system (name or id)."`
-	Satellite []string          `sep:"none" placeholder:"NAME" help:"A satellite to run it; may be repeated."`
-	Selector  string            `placeholder:"SELECTOR" help:"Satellites to run it, by their tags: 'region in (eu, us), tier!=test'."`
-	Local     bool              `default:"true" negatable:"" help:"Whether the core's built-in satellite runs it too (it does)."`
-	Enabled   bool              `default:"true" negatable:"" help:"Whether it runs at all yet (it does)."`
-	Label     map[string]string `mapsep:"none" placeholder:"KEY=VALUE" help:"A label; may be repeated."`
+	Name      string   `arg:"" help:"Its name, unique."`
+	Check     string   `required:"" placeholder:"NAME" help:"The check (name or id)."`
+	System    string   `required:"" placeholder:"NAME" help:"The system (name or id)."`
+	Satellite []string `sep:"none" placeholder:"NAME" help:"A satellite to run it; may be repeated."`
+	Selector  string   `placeholder:"SELECTOR" help:"Satellites to run it, by their tags: 'region in (eu, us), tier!=test'."`
+	Local     bool     `default:"true" negatable:"" help:"Whether the core's built-in satellite runs it too (it does)."`
+	environmentChoice
+	Enabled bool              `default:"true" negatable:"" help:"Whether it runs at all yet (it does)."`
+	Label   map[string]string `mapsep:"none" placeholder:"KEY=VALUE" help:"A label; may be repeated."`
 }
 
 // Run makes it.
@@ -39,7 +42,8 @@ func (c *AssignmentCreateCmd) Run(ctx context.Context, a *app) error {
 	var made catalog.Assignment
 	if err := a.client.Post(ctx, "/assignments", catalog.AssignmentInput{
 		Name: c.Name, Labels: c.Label, Check: c.Check, System: c.System, IncludeLocal: &c.Local, Enabled: &c.Enabled,
-		Satellites: catalog.Selector{Names: c.Satellite, Selector: c.Selector},
+		Satellites:   catalog.Selector{Names: c.Satellite, Selector: c.Selector},
+		Environments: c.chosen(nil), SatelliteEnvironments: c.narrowed(nil),
 	}, &made); err != nil {
 		return err
 	}
@@ -95,6 +99,10 @@ func (a *app) assignment(w *tabwriter.Writer, one *catalog.Assignment) {
 	row(w, "Local", fmt.Sprint(one.IncludeLocal))
 	row(w, "Satellites", dash(strings.Join(one.Satellites.Names, ", ")))
 	row(w, "Selector", dash(one.Satellites.Selector))
+	row(w, "Environments", chosenText(one.Environments))
+	for _, satellite := range slices.Sorted(maps.Keys(one.SatelliteEnvironments)) {
+		row(w, "  on "+satellite, chosenText(one.SatelliteEnvironments[satellite]))
+	}
 	row(w, "Runs on", runsOn(one))
 	row(w, "Labels", dash(pairs(one.Labels)))
 	row(w, "Created", instant(one.CreatedAt))
@@ -111,17 +119,19 @@ type AssignmentUpdateCmd struct {
 	NoSatellites bool     `xor:"satellites" help:"Take all satellites that are there by name away."`
 	Selector     *string  `placeholder:"SELECTOR" help:"Another selector; '' for none."`
 	Local        *bool    `negatable:"" help:"Whether the core's built-in satellite runs it too."`
+	environmentChoice
 	labelFlags
 }
 
 // Run changes what was given and leaves the rest.
 func (c *AssignmentUpdateCmd) Run(ctx context.Context, a *app) error {
 	if c.Name == nil && c.Check == nil && c.System == nil && c.Satellite == nil && !c.NoSatellites &&
-		c.Selector == nil && c.Local == nil && !c.given() {
+		c.Selector == nil && c.Local == nil && !c.environmentChoice.given() && !c.labelFlags.given() {
 		return usage("perigee assignment update --help", "nothing to change was given")
 	}
 	return a.changeAssignment(ctx, c.Assignment, func(in *catalog.AssignmentInput) {
 		in.Labels = c.instead(in.Labels)
+		in.Environments, in.SatelliteEnvironments = c.chosen(in.Environments), c.narrowed(in.SatelliteEnvironments)
 		in.Name = *cmp.Or(c.Name, &in.Name)
 		in.Check = *cmp.Or(c.Check, &in.Check)
 		in.System = *cmp.Or(c.System, &in.System)
@@ -142,6 +152,7 @@ func (a *app) changeAssignment(ctx context.Context, ref string, change func(*cat
 	in := catalog.AssignmentInput{
 		Name: one.Name, Labels: one.Labels, Check: one.CheckID, System: one.SystemID,
 		IncludeLocal: &one.IncludeLocal, Enabled: &one.Enabled, Satellites: one.Satellites,
+		Environments: one.Environments, SatelliteEnvironments: one.SatelliteEnvironments,
 	}
 	change(&in)
 	var changed catalog.Assignment

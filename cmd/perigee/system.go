@@ -24,11 +24,15 @@ type SystemCreateCmd struct {
 	Name        string            `arg:"" help:"Its name, unique."`
 	Description string            `placeholder:"TEXT" help:"What it is."`
 	Label       map[string]string `mapsep:"none" placeholder:"KEY=VALUE" help:"A label; may be repeated."`
+	Field       map[string]string `mapsep:"none" placeholder:"KEY=VALUE" help:"A field that its runs know as system.metadata.KEY; may be repeated."`
+	Environment []string          `sep:"none" placeholder:"NAME[:KEY=VALUE,…]" help:"An environment that it exists in, with its fields; may be repeated."`
 }
 
 // Run makes it.
 func (c *SystemCreateCmd) Run(ctx context.Context, a *app) error {
-	body := catalog.SystemInput{Name: c.Name, Description: c.Description, Labels: c.Label}
+	body := catalog.SystemInput{
+		Name: c.Name, Description: c.Description, Labels: c.Label, Fields: fieldsOf(c.Field), Environments: environmentsOf(c.Environment, nil),
+	}
 	var s catalog.System
 	if err := a.client.Post(ctx, "/systems", body, &s); err != nil {
 		return err
@@ -74,6 +78,8 @@ func (a *app) system(w *tabwriter.Writer, s *catalog.System) {
 	row(w, "Id", s.ID)
 	row(w, "Labels", dash(pairs(s.Labels)))
 	row(w, "Description", dash(s.Description))
+	row(w, "Fields", dash(fieldText(s.Fields)))
+	a.environments(w, s.Environments)
 	row(w, "Created", instant(s.CreatedAt))
 	row(w, "Updated", instant(s.UpdatedAt))
 }
@@ -110,11 +116,13 @@ type SystemUpdateCmd struct {
 	Name        *string `placeholder:"NAME" help:"A new name."`
 	Description *string `placeholder:"TEXT" help:"A new description."`
 	labelFlags
+	fieldFlags
+	environmentFlags
 }
 
 // Run changes what was given and leaves the rest.
 func (c *SystemUpdateCmd) Run(ctx context.Context, a *app) error {
-	if c.Name == nil && c.Description == nil && !c.given() {
+	if c.Name == nil && c.Description == nil && !c.labelFlags.given() && !c.fieldFlags.given() && !c.environmentFlags.given() {
 		return usage("perigee system update --help", "nothing to change was given")
 	}
 	var s catalog.System
@@ -122,12 +130,14 @@ func (c *SystemUpdateCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	body := catalog.SystemInput{
-		Name: *cmp.Or(c.Name, &s.Name), Description: *cmp.Or(c.Description, &s.Description), Labels: c.instead(s.Labels),
+		Name: *cmp.Or(c.Name, &s.Name), Description: *cmp.Or(c.Description, &s.Description), Labels: c.labelFlags.instead(s.Labels),
+		Fields: c.fieldFlags.instead(s.Fields), Environments: c.environmentFlags.instead(s.Environments),
 	}
-	if err := a.client.Put(ctx, at("/systems", s.ID), body, &s); err != nil {
+	var changed catalog.System // what is read into a map is added to it
+	if err := a.client.Put(ctx, at("/systems", s.ID), body, &changed); err != nil {
 		return err
 	}
-	return a.print(s, func(w *tabwriter.Writer) { a.system(w, &s) })
+	return a.print(changed, func(w *tabwriter.Writer) { a.system(w, &changed) })
 }
 
 // SystemDeleteCmd deletes a system.

@@ -112,7 +112,10 @@ func (it *item) decode(validateSpec ValidateSpec) {
 	case DocSystem:
 		var spec SystemSpec
 		unread = append(unread, decode(it.spec(), &spec, "spec")...)
-		it.system = SystemInput{Name: name, Labels: labels, Description: spec.Description}
+		it.system = SystemInput{Name: name, Labels: labels, Description: spec.Description, Fields: spec.Fields}
+		for _, env := range spec.Environments {
+			it.system.Environments = append(it.system.Environments, EnvironmentInput{Name: env.Name, Fields: env.Fields})
+		}
 		wrong = it.system.validate()
 	case DocCheck:
 		var spec check.Spec
@@ -125,6 +128,7 @@ func (it *item) decode(validateSpec ValidateSpec) {
 		it.assignment = AssignmentInput{
 			Name: name, Labels: labels, Check: spec.Check, System: spec.System,
 			IncludeLocal: spec.IncludeLocal, Enabled: spec.Enabled, Satellites: spec.Satellites, Policy: spec.Policy,
+			Environments: spec.Environments, SatelliteEnvironments: spec.SatelliteEnvironments,
 		}
 		wrong = it.assignment.validate()
 	case DocSatellite:

@@ -23,6 +23,10 @@ type AssignmentInput struct {
 	Enabled      *bool    `json:"enabled,omitempty"`
 	// Policy is the original's when absent: each result counts, the worst location wins.
 	Policy check.Policy `json:"policy,omitzero"`
+	// Environments and SatelliteEnvironments are as those of Assignment: absent and an
+	// empty list differ.
+	Environments          []string            `json:"environments,omitzero"`
+	SatelliteEnvironments map[string][]string `json:"satelliteEnvironments,omitempty"`
 }
 
 func orTrue(b *bool) bool { return b == nil || *b }
@@ -38,6 +42,7 @@ func (in AssignmentInput) validate() problems {
 	if in.System == "" {
 		p.add("system", nil, "must name a system")
 	}
+	p.limitEnvironments(in)
 	// What is disabled needs no place to run; the satellite it named may be deleted.
 	p.selector("satellites", in.Satellites, orTrue(in.IncludeLocal) || !orTrue(in.Enabled))
 	p.policy("policy", in.Policy)
@@ -69,7 +74,22 @@ func (in AssignmentInput) resolve(ctx context.Context, e *edit, a Assignment) (A
 			p.add(fmt.Sprintf("satellites.names[%d]", i), name, "%s", missing("satellite", name, e.satellites.names()))
 		}
 	}
+	p.environmentChoice(in, system, a)
+	if in.SatelliteEnvironments != nil {
+		if err := e.loadSatellites(ctx); err != nil {
+			return a, nil, err
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(in.SatelliteEnvironments)) {
+		if _, had := a.SatelliteEnvironments[name]; had {
+			continue
+		}
+		if _, ok := e.satellites.ids[name]; !ok {
+			p.add("satelliteEnvironments."+name, nil, "%s", missing("satellite", name, e.satellites.names()))
+		}
+	}
 	a.Name, a.Labels = in.Name, labels(in.Labels)
+	a.Environments, a.SatelliteEnvironments = distinct(in.Environments), narrowings(in.SatelliteEnvironments)
 	a.CheckID, a.SystemID = run.ID, system.ID
 	a.IncludeLocal, a.Satellites, a.Enabled = orTrue(in.IncludeLocal), in.Satellites.canonical(), orTrue(in.Enabled)
 	a.Policy = in.Policy

@@ -30,8 +30,13 @@ type System struct {
 	Name        string            `json:"name"`
 	Description string            `json:"description"`
 	Labels      map[string]string `json:"labels"`
-	CreatedAt   time.Time         `json:"createdAt"`
-	UpdatedAt   time.Time         `json:"updatedAt"`
+	// Fields are what its runs know of it, as {{ system.metadata.KEY }}. Unlike labels
+	// they are told to satellites, and select nothing.
+	Fields map[string]any `json:"fields"`
+	// Environments are those that it exists in, in the order in which checks run.
+	Environments []Environment `json:"environments"`
+	CreatedAt    time.Time     `json:"createdAt"`
+	UpdatedAt    time.Time     `json:"updatedAt"`
 }
 
 // Check is a named check.Spec.
@@ -58,7 +63,12 @@ type Assignment struct {
 	// IncludeLocal: the core's built-in satellite runs it too.
 	IncludeLocal bool     `json:"includeLocal"`
 	Satellites   Selector `json:"satellites"`
-	Enabled      bool     `json:"enabled"`
+	// Environments are the names of those of the system's that it runs in; nil (null) is
+	// all, an empty list one run without an environment. SatelliteEnvironments narrow
+	// that in the same way, by the name of the satellite. See Environments.
+	Environments          []string            `json:"environments"`
+	SatelliteEnvironments map[string][]string `json:"satelliteEnvironments,omitempty"`
+	Enabled               bool                `json:"enabled"`
 	// Policy says when results mean that something is wrong.
 	Policy check.Policy `json:"policy,omitzero"`
 	// Placed are the names of the satellites that run it now; filled in on read.

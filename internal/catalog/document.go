@@ -40,7 +40,16 @@ type Metadata struct {
 
 // SystemSpec is the spec of a System document.
 type SystemSpec struct {
-	Description string `json:"description,omitempty"`
+	Description  string            `json:"description,omitempty"`
+	Fields       map[string]any    `json:"fields,omitempty"`
+	Environments []EnvironmentSpec `json:"environments,omitempty"`
+}
+
+// EnvironmentSpec is an environment in a System document, where its name is what
+// tells it from others.
+type EnvironmentSpec struct {
+	Name   string         `json:"name"`
+	Fields map[string]any `json:"fields,omitempty"`
 }
 
 // AssignmentSpec is the spec of an Assignment document. Check and System are
@@ -52,6 +61,9 @@ type AssignmentSpec struct {
 	Enabled      *bool        `json:"enabled,omitempty"`
 	Satellites   Selector     `json:"satellites,omitzero"`
 	Policy       check.Policy `json:"policy,omitzero"`
+	// As those of Assignment: absent and an empty list differ.
+	Environments          []string            `json:"environments,omitzero"`
+	SatelliteEnvironments map[string][]string `json:"satelliteEnvironments,omitempty"`
 }
 
 // SatelliteSpec is the spec of a Satellite document (spec I.5). Absent, the
@@ -85,7 +97,11 @@ func document(kind, name string, labels map[string]string, spec any) Document {
 }
 
 func systemDocument(s System) Document {
-	return document(DocSystem, s.Name, s.Labels, SystemSpec{Description: s.Description})
+	spec := SystemSpec{Description: s.Description, Fields: s.Fields}
+	for _, env := range s.Environments {
+		spec.Environments = append(spec.Environments, EnvironmentSpec{Name: env.Name, Fields: env.Fields})
+	}
+	return document(DocSystem, s.Name, s.Labels, spec)
 }
 
 func checkDocument(c Check) Document { return document(DocCheck, c.Name, c.Labels, c.Spec) }
@@ -95,6 +111,7 @@ func (e *edit) assignmentDocument(a Assignment) Document {
 	return document(DocAssignment, a.Name, a.Labels, AssignmentSpec{
 		Check: e.checks.after[a.CheckID].Name, System: e.systems.after[a.SystemID].Name,
 		IncludeLocal: &a.IncludeLocal, Enabled: &a.Enabled, Satellites: a.Satellites, Policy: a.Policy,
+		Environments: a.Environments, SatelliteEnvironments: a.SatelliteEnvironments,
 	})
 }
 

@@ -45,6 +45,9 @@ type ImportSystem struct {
 	ID          string `json:"id"`
 	Name        string `json:"name"`
 	Description string `json:"description,omitempty"`
+	// Fields are the custom fields, and Environments those of which it is a member.
+	Fields       map[string]any `json:"fields,omitempty"`
+	Environments []Environment  `json:"environments,omitempty"`
 }
 
 // ImportCheck is a check, valid or not.
@@ -61,6 +64,10 @@ type ImportAssignment struct {
 	SatelliteIDs []string `json:"satelliteIds,omitempty"`
 	IncludeLocal bool     `json:"includeLocal"`
 	Enabled      bool     `json:"enabled"`
+	// EnvironmentIDs are of those of the system's in which it runs, null for all, and
+	// SatelliteEnvironmentIDs the same for single satellites, by their ids (spec E.2).
+	EnvironmentIDs          []string            `json:"environmentIds,omitzero"`
+	SatelliteEnvironmentIDs map[string][]string `json:"satelliteEnvironmentIds,omitempty"`
 }
 
 // ImportPlan is what an import did, or would do, in the order of its parts.
@@ -216,9 +223,68 @@ func (i *importer) system(in ImportSystem) error {
 		s.Description = legal(s.Description)
 		change.add("its description was too long or not text; it was cut")
 	}
+	i.environments(&change, &s, in)
 	change.Name = s.Name
 	i.note(change)
 	return i.systems.put(s)
+}
+
+// environments takes over what of the system's fields and environments may be here.
+func (i *importer) environments(change *ImportChange, s *System, in ImportSystem) {
+	s.Fields, s.Environments = legalFields(change, "its custom fields", in.Fields), nil
+	for _, env := range in.Environments {
+		name := legal(env.Name)
+		if isID(name) || name == "" {
+			name = legal("environment " + env.ID)
+		}
+		taken := func(name string) bool {
+			return slices.ContainsFunc(s.Environments, func(e Environment) bool { return e.Name == name })
+		}
+		if taken(name) {
+			name = legal(name + " " + env.ID)
+		}
+		switch {
+		case len(s.Environments) == MaxEnvironments:
+			change.add("its environment %q is left out: here it may be in %d", env.Name, MaxEnvironments)
+			continue
+		case env.ID == "" || len(env.ID) > MaxName || !printable(env.ID) || taken(name):
+			change.add("its environment %q is left out: its id cannot be used", env.Name)
+			continue
+		case name != env.Name:
+			change.add("its environment %q is now %q", env.Name, name)
+		}
+		env.Fields = legalFields(change, fmt.Sprintf("the fields of its environment %q", name), env.Fields)
+		if len(env.Fields) == 0 {
+			env.Fields = nil
+		}
+		env.Name = name
+		s.Environments = append(s.Environments, env)
+	}
+}
+
+// legalFields are the fields, or none when they may not be so here.
+func legalFields(change *ImportChange, what string, in map[string]any) map[string]any {
+	var wrong problems
+	if wrong.fields("", in); wrong != nil {
+		change.add("%s are left out: each %s", what, wrong[0].Message)
+		return map[string]any{}
+	}
+	return fields(in)
+}
+
+// choice gives names in place of the ids of environments; ids that the system has
+// not pick nothing and are left out.
+func (s *System) choice(ids []string) []string {
+	if ids == nil {
+		return nil
+	}
+	names := []string{}
+	for _, env := range s.Environments {
+		if slices.Contains(ids, env.ID) {
+			names = append(names, env.Name)
+		}
+	}
+	return distinct(names)
 }
 
 // systemID is the id that a system of another core has here.
@@ -305,6 +371,7 @@ func (i *importer) assignment(in ImportAssignment, pairs map[pair]bool) error {
 		}
 		a.Satellites.Names = append(a.Satellites.Names, s.Name)
 	}
+	i.choose(&change, &a, system, in)
 	a.Satellites = a.Satellites.canonical()
 	if n := len(a.Satellites.Names); n > MaxNamed {
 		a.Satellites.Names = a.Satellites.Names[:MaxNamed]
@@ -317,6 +384,22 @@ func (i *importer) assignment(in ImportAssignment, pairs map[pair]bool) error {
 	change.Name = a.Name
 	i.note(change)
 	return i.assignments.put(a)
+}
+
+// choose takes over which environments the assignment runs in. A choice of none
+// that are left is one run without, as it is there (spec E.2).
+func (i *importer) choose(change *ImportChange, a *Assignment, system System, in ImportAssignment) {
+	a.Environments = system.choice(in.EnvironmentIDs)
+	if n := len(in.EnvironmentIDs) - len(a.Environments); n > 0 {
+		change.add("%d of the environments that it names are none of its system's", n)
+	}
+	narrowed := map[string][]string{}
+	for id, environments := range in.SatelliteEnvironmentIDs {
+		if s, here := i.satellites.after[strings.ToLower(id)]; here {
+			narrowed[s.Name] = system.choice(environments)
+		}
+	}
+	a.SatelliteEnvironments = narrowings(narrowed)
 }
 
 func (c *ImportChange) add(format string, args ...any) {

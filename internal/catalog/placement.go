@@ -174,6 +174,8 @@ type touch struct {
 	alteration[Assignment]
 	// told: what satellites are told of its check or its system has changed.
 	told bool
+	// environments: those of some satellites may have changed.
+	environments bool
 }
 
 // touched gives, by id, the altered assignments and those whose check or system
@@ -186,26 +188,42 @@ func (e *edit) touched(all altered) map[string]touch {
 		}
 	}
 	for _, s := range all.systems {
-		if s.before != nil && s.after != nil && s.before.Name != s.after.Name {
+		if s.before != nil && s.after != nil && toldOfSystem(*s.before, *s.after) {
 			systems[s.id] = true
+		}
+	}
+	elsewhere := map[string]bool{} // systems that have other environments
+	for _, s := range all.systems {
+		if s.before != nil && s.after != nil && canonicalText(s.before.Environments) != canonicalText(s.after.Environments) {
+			elsewhere[s.id] = true
 		}
 	}
 	touched := map[string]touch{}
 	for _, a := range all.assignments {
-		touched[a.id] = touch{alteration: a}
+		t := touch{alteration: a}
+		t.environments = e.environmentsAltered(t)
+		touched[a.id] = t
 	}
 	for id, a := range e.assignments.after {
-		if !checks[a.CheckID] && !systems[a.SystemID] {
+		told := checks[a.CheckID] || systems[a.SystemID]
+		if !told && !elsewhere[a.SystemID] {
 			continue
 		}
 		t, altered := touched[id]
 		if !altered {
 			t.alteration = alteration[Assignment]{id: id, before: &a, after: &a}
+			t.environments = elsewhere[a.SystemID]
 		}
-		t.told = true
+		t.told = told
 		touched[id] = t
 	}
 	return touched
+}
+
+// toldOfSystem reports whether satellites are told something else of the system,
+// besides its environments.
+func toldOfSystem(before, after System) bool {
+	return before.Name != after.Name || canonicalText(fields(before.Fields)) != canonicalText(fields(after.Fields))
 }
 
 // sameWork reports whether two versions of a check look the same to a satellite.
@@ -223,7 +241,7 @@ func (e *edit) planAssignments(ctx context.Context, p *plan, touched map[string]
 		if t.before != nil {
 			existed = append(existed, id)
 		}
-		anew = anew || t.after != nil && !t.placedAlike()
+		anew = anew || t.after != nil && !t.placedAlike() || t.environments
 	}
 	placed := map[string][]string{}
 	if len(existed) > 0 {
@@ -270,7 +288,7 @@ func (e *edit) planOne(p *plan, t touch, have, want []string) {
 	if t.after != nil && e.atWork(t.after, e.checks.after) {
 		for _, id := range want {
 			p.gains[work{id, t.after.pair()}] = true
-			if t.told {
+			if t.told || t.environments && e.toldOfEnvironments(t, id) {
 				p.told[id] = true
 			}
 		}

@@ -44,7 +44,10 @@ func payload(c entity.Change) any {
 }
 
 func systemState(s System) entity.State {
-	return entity.State{"name": s.Name, "description": s.Description, "labels": labels(s.Labels)}
+	return entity.State{
+		"name": s.Name, "description": s.Description, "labels": labels(s.Labels),
+		"fields": fields(s.Fields), "environments": append([]Environment{}, s.Environments...),
+	}
 }
 
 func checkState(c Check) entity.State {
@@ -57,6 +60,7 @@ func assignmentState(a Assignment) entity.State {
 	return entity.State{
 		"name": a.Name, "labels": labels(a.Labels), "checkId": a.CheckID, "systemId": a.SystemID,
 		"includeLocal": a.IncludeLocal, "satellites": a.Satellites, "enabled": a.Enabled, "policy": a.Policy,
+		"environments": a.Environments, "satelliteEnvironments": narrowings(a.SatelliteEnvironments),
 	}
 }
 
@@ -69,6 +73,14 @@ func satelliteState(s fleet.Satellite) entity.State {
 func labels(m map[string]string) map[string]string {
 	if m == nil {
 		return map[string]string{}
+	}
+	return m
+}
+
+// fields makes no fields and an empty map the same.
+func fields(m map[string]any) map[string]any {
+	if m == nil {
+		return map[string]any{}
 	}
 	return m
 }

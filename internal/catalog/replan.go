@@ -59,10 +59,18 @@ func (c *Catalog) SatelliteChanged(ctx context.Context, ftx fleet.Tx, before, af
 func (e *edit) forgetSatellite(name string) error {
 	for _, a := range maps.Clone(e.assignments.after) {
 		i, named := slices.BinarySearch(a.Satellites.Names, name)
-		if !named {
+		_, narrowed := a.SatelliteEnvironments[name]
+		if !named && !narrowed {
 			continue
 		}
-		a.Satellites.Names = sortedUnique(slices.Delete(slices.Clone(a.Satellites.Names), i, i+1))
+		if named {
+			a.Satellites.Names = sortedUnique(slices.Delete(slices.Clone(a.Satellites.Names), i, i+1))
+		}
+		if narrowed {
+			rest := maps.Clone(a.SatelliteEnvironments)
+			delete(rest, name)
+			a.SatelliteEnvironments = narrowings(rest)
+		}
 		if !a.IncludeLocal && len(a.Satellites.Names) == 0 && a.Satellites.Selector == "" {
 			a.Enabled = false
 		}
@@ -77,12 +85,21 @@ func (e *edit) forgetSatellite(name string) error {
 func (e *edit) renameSatellite(from, to string) error {
 	for _, a := range maps.Clone(e.assignments.after) {
 		i, named := slices.BinarySearch(a.Satellites.Names, from)
-		if !named {
+		environments, narrowed := a.SatelliteEnvironments[from]
+		if !named && !narrowed {
 			continue
 		}
-		names := slices.Clone(a.Satellites.Names)
-		names[i] = to
-		a.Satellites.Names = sortedUnique(names)
+		if named {
+			names := slices.Clone(a.Satellites.Names)
+			names[i] = to
+			a.Satellites.Names = sortedUnique(names)
+		}
+		if narrowed {
+			all := maps.Clone(a.SatelliteEnvironments)
+			delete(all, from)
+			all[to] = environments
+			a.SatelliteEnvironments = all
+		}
 		if err := e.assignments.put(a); err != nil {
 			return err
 		}

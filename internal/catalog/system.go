@@ -11,6 +11,9 @@ type SystemInput struct {
 	Name        string            `json:"name"`
 	Description string            `json:"description,omitempty"`
 	Labels      map[string]string `json:"labels,omitempty"`
+	// Fields are told to satellites as the system's metadata (spec E.1).
+	Fields       map[string]any     `json:"fields,omitempty"`
+	Environments []EnvironmentInput `json:"environments,omitempty"`
 }
 
 func (in SystemInput) validate() problems {
@@ -18,11 +21,14 @@ func (in SystemInput) validate() problems {
 	p.name("name", in.Name)
 	p.description("description", in.Description)
 	p.labels("labels", in.Labels)
+	p.fields("fields", in.Fields)
+	p.environments("environments", in.Environments)
 	return p
 }
 
 func (in SystemInput) apply(s System) System {
 	s.Name, s.Description, s.Labels = in.Name, in.Description, labels(in.Labels)
+	s.Fields, s.Environments = fields(in.Fields), environmentsOf(in.Environments, s.Environments)
 	return s
 }
 
@@ -54,12 +60,20 @@ func (c *Catalog) putSystem(ctx context.Context, actor entity.Actor, in SystemIn
 			return err
 		}
 		id = s.ID
-		return e.systems.put(in.apply(s))
+		return e.putSystem(s, in.apply(s))
 	})
 	if err != nil {
 		return System{}, err
 	}
 	return c.store.System(ctx, id)
+}
+
+// putSystem puts the system in the place of before.
+func (e *edit) putSystem(before, after System) error {
+	if err := e.systems.put(after); err != nil {
+		return err
+	}
+	return e.renameEnvironments(before, after)
 }
 
 // DeleteSystem removes a system, named by id or name, and its assignments.

@@ -23,6 +23,10 @@ const (
 	MaxLabelValue  = 200
 	// MaxNamed is the most satellites that one assignment names; more want a selector.
 	MaxNamed = 1000
+	// MaxEnvironments is the most environments of one system, and MaxFields the most
+	// fields of a system or an environment as JSON, in bytes.
+	MaxEnvironments = 64
+	MaxFields       = 16 << 10
 	// MaxSpec is the largest spec of a check as JSON, in bytes.
 	MaxSpec = 256 << 10
 	// MaxDocuments is the most documents of one Apply.

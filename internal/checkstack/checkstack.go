@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -106,13 +107,16 @@ var wanted = map[string]map[string]string{
 	"health_check_configurations": {"id": "uuid", "name": "", "strategy_id": "", "config": "", "interval_seconds": ""},
 	"system_health_checks":        {"system_id": "", "configuration_id": "uuid", "enabled": ""},
 	"systems":                     {"id": "text", "name": "text", "metadata": ""},
+	// Since 0.9.4.
+	"environments":         {"id": "text", "name": "text", "metadata": ""},
+	"systems_environments": {"system_id": "text", "environment_id": "text"},
 }
 
 // tables finds the wanted tables. Two of one name are an error: it would be a
 // guess which to read.
 func (r *reader) tables(ctx context.Context) (map[string]*table, error) {
 	rows, err := r.tx.Query(ctx, `SELECT table_schema, table_name, column_name, data_type FROM information_schema.columns
-		WHERE table_name IN ('satellites', 'health_check_configurations', 'system_health_checks', 'systems') ORDER BY 1, 2, 3`)
+		WHERE table_name = ANY($1) ORDER BY 1, 2, 3`, slices.Sorted(maps.Keys(wanted)))
 	if err != nil {
 		return nil, err
 	}

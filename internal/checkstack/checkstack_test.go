@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/crypto/bcrypt"
 
+	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/catalog"
 	"github.com/perigee-monitoring/perigee/internal/checkstack"
 	"github.com/perigee-monitoring/perigee/internal/client"
@@ -169,6 +170,13 @@ func TestImportOfAnOriginalCore(t *testing.T) {
 		}
 		got := welcome.Assignments[0]
 		want := protocol.Pair{ConfigID: "0190bbbb-0001-7000-8000-000000000001", SystemID: "0190aaaa-0001-7000-8000-000000000001"}
+		environments := []check.Environment{{ID: "env-1", Name: "production", Fields: map[string]any{"baseUrl": "http://127.0.0.1:1/"}}}
+		if diff := cmp.Diff(environments, got.Environments); diff != "" {
+			t.Errorf("its environments (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff(map[string]any{"owner": "web"}, got.SystemMetadata); diff != "" {
+			t.Errorf("its metadata (-want +got):\n%s", diff)
+		}
 		if got.Pair() != want || got.StrategyID != "healthcheck-http.http" || got.IntervalSeconds != 30 || len(got.Collectors) != 1 || got.SystemName != "Shop" {
 			t.Errorf("it is to run %+v", got)
 		}

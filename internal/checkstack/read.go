@@ -40,8 +40,12 @@ func (r *reader) run(ctx context.Context) error {
 	if err := r.readSatellites(ctx, satellites); err != nil {
 		return fmt.Errorf("satellites: %w", err)
 	}
+	environments, err := r.readEnvironments(ctx, tables["environments"], tables["systems_environments"])
+	if err != nil {
+		return fmt.Errorf("environments: %w", err)
+	}
 	if t := tables["systems"]; t != nil {
-		if err := r.readSystems(ctx, t); err != nil {
+		if err := r.readSystems(ctx, t, environments); err != nil {
 			return fmt.Errorf("systems: %w", err)
 		}
 	} else {
@@ -101,16 +105,40 @@ func (r *reader) readSatellites(ctx context.Context, t *table) error {
 		t.col("offline_threshold_ms", "NULL"), t.sql())
 }
 
-func (r *reader) readSystems(ctx context.Context, t *table) error {
-	var id, name, description string
-	var fields bool
+// readEnvironments gives the environments of systems, by the systems' ids, in the
+// order in which the original runs them.
+func (r *reader) readEnvironments(ctx context.Context, t, memberships *table) (map[string][]catalog.Environment, error) {
+	all := map[string][]catalog.Environment{}
+	if t == nil || memberships == nil {
+		return all, nil
+	}
+	var system, id, name, fields string
+	return all, r.each(ctx, []any{&system, &id, &name, &fields}, func() {
+		env := catalog.Environment{ID: id, Name: name}
+		if !readFields(fields, &env.Fields) {
+			r.note(catalog.DocSystem, system, "the fields of its environment %q cannot be read and are left out", name)
+		}
+		all[system] = append(all[system], env)
+	}, `SELECT m.system_id, e.id, e.name, coalesce(e.metadata::text, '') FROM %s AS m JOIN %s AS e ON e.id = m.environment_id ORDER BY m.system_id, e.name, e.id`,
+		memberships.sql(), t.sql())
+}
+
+// readFields reads an object of custom fields.
+func readFields(text string, into *map[string]any) (readable bool) {
+	*into = nil
+	return text == "" || json.Unmarshal([]byte(text), into) == nil
+}
+
+func (r *reader) readSystems(ctx context.Context, t *table, environments map[string][]catalog.Environment) error {
+	var id, name, description, fields string
 	return r.each(ctx, []any{&id, &name, &description, &fields}, func() {
 		r.systems[id] = name
-		r.found.Import.Systems = append(r.found.Import.Systems, catalog.ImportSystem{ID: id, Name: name, Description: description})
-		if fields {
-			r.note(catalog.DocSystem, name, "its custom fields are not carried over")
+		read := catalog.ImportSystem{ID: id, Name: name, Description: description, Environments: environments[id]}
+		if !readFields(fields, &read.Fields) {
+			r.note(catalog.DocSystem, name, "its custom fields cannot be read and are left out")
 		}
-	}, `SELECT id, name, coalesce(%s, ''), %s FROM %s ORDER BY id`, t.col("description", "NULL"), t.given("metadata"), t.sql())
+		r.found.Import.Systems = append(r.found.Import.Systems, read)
+	}, `SELECT id, name, coalesce(%s, ''), coalesce((%s)::text, '') FROM %s ORDER BY id`, t.col("description", "NULL"), t.col("metadata", "NULL"), t.sql())
 }
 
 func (r *reader) readChecks(ctx context.Context, t *table) error {
@@ -179,12 +207,13 @@ func (r *reader) refersToSecrets(texts ...string) (lost bool) {
 
 func (r *reader) readAssignments(ctx context.Context, t *table) error {
 	var a catalog.ImportAssignment
-	var satellites string
-	var thresholds, retention, environments, narrowed, notifications bool
+	var satellites, environments, narrowed string
+	var thresholds, retention, notifications bool
 	return r.each(ctx, []any{
 		&a.CheckID, &a.SystemID, &a.Enabled, &a.IncludeLocal, &satellites, &thresholds, &retention, &environments, &narrowed, &notifications,
 	}, func() {
 		read := a
+		read.EnvironmentIDs, read.SatelliteEnvironmentIDs = nil, nil
 		name := cmp.Or(r.checks[a.CheckID], a.CheckID) + " on " + cmp.Or(r.systems[a.SystemID], a.SystemID)
 		if json.Unmarshal([]byte(satellites), &read.SatelliteIDs) != nil {
 			read.SatelliteIDs = nil
@@ -197,19 +226,21 @@ func (r *reader) readAssignments(ctx context.Context, t *table) error {
 			{thresholds, "its own thresholds"},
 			{retention, "its own retention"},
 			{notifications, "its notification policy"},
-			{environments, "its choice of environments"},
-			{narrowed, "the environments of single satellites"},
 		} {
 			if lost.is {
 				r.note(catalog.DocAssignment, name, "%s cannot be carried over", lost.what)
 			}
+		}
+		if json.Unmarshal([]byte(environments), &read.EnvironmentIDs) != nil || json.Unmarshal([]byte(narrowed), &read.SatelliteEnvironmentIDs) != nil {
+			read.EnvironmentIDs, read.SatelliteEnvironmentIDs = nil, nil
+			r.note(catalog.DocAssignment, name, "its choice of environments cannot be read; it runs in all of them")
 		}
 		if _, known := r.systems[a.SystemID]; !known {
 			r.systems[a.SystemID] = a.SystemID
 			r.found.Import.Systems = append(r.found.Import.Systems, catalog.ImportSystem{ID: a.SystemID, Name: a.SystemID})
 		}
 		r.found.Import.Assignments = append(r.found.Import.Assignments, read)
-	}, `SELECT configuration_id::text, system_id, enabled, coalesce(%s, true), coalesce((%s)::text, '[]'), %s, %s, %s, %s, %s FROM %s ORDER BY system_id, configuration_id`,
+	}, `SELECT configuration_id::text, system_id, enabled, coalesce(%s, true), coalesce((%s)::text, '[]'), %s, %s, coalesce((%s)::text, 'null'), coalesce((%s)::text, 'null'), %s FROM %s ORDER BY system_id, configuration_id`,
 		t.col("include_local", "true"), t.col("satellite_ids", "NULL"),
-		t.given("state_thresholds"), t.given("retention_config"), t.given("environment_ids"), t.given("satellite_environment_ids"), t.given("notification_policy"), t.sql())
+		t.given("state_thresholds"), t.given("retention_config"), t.col("environment_ids", "NULL"), t.col("satellite_environment_ids", "NULL"), t.given("notification_policy"), t.sql())
 }

@@ -87,6 +87,7 @@ type Location struct {
 type Seat struct {
 	LocationKey
 	CheckName     string
+	Environment   string // its name; "" for a run without one
 	SatelliteName string
 	Region        string
 	Online        bool // the satellite is online

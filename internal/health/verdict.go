@@ -26,6 +26,8 @@ type CheckVerdict struct {
 	Check   string       `json:"check"`
 	Status  check.Status `json:"status"`
 	Reason  string       `json:"reason"`
+	// Environments are the verdicts of each, when the check runs in environments.
+	Environments []EnvironmentVerdict `json:"environments,omitempty"`
 	// Seats are the locations the verdict was made of.
 	Seats []Seat `json:"-"`
 }
@@ -99,7 +101,7 @@ func JudgeSystem(systemID string, seats []Seat, now time.Time) (SystemHealth, []
 		slices.SortFunc(of, func(a, b Seat) int {
 			return cmp.Or(cmp.Compare(a.SatelliteName, b.SatelliteName), cmp.Compare(a.EnvironmentID, b.EnvironmentID))
 		})
-		verdicts = append(verdicts, JudgeCheck(of, now))
+		verdicts = append(verdicts, judgeEnvironments(of, func(of []Seat) CheckVerdict { return JudgeCheck(of, now) }))
 	}
 	slices.SortFunc(verdicts, func(a, b CheckVerdict) int {
 		return cmp.Or(cmp.Compare(a.Check, b.Check), cmp.Compare(a.CheckID, b.CheckID))

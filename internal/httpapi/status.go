@@ -25,11 +25,13 @@ type SystemStatus struct {
 
 // CheckStatus is the verdict on one check of the system.
 type CheckStatus struct {
-	CheckID   string           `json:"checkId"`
-	Check     string           `json:"check"`
-	Status    check.Status     `json:"status"`
-	Reason    string           `json:"reason"`
-	Locations []LocationStatus `json:"locations"`
+	CheckID string       `json:"checkId"`
+	Check   string       `json:"check"`
+	Status  check.Status `json:"status"`
+	Reason  string       `json:"reason"`
+	// Environments are judged apart; the worst of them is the check's verdict.
+	Environments []health.EnvironmentVerdict `json:"environments,omitempty"`
+	Locations    []LocationStatus            `json:"locations"`
 }
 
 // LocationStatus is what one satellite says of the check. Without a result yet
@@ -38,8 +40,10 @@ type LocationStatus struct {
 	SatelliteID string `json:"satelliteId"`
 	Satellite   string `json:"satellite"`
 	Region      string `json:"region"`
-	Environment string `json:"environmentId,omitempty"`
-	Online      bool   `json:"online"`
+	// EnvironmentID and Environment, its name, are missing from a run without one.
+	EnvironmentID string `json:"environmentId,omitempty"`
+	Environment   string `json:"environment,omitempty"`
+	Online        bool   `json:"online"`
 	// Fresh: it counts for the verdict.
 	Fresh      bool         `json:"fresh"`
 	Status     check.Status `json:"status"`
@@ -109,10 +113,10 @@ func (a *API) statuses(ctx context.Context, systems []catalog.System) ([]SystemS
 }
 
 func checkStatus(v health.CheckVerdict, now time.Time) CheckStatus {
-	view := CheckStatus{CheckID: v.CheckID, Check: v.Check, Status: v.Status, Reason: v.Reason, Locations: []LocationStatus{}}
+	view := CheckStatus{CheckID: v.CheckID, Check: v.Check, Status: v.Status, Reason: v.Reason, Environments: v.Environments, Locations: []LocationStatus{}}
 	for _, seat := range v.Seats {
 		l := LocationStatus{
-			SatelliteID: seat.SatelliteID, Satellite: seat.SatelliteName, Region: seat.Region, Environment: seat.EnvironmentID,
+			SatelliteID: seat.SatelliteID, Satellite: seat.SatelliteName, Region: seat.Region, EnvironmentID: seat.EnvironmentID, Environment: seat.Environment,
 			Online: seat.Online, Fresh: seat.Fresh(now), Status: check.Unknown,
 		}
 		if at := seat.Location; at != nil {

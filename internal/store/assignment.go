@@ -9,13 +9,18 @@ import (
 )
 
 const assignmentRows = `SELECT a.id, a.name, a.labels, a.check_id, a.system_id, c.name, y.name, a.include_local, a.satellites,
-	a.enabled, a.policy, a.created_at, a.updated_at
+	a.environments, a.satellite_environments, a.enabled, a.policy, a.created_at, a.updated_at
 	FROM assignments AS a JOIN checks AS c ON c.id = a.check_id JOIN systems AS y ON y.id = a.system_id`
 
 func scanAssignment(row scanner) (catalog.Assignment, error) {
 	a := catalog.Assignment{Labels: map[string]string{}, Placed: []string{}}
-	return a, row.Scan(&a.ID, &a.Name, document{&a.Labels}, &a.CheckID, &a.SystemID, &a.CheckName, &a.SystemName, &a.IncludeLocal,
-		document{&a.Satellites}, &a.Enabled, document{&a.Policy}, moment{&a.CreatedAt}, moment{&a.UpdatedAt})
+	err := row.Scan(&a.ID, &a.Name, document{&a.Labels}, &a.CheckID, &a.SystemID, &a.CheckName, &a.SystemName, &a.IncludeLocal,
+		document{&a.Satellites}, document{&a.Environments}, document{&a.SatelliteEnvironments}, &a.Enabled, document{&a.Policy},
+		moment{&a.CreatedAt}, moment{&a.UpdatedAt})
+	if len(a.SatelliteEnvironments) == 0 {
+		a.SatelliteEnvironments = nil
+	}
+	return a, err
 }
 
 func assignmentNamed(what string) string { return fmt.Sprintf("assignment %q", what) }
@@ -86,12 +91,19 @@ func (tx *Tx) PutAssignment(ctx context.Context, a catalog.Assignment) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.execNaming(ctx, a.Name, `INSERT INTO assignments (id, name, labels, check_id, system_id, include_local, satellites, enabled, created_at, updated_at, seats, policy)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+	environments, narrowed, err := choiceTexts(a)
+	if err != nil {
+		return err
+	}
+	_, err = tx.execNaming(ctx, a.Name, `INSERT INTO assignments (id, name, labels, check_id, system_id, include_local, satellites, enabled,
+			created_at, updated_at, seats, policy, environments, satellite_environments)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 		ON CONFLICT (id) DO UPDATE SET name = excluded.name, labels = excluded.labels, check_id = excluded.check_id,
 			system_id = excluded.system_id, include_local = excluded.include_local, satellites = excluded.satellites,
-			enabled = excluded.enabled, updated_at = excluded.updated_at, seats = excluded.seats, policy = excluded.policy`,
-		a.ID, a.Name, labels, a.CheckID, a.SystemID, a.IncludeLocal, satellites, a.Enabled, created.UnixMicro(), updated.UnixMicro(), a.Satellites.Count, policy)
+			enabled = excluded.enabled, updated_at = excluded.updated_at, seats = excluded.seats, policy = excluded.policy,
+			environments = excluded.environments, satellite_environments = excluded.satellite_environments`,
+		a.ID, a.Name, labels, a.CheckID, a.SystemID, a.IncludeLocal, satellites, a.Enabled, created.UnixMicro(), updated.UnixMicro(),
+		a.Satellites.Count, policy, environments, narrowed)
 	return err
 }
 

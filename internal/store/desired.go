@@ -26,12 +26,18 @@ type placed struct {
 	runs                 bool // placed, enabled, not paused
 	checkName, spec      sql.NullString
 	systemName           sql.NullString
+	satellite            string
+	fields               map[string]any // of the system
+	environments         environments
 	decodedSpecification check.Spec
 }
 
 func scanPlaced(row scanner) (placed, error) {
 	var p placed
-	err := row.Scan(&p.satelliteID, &p.revision, &p.checkID, &p.systemID, momentOrNil{&p.since}, momentOrNil{&p.removedAt}, &p.seat, &p.runs, &p.checkName, &p.spec, &p.systemName)
+	err := row.Scan(append([]any{
+		&p.satelliteID, &p.revision, &p.checkID, &p.systemID, momentOrNil{&p.since}, momentOrNil{&p.removedAt}, &p.seat, &p.runs, &p.checkName, &p.spec, &p.systemName,
+		&p.satellite, document{&p.fields},
+	}, p.environments.dest()...)...)
 	if err == nil && p.runs {
 		err = json.Unmarshal([]byte(p.spec.String), &p.decodedSpecification)
 	}
@@ -42,7 +48,8 @@ func scanPlaced(row scanner) (placed, error) {
 func (db *DB) DesiredSets(ctx context.Context, satelliteIDs []string) (map[string]fleet.Desired, error) {
 	sets := make(map[string]fleet.Desired, len(satelliteIDs))
 	for p, err := range each(ctx, db.reads(), scanPlaced, `SELECT s.id, s.desired_revision, p.check_id, p.system_id, p.since, p.removed_at, coalesce(p.seat, 0),
-			(p.removed_at IS NULL OR p.removed_at > {now}) AND coalesce(a.enabled AND NOT c.paused, false), c.name, c.spec, y.name
+			(p.removed_at IS NULL OR p.removed_at > {now}) AND coalesce(a.enabled AND NOT c.paused, false), c.name, c.spec, y.name,
+			s.name, y.fields, `+environmentColumns+`
 		FROM satellites AS s
 		LEFT JOIN placements AS p ON p.satellite_id = s.id AND (p.removed_at IS NULL OR p.removed_at > {now} - $2)
 		LEFT JOIN assignments AS a ON a.id = p.assignment_id AND a.check_id = p.check_id AND a.system_id = p.system_id
@@ -81,6 +88,10 @@ func (p *placed) assignment(pair protocol.Pair) protocol.Assignment {
 			a.Seat.Until = p.removedAt.UnixMilli()
 		}
 	}
+	if len(p.fields) > 0 {
+		a.SystemMetadata = p.fields
+	}
+	a.Environments = p.environments.on(p.satellite)
 	for _, c := range spec.Collectors {
 		a.Collectors = append(a.Collectors, protocol.Collector{ID: c.ID, CollectorID: c.Collector, Config: objectOr(c.Config), Assertions: c.Assertions})
 	}

@@ -8,11 +8,11 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 )
 
-const systemRows = `SELECT y.id, y.name, y.description, y.labels, y.created_at, y.updated_at FROM systems AS y`
+const systemRows = `SELECT y.id, y.name, y.description, y.labels, y.fields, y.environments, y.created_at, y.updated_at FROM systems AS y`
 
 func scanSystem(row scanner) (catalog.System, error) {
-	s := catalog.System{Labels: map[string]string{}}
-	return s, row.Scan(&s.ID, &s.Name, &s.Description, document{&s.Labels}, moment{&s.CreatedAt}, moment{&s.UpdatedAt})
+	s := catalog.System{Labels: map[string]string{}, Fields: map[string]any{}, Environments: []catalog.Environment{}}
+	return s, row.Scan(&s.ID, &s.Name, &s.Description, document{&s.Labels}, document{&s.Fields}, document{&s.Environments}, moment{&s.CreatedAt}, moment{&s.UpdatedAt})
 }
 
 func systemNamed(what string) string { return fmt.Sprintf("system %q", what) }
@@ -46,11 +46,21 @@ func (tx *Tx) PutSystem(ctx context.Context, s catalog.System) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.execNaming(ctx, s.Name, `INSERT INTO systems (id, name, description, labels, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6)
+	fields := "{}"
+	if len(s.Fields) > 0 {
+		if fields, err = jsonText(s.Fields); err != nil {
+			return err
+		}
+	}
+	environments, err := jsonText(append([]catalog.Environment{}, s.Environments...))
+	if err != nil {
+		return err
+	}
+	_, err = tx.execNaming(ctx, s.Name, `INSERT INTO systems (id, name, description, labels, fields, environments, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 		ON CONFLICT (id) DO UPDATE SET name = excluded.name, description = excluded.description,
-			labels = excluded.labels, updated_at = excluded.updated_at`,
-		s.ID, s.Name, s.Description, labels, created.UnixMicro(), updated.UnixMicro())
+			labels = excluded.labels, fields = excluded.fields, environments = excluded.environments, updated_at = excluded.updated_at`,
+		s.ID, s.Name, s.Description, labels, fields, environments, created.UnixMicro(), updated.UnixMicro())
 	return err
 }
 

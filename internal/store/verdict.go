@@ -111,36 +111,39 @@ func (tx *Tx) Seats(ctx context.Context, systemIDs []string) ([]health.Seat, err
 	return seats(ctx, tx.conn, systemIDs)
 }
 
-// seats are the placements of enabled assignments whose check is not paused; one
-// for each environment that was heard of, else one without.
+// seats are the placements of enabled assignments whose check is not paused, one for
+// each environment.
 func seats(ctx context.Context, c conn, systemIDs []string) ([]health.Seat, error) {
-	q := `SELECT p.system_id, p.check_id, p.satellite_id, coalesce(l.environment_id, ''), k.name, s.name, s.region, ` + online + `, k.interval_us,
+	q := `SELECT p.system_id, p.check_id, p.satellite_id, coalesce(l.environment_id, ''), k.name, s.name, s.region, ` + online + `, k.interval_us, ` + environmentColumns + `,
 			l.status, l.since, l.executed_at, l.received_at, l.run_id, l.latency_ms, l.message
 		FROM placements AS p
 		JOIN assignments AS a ON a.id = p.assignment_id AND a.enabled
 		JOIN checks AS k ON k.id = p.check_id AND NOT k.paused
+		JOIN systems AS y ON y.id = p.system_id
 		JOIN satellites AS s ON s.id = p.satellite_id
 		LEFT JOIN locations AS l ON l.system_id = p.system_id AND l.check_id = p.check_id AND l.satellite_id = p.satellite_id
 		WHERE p.removed_at IS NULL`
 	const order = ` ORDER BY p.system_id, p.check_id, p.satellite_id, l.environment_id`
-	if systemIDs == nil {
-		return all(ctx, c, scanSeat, q+order)
+	var args []any
+	if systemIDs != nil {
+		if len(systemIDs) == 0 {
+			return nil, nil
+		}
+		q, args = q+` AND p.system_id = ANY($1)`, []any{systemIDs}
 	}
-	if len(systemIDs) == 0 {
-		return nil, nil
-	}
-	return all(ctx, c, scanSeat, q+` AND p.system_id = ANY($1)`+order, systemIDs)
+	rows, err := all(ctx, c, scanSeat, q+order, args...)
+	return perEnvironment(rows), err
 }
 
-func scanSeat(row scanner) (health.Seat, error) {
-	var s health.Seat
+func scanSeat(row scanner) (heard, error) {
+	var s heard
 	var interval int64
 	var status *check.Status
 	var since, executed, received *time.Time
 	var runID, message *string
 	var latency *int64
-	err := row.Scan(&s.SystemID, &s.CheckID, &s.SatelliteID, &s.EnvironmentID, &s.CheckName, &s.SatelliteName, &s.Region, &s.Online, &interval,
-		&status, momentOrNil{&since}, momentOrNil{&executed}, momentOrNil{&received}, &runID, &latency, &message)
+	dest := append([]any{&s.SystemID, &s.CheckID, &s.SatelliteID, &s.EnvironmentID, &s.CheckName, &s.SatelliteName, &s.Region, &s.Online, &interval}, s.dest()...)
+	err := row.Scan(append(dest, &status, momentOrNil{&since}, momentOrNil{&executed}, momentOrNil{&received}, &runID, &latency, &message)...)
 	if err != nil {
 		return s, err
 	}

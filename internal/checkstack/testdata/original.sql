@@ -11,6 +11,13 @@ CREATE TABLE plugin_catalog.systems (
     id text PRIMARY KEY, name text NOT NULL, description text, owner text, metadata json DEFAULT '{}',
     created_at timestamp NOT NULL DEFAULT now(), updated_at timestamp NOT NULL DEFAULT now()
 );
+CREATE TABLE plugin_catalog.environments (
+    id text PRIMARY KEY, name text NOT NULL UNIQUE, description text, metadata json DEFAULT '{}',
+    created_at timestamp NOT NULL DEFAULT now(), updated_at timestamp NOT NULL DEFAULT now()
+);
+CREATE TABLE plugin_catalog.systems_environments (
+    system_id text NOT NULL, environment_id text NOT NULL, PRIMARY KEY (system_id, environment_id)
+);
 CREATE SCHEMA plugin_healthcheck;
 CREATE TABLE plugin_healthcheck.health_check_configurations (
     id uuid PRIMARY KEY, name text NOT NULL, strategy_id text NOT NULL, config jsonb NOT NULL, collectors jsonb, interval_seconds integer NOT NULL,
@@ -34,6 +41,11 @@ INSERT INTO plugin_catalog.systems (id, name, description, metadata) VALUES
     ('0190aaaa-0001-7000-8000-000000000001', 'Shop', 'The shop', '{"owner": "web"}'),
     ('legacy-system', 'Old one', NULL, '{}');
 
+INSERT INTO plugin_catalog.environments (id, name, metadata) VALUES
+    ('env-1', 'production', '{"baseUrl": "http://127.0.0.1:1/"}'), ('env-2', 'a/b', 'null'), ('env-3', 'staging', '[]');
+INSERT INTO plugin_catalog.systems_environments VALUES
+    ('0190aaaa-0001-7000-8000-000000000001', 'env-1'), ('0190aaaa-0001-7000-8000-000000000001', 'env-2'), ('legacy-system', 'env-3');
+
 INSERT INTO plugin_healthcheck.health_check_configurations (id, name, strategy_id, config, collectors, interval_seconds, is_template, paused, created_at) VALUES
     ('0190bbbb-0001-7000-8000-000000000001', 'front', 'healthcheck-http.http', '{"timeout": 5000}',
      '[{"id": "root", "collectorId": "healthcheck-http.request", "config": {"url": "http://127.0.0.1:1/"}, "assertions": [{"field": "statusCode", "operator": "equals", "value": 200}]}]', 30, false, false, '2026-01-01 00:00:01'),
@@ -44,7 +56,7 @@ INSERT INTO plugin_healthcheck.health_check_configurations (id, name, strategy_i
 
 INSERT INTO plugin_healthcheck.system_health_checks (system_id, configuration_id, enabled, state_thresholds, satellite_ids, environment_ids, satellite_environment_ids, include_local, notification_policy) VALUES
     ('0190aaaa-0001-7000-8000-000000000001', '0190bbbb-0001-7000-8000-000000000001', true, NULL,
-     '["7f4d1c52-0001-4000-8000-000000000001", "7f4d1c52-0002-4000-8000-000000000002", "7f4d1c52-dead-4000-8000-000000000009"]', NULL, '{}', false, NULL),
+     '["7f4d1c52-0001-4000-8000-000000000001", "7f4d1c52-0002-4000-8000-000000000002", "7f4d1c52-dead-4000-8000-000000000009"]', '["env-1", "env-2", "env-9"]', '{"7f4d1c52-0001-4000-8000-000000000001": ["env-1"], "7f4d1c52-0002-4000-8000-000000000002": []}', false, NULL),
     ('legacy-system', '0190bbbb-0001-7000-8000-000000000001', false, '{"unhealthy": 3}', NULL, '["env-1"]', '{"7f4d1c52-0001-4000-8000-000000000001": null}', true, '{"mode": "all"}'),
     ('nowhere-listed', '0190bbbb-0003-7000-8000-000000000003', true, NULL, '["7f4d1c52-dead-4000-8000-000000000009"]', NULL, NULL, false, NULL),
     ('0190aaaa-0001-7000-8000-000000000001', '0190bbbb-0005-7000-8000-000000000005', true, NULL, NULL, NULL, NULL, true, NULL);

@@ -20,6 +20,7 @@ import (
 func testSystem(_ *testing.T, s *suite) {
 	at := s.now()
 	want := catalog.System{ID: newID(), Name: "shop", Description: "The shop", Labels: map[string]string{"env": "prod"}, CreatedAt: at, UpdatedAt: at}
+	want.Fields, want.Environments = map[string]any{}, []catalog.Environment{}
 	put := func(y catalog.System) error {
 		return s.try(func(tx *store.Tx) error { return tx.PutSystem(s.ctx(), y) })
 	}
@@ -27,6 +28,8 @@ func testSystem(_ *testing.T, s *suite) {
 	s.same(want, must(s.db.System(s.ctx(), want.ID))(s))
 
 	want.Name, want.UpdatedAt = "store", at.Add(time.Hour)
+	want.Fields = map[string]any{"tier": "1"}
+	want.Environments = []catalog.Environment{{ID: "2", Name: "prod", Fields: map[string]any{"url": "u"}}, {ID: "1", Name: "dev"}}
 	changed := want
 	changed.CreatedAt = at.Add(time.Hour) // a row is created once
 	s.ok(put(changed))
@@ -73,6 +76,7 @@ func testAssignment(_ *testing.T, s *suite) {
 	times := cmpopts.IgnoreFields(catalog.Assignment{}, "CreatedAt", "UpdatedAt")
 	s.same(want, must(s.db.Assignment(s.ctx(), want.ID))(s), times)
 
+	want.Environments, want.SatelliteEnvironments = []string{}, map[string][]string{"eu-1": {"prod"}, "us-1": {}}
 	want.Enabled, want.IncludeLocal, want.Satellites = false, true, catalog.Selector{Selector: "region in (eu)"}
 	want.Policy = check.Policy{Thresholds: check.Thresholds{Unhealthy: 3}, SecondOpinion: check.SecondOpinion{Wait: check.Duration(time.Second)}}
 	s.tx(func(tx *store.Tx) error { return tx.PutAssignment(s.ctx(), want) })

@@ -275,6 +275,27 @@ func testSeats(_ *testing.T, s *suite) {
 		return nil
 	})
 
+	// Each environment has one, in the order of the system; what was heard without an
+	// environment stands until one of them is heard of.
+	a.system.Environments = []catalog.Environment{{ID: "p", Name: "prod"}, {ID: "d", Name: "dev"}, {ID: "t", Name: "test"}}
+	a.assignment.Environments = []string{"dev", "gone", "prod"}
+	s.tx(func(tx *store.Tx) error {
+		s.ok(tx.PutSystem(s.ctx(), a.system))
+		return tx.PutAssignment(s.ctx(), a.assignment)
+	})
+	seatsOfA := func() []health.Seat { return must(s.db.Seats(s.ctx(), []string{a.system.ID}))(s) }
+	s.same([]health.Seat{wantA}, seatsOfA())
+	inDev := location
+	inDev.EnvironmentID = "d"
+	s.tx(func(tx *store.Tx) error { return tx.PutLocations(s.ctx(), []health.Location{inDev}) })
+	prod, dev := wantA, wantA
+	prod.EnvironmentID, prod.Environment, prod.Location = "p", "prod", nil
+	dev.EnvironmentID, dev.Environment, dev.Location = "d", "dev", &inDev
+	s.same([]health.Seat{prod, dev}, seatsOfA())
+	a.assignment.SatelliteEnvironments = map[string][]string{"eu-1": {"prod", "test"}}
+	s.tx(func(tx *store.Tx) error { return tx.PutAssignment(s.ctx(), a.assignment) })
+	s.same([]health.Seat{wantA}, seatsOfA()) // nothing was heard of prod, so the one without stands
+
 	// What is disabled, paused or taken away has no seat.
 	b.assignment.Enabled = false
 	a.check.Spec.Paused = true
