@@ -456,7 +456,7 @@ func TestTypesAreTheSpecs(t *testing.T) {
 	core := []string{
 		"authenticated", "auth_failed", "config_updated", "shutdown", "refresh_script_packages", "script_package_manifest",
 		"script_package_blob", "run_secrets", "config_secrets", "sandbox_policy", "telemetry_ack", "capability_config",
-		"capability_secret_response", "perigee_ack", "perigee_delta", "perigee_clock", "perigee_blob_chunk", "perigee_drain", "perigee_run",
+		"capability_secret_response", "perigee_ack", "perigee_delta", "perigee_clock", "perigee_blob_chunk", "perigee_drain", "perigee_lease", "perigee_run",
 	}
 	sorted := cmpopts.SortSlices(func(a, b string) bool { return a < b })
 	if diff := cmp.Diff(agent, slices.Collect(maps.Keys(agentMessages)), sorted); diff != "" {

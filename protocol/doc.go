@@ -14,7 +14,7 @@
 // What was added, and when:
 //
 //	2026-11-22  protocol 1: ack, slots, delta, inventory, clock, assert
-//	2026-11-26  chunk, seal, drain, run, opinion, observer
+//	2026-11-26  chunk, seal, drain, run, opinion, observer, lease
 package protocol
 
 // Path is where a core serves satellites.
@@ -57,11 +57,14 @@ const (
 	// FeatureObserver: the satellite says how it fares itself (Observer), and marks runs
 	// that failed because of that (Result.Inconclusive).
 	FeatureObserver = "observer"
+	// FeatureLease: assignments may be seats (Seat), of which the satellite runs the slots
+	// that a Lease reaches; heartbeats that were written down are answered with one.
+	FeatureLease = "lease"
 )
 
 // Features are all that this build knows, in a fixed order.
 func Features() []string {
-	return []string{FeatureAck, FeatureSlots, FeatureDelta, FeatureInventory, FeatureClock, FeatureAssert, FeatureChunk, FeatureSeal, FeatureDrain, FeatureRun, FeatureOpinion, FeatureObserver}
+	return []string{FeatureAck, FeatureSlots, FeatureDelta, FeatureInventory, FeatureClock, FeatureAssert, FeatureChunk, FeatureSeal, FeatureDrain, FeatureRun, FeatureOpinion, FeatureObserver, FeatureLease}
 }
 
 // Agree returns the features that both lists name, in our order.

@@ -46,6 +46,9 @@ func golden() map[string]Message {
 	plain := Assignment{ConfigID: "c1", SystemID: "s1", StrategyID: "healthcheck-tcp.tcp", Config: json.RawMessage(`{}`), IntervalSeconds: 1}
 	pair := Pair{ConfigID: "c1", SystemID: "s1"}
 	guest := plain
+	seated, handedOver := plain, plain
+	seated.Seat = &Seat{Number: 2, After: 1893553445678}
+	handedOver.SystemID, handedOver.Seat = "s2", &Seat{Number: 1, After: 1893553445678, Until: 1893553490678}
 	inventory := Inventory{
 		Version: "1.0.0", OS: "linux", Arch: "arm64", Hostname: "edge-7",
 		Strategies: []string{"healthcheck-http.http"}, Collectors: []string{"healthcheck-http.request"},
@@ -148,6 +151,8 @@ func golden() map[string]Message {
 		"perigee_blob_chunk_error":         &BlobChunk{RequestID: "r1", Error: "this package is not known"},
 		"perigee_drain":                    &Drain{SpanMs: 5000},
 		"perigee_drain_reason":             &Drain{SpanMs: 5000, Reason: "the core is stopping"},
+		"perigee_delta_seat":               &Delta{Base: 12, Revision: 13, Upserts: []Assignment{seated, handedOver}},
+		"perigee_lease":                    &Lease{Until: 1893553490678, Revision: 13},
 		"perigee_run":                      &RunNow{Pair: pair, Slot: 1893553445678},
 		"perigee_run_environment":          &RunNow{Pair: pair, EnvironmentID: "prod", Slot: 1893553445678},
 		"perigee_run_guest":                &RunNow{Pair: pair, Slot: 1893553445678, Assignment: &guest, DeadlineMs: 5000},

@@ -24,6 +24,16 @@ type Pulse struct {
 	Observer *Observer `json:"observer,omitempty"`
 }
 
+// Lease lets the satellite run the slots of its seats up to Until, Unix milliseconds,
+// once it works by the assignments of Revision or a later one (feature lease). It answers
+// a heartbeat when that is written down, so that no core moves a seat into the span of a
+// lease that it does not know of. What counts is the number of the slot, not when it is
+// run: no clock and no pause makes a slot run twice.
+type Lease struct {
+	Until    int64 `json:"until"`
+	Revision int64 `json:"revision"`
+}
+
 // Clock answers a Heartbeat that carried a Pulse (feature clock). Times are Unix
 // milliseconds; Echo is the Pulse's SentAt.
 type Clock struct {

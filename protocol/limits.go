@@ -43,6 +43,8 @@ const (
 	MaxList        = 1024
 	MaxAssignments = 100_000
 	MaxCollectors  = 256
+	// MaxSeats bounds the seats of one assignment.
+	MaxSeats = 1000
 	// MaxEntries bounds lists that grow with what they describe: packages of a
 	// manifest, refused records of an ack.
 	MaxEntries = 100_000

@@ -81,6 +81,7 @@ func (*Clock) Type() string                    { return "perigee_clock" }
 func (*BlobChunk) Type() string                { return "perigee_blob_chunk" }
 func (*Drain) Type() string                    { return "perigee_drain" }
 func (*RunNow) Type() string                   { return "perigee_run" }
+func (*Lease) Type() string                    { return "perigee_lease" }
 
 func (*Authenticated) fromCore()            {}
 func (*AuthFailed) fromCore()               {}
@@ -101,6 +102,7 @@ func (*Clock) fromCore()                    {}
 func (*BlobChunk) fromCore()                {}
 func (*Drain) fromCore()                    {}
 func (*RunNow) fromCore()                   {}
+func (*Lease) fromCore()                    {}
 
 // agentMessages and coreMessages are everything that can be decoded.
 var (
@@ -142,6 +144,7 @@ var (
 		func() FromCore { return new(BlobChunk) },
 		func() FromCore { return new(Drain) },
 		func() FromCore { return new(RunNow) },
+		func() FromCore { return new(Lease) },
 	)
 )
 

@@ -44,6 +44,7 @@ const (
 	SkipOverflow SkipReason = "overflow"     // run, and dropped from a full spool
 	SkipClock    SkipReason = "clock"        // the satellite's clock jumped over it
 	SkipSecrets  SkipReason = "secrets"      // its secrets could not be asked for: no connection to a core
+	SkipLease    SkipReason = "lease"        // of a seat, beyond what the satellite has a Lease for
 	// SkipUnassigned answers a RunNow for what the satellite does not hold.
 	SkipUnassigned SkipReason = "not-assigned"
 	// SkipUnsupported answers a RunNow for a guest that cannot be run there.

@@ -267,6 +267,9 @@ func (a *Assignment) validate() *InvalidError {
 	if len(a.Environments) > MaxList {
 		return tooMany("environments", MaxList)
 	}
+	if err := a.Seat.validate().at("perigeeSeat"); err != nil {
+		return err
+	}
 	for i, e := range a.Environments {
 		if err := anyOf(id("id", e.ID), name("name", e.Name)); err != nil {
 			return err.in("environments", i)
@@ -376,6 +379,20 @@ func (m *RunNow) Validate() error {
 		}
 	}
 	return first(m, err)
+}
+
+func (m *Lease) Validate() error {
+	return first(m, notNegative("until", m.Until), notNegative("revision", m.Revision))
+}
+
+func (s *Seat) validate() *InvalidError {
+	switch {
+	case s == nil:
+		return nil
+	case s.Number < 1 || s.Number > MaxSeats:
+		return &InvalidError{Path: "number", Reason: "must be from 1 to " + strconv.Itoa(MaxSeats)}
+	}
+	return anyOf(notNegative("after", s.After), notNegative("until", s.Until))
 }
 
 // The rules that the messages above are made of. Each returns nil or what is

@@ -83,6 +83,14 @@ func satelliteEvents(c entity.Change) []string {
 		return []string{"satellite.token_expiring"}
 	case c.Next["duplicateUntil"] != nil:
 		return []string{"satellite.duplicate_identity"}
+	case c.Prev["cordoned"] != c.Next["cordoned"] || c.Prev["draining"] != c.Next["draining"]:
+		switch {
+		case c.Next["draining"] == true:
+			return []string{"satellite.draining"}
+		case c.Next["cordoned"] == true:
+			return []string{"satellite.cordoned"}
+		}
+		return []string{"satellite.uncordoned"}
 	default:
 		return []string{"satellite.updated"}
 	}

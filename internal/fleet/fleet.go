@@ -37,6 +37,7 @@ type Fleet struct {
 	lookups  *entity.Group[*lookup]
 	desired  *entity.Group[*desiredLookup]
 	replan   Replan
+	leased   func([]Lease)
 
 	looked atomic.Int64 // when the database was last reached, counted from born
 	born   time.Time
@@ -55,6 +56,7 @@ func New(store Store, recorder *entity.Recorder, bell entity.Bell, log *slog.Log
 		replan: func(context.Context, Tx, *Satellite, *Satellite, entity.Actor) ([]entity.Change, error) {
 			return nil, nil
 		},
+		leased: func([]Lease) {},
 	}
 	f.verifier = newVerifier(store, f.credential)
 	f.lookups = entity.NewGroup(4*readBatch, readBatch, func(*lookup) int { return 1 }, f.readCredentials)
@@ -75,6 +77,10 @@ type Replan func(ctx context.Context, tx Tx, before, after *Satellite, actor ent
 
 // SetReplan gives fleet its Replan. Call it before anything else.
 func (f *Fleet) SetReplan(replan Replan) { f.replan = replan }
+
+// SetLeased gives fleet whom to tell of leases, once they are written down; it must not
+// block. Call it before anything else.
+func (f *Fleet) SetLeased(leased func([]Lease)) { f.leased = leased }
 
 // Run commits edges, flushes heartbeats and watches for silence until ctx ends.
 func (f *Fleet) Run(ctx context.Context) error {
@@ -284,7 +290,8 @@ func RecordChange(before, after *Satellite, actor entity.Actor) entity.Change {
 		if s == nil {
 			return nil
 		}
-		return entity.State{"name": s.Name, "region": s.Region, "tags": s.Tags, "offlineThresholdMs": s.OfflineThresholdMs}
+		return entity.State{"name": s.Name, "region": s.Region, "tags": s.Tags, "offlineThresholdMs": s.OfflineThresholdMs, "weight": s.Weighs(),
+			"cordoned": s.CordonedAt != nil, "draining": s.Draining}
 	}
 	id := ""
 	for _, s := range []*Satellite{before, after} {

@@ -301,7 +301,7 @@ func TestABeatFlushedAfterTheCloseChangesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		err := c.db.InTx(t.Context(), func(tx entity.Tx) error {
-			recovered, err := tx.(fleet.Tx).FlushBeats(t.Context(), []fleet.Beat{{SatelliteID: s.ID, Epoch: epoch}})
+			recovered, _, err := tx.(fleet.Tx).FlushBeats(t.Context(), []fleet.Beat{{SatelliteID: s.ID, Epoch: epoch}})
 			if len(recovered) > 0 {
 				t.Errorf("%v came back from a clean close", recovered)
 			}
@@ -510,7 +510,7 @@ func TestM93_TheRecordSaysWhoDidWhat(t *testing.T) {
 			}
 		}
 		want := []string{
-			"name", "offlineThresholdMs", "region", "tags",
+			"cordoned", "draining", "name", "offlineThresholdMs", "region", "tags", "weight",
 			"previousTokenValidUntil", "tokenRotatedAt", "previousTokenRevokedAt", "region",
 		}
 		if diff := cmp.Diff(want, fields); diff != "" {

@@ -39,6 +39,7 @@ func (f *Fleet) Beat(b Beat) {
 			b.Capabilities = old.beat.Capabilities
 		}
 		b.Pulse = cmp.Or(b.Pulse, old.beat.Pulse)
+		b.Leases = b.Leases || old.beat.Leases
 	}
 	f.beats[b.SatelliteID] = noted{beat: b, heard: time.Now()}
 }
@@ -112,13 +113,17 @@ func (f *Fleet) flush(ctx context.Context) error {
 	slices.SortFunc(beats, func(a, b Beat) int { return cmp.Compare(a.SatelliteID, b.SatelliteID) })
 
 	var recovered []string
+	var leases []Lease
 	err := entity.InTx(ctx, f.recorder, func(tx Tx) (err error) {
-		recovered, err = tx.FlushBeats(ctx, beats)
+		recovered, leases, err = tx.FlushBeats(ctx, beats)
 		return err
 	})
 	if err != nil {
 		f.putBack(taken)
 		return err
+	}
+	if len(leases) > 0 {
+		f.leased(leases)
 	}
 	var back []*edge
 	for _, id := range recovered {

@@ -32,7 +32,7 @@ type flushing struct {
 	seen *flushes
 }
 
-func (f flushing) FlushBeats(ctx context.Context, beats []fleet.Beat) ([]string, error) {
+func (f flushing) FlushBeats(ctx context.Context, beats []fleet.Beat) ([]string, []fleet.Lease, error) {
 	f.seen.mu.Lock()
 	defer f.seen.mu.Unlock()
 	f.seen.written = append(f.seen.written, len(beats))

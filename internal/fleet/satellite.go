@@ -125,7 +125,23 @@ type Beat struct {
 	Version      string   // "" leaves the row's
 	Capabilities []string // nil leaves the row's
 	Pulse        *protocol.Pulse
+	// Leases: it was heard itself and knows of leases, so that it is to get one.
+	Leases bool
 }
+
+// Lease is up to which slot a satellite may run its seats, once it works by the
+// revision. It stands in the row before the satellite gets to know of it, so that
+// whoever moves a seat knows how far it may have been run (docs/adr, lease).
+type Lease struct {
+	SatelliteID string
+	Epoch       int64
+	Until       time.Time
+	Revision    int64
+}
+
+// LeaseSpan is the longest lease: as long as the default threshold, which is three
+// heartbeats. A satellite with a shorter threshold has leases of that.
+const LeaseSpan = protocol.OfflineThreshold
 
 // Filter narrows a list of satellites. Zero fields do not narrow.
 type Filter struct {
@@ -207,8 +223,8 @@ type Tx interface {
 	PutReplacements(ctx context.Context, satelliteID string, r Replacements) error
 	// FlushBeats writes heartbeats and returns the ids, of matching epoch, that had been
 	// given up as lost (spec M43). A session that has ended is not heard any more: its
-	// late heartbeats change nothing.
-	FlushBeats(ctx context.Context, beats []Beat) (recovered []string, err error)
+	// late heartbeats change nothing. Those that ask for leases get them.
+	FlushBeats(ctx context.Context, beats []Beat) (recovered []string, leases []Lease, err error)
 	SetInventory(ctx context.Context, id string, inv protocol.Inventory) error
 	SetApplied(ctx context.Context, id string, applied protocol.Applied) error
 	SetSyncState(ctx context.Context, id string, s protocol.ScriptPackageSyncState) error

@@ -54,6 +54,11 @@ func (s *session) authenticate(m *protocol.Authenticate) {
 		s.notAdmitted(err)
 		return
 	}
+	if m.Perigee != nil {
+		featuresOf(m.Perigee.Features).fit(&desired)
+	} else {
+		features(0).fit(&desired)
+	}
 	welcome, err := s.welcome(ctx, m, &desired)
 	if err != nil {
 		s.notAdmitted(err)

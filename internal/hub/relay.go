@@ -113,6 +113,7 @@ func (h *Hub) push(ctx context.Context, s *session) error {
 	if err != nil {
 		return fmt.Errorf("loading what the satellite should run: %w", err)
 	}
+	s.features.fit(&desired)
 	s.mu.Lock()
 	before, resync := s.set, s.resync
 	if desired.Revision <= before.revision && !resync {

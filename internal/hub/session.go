@@ -218,7 +218,7 @@ func (s *session) heartbeat(m *protocol.Heartbeat) {
 	received := time.Now()
 	beat := fleet.Beat{SatelliteID: s.id, Epoch: s.epoch, Version: m.Version, Capabilities: m.Capabilities}
 	if s.hello {
-		beat.Pulse = m.Perigee
+		beat.Pulse, beat.Leases = m.Perigee, s.features.has(protocol.FeatureLease)
 	}
 	s.hub.fleet.Beat(beat)
 	if m.Perigee != nil && s.features.has(protocol.FeatureClock) {

@@ -49,7 +49,7 @@ func TestHeartbeatOfOursIsAnsweredWithTheClock(t *testing.T) {
 		if diff := cmp.Diff(want, next[*protocol.Clock](a)); diff != "" {
 			t.Errorf("clock (-want +got):\n%s", diff)
 		}
-		if diff := cmp.Diff([]fleet.Beat{{SatelliteID: "s1", Epoch: 1, Version: "1", Pulse: pulse}}, w.fleet.heard()); diff != "" {
+		if diff := cmp.Diff([]fleet.Beat{{SatelliteID: "s1", Epoch: 1, Version: "1", Pulse: pulse, Leases: true}}, w.fleet.heard()); diff != "" {
 			t.Errorf("heartbeats (-want +got):\n%s", diff)
 		}
 	})

@@ -77,6 +77,15 @@ type work struct {
 	asked       bool // by the core, beside the schedule
 }
 
+// seat is the number of the seat and the slots between which it is run here; zeros for
+// what is no seat, and until 0 for no end.
+func (w *work) seat() (s protocol.Seat) {
+	if w.assignment.Seat != nil {
+		s = *w.assignment.Seat
+	}
+	return s
+}
+
 // Bounds of an interval. The core's own minimum is a second; shorter ones serve
 // tests and do no harm.
 const (

@@ -19,6 +19,10 @@ type era struct {
 	IntervalMs    int64  `json:"intervalMs"`
 	Since         int64  `json:"since"`
 	Until         int64  `json:"until,omitempty"`
+	// Seat is the number of the seat, 0 for none; Bound the last slot of it that is run
+	// here, 0 for no end.
+	Seat  int   `json:"seat,omitempty"`
+	Bound int64 `json:"bound,omitempty"`
 }
 
 func (e *era) key() check.Key {
@@ -34,7 +38,7 @@ type ledger struct {
 }
 
 func (l *ledger) schedule(e *era) check.Schedule {
-	return check.NewSchedule(l.satelliteID, e.key(), time.Duration(e.IntervalMs)*time.Millisecond)
+	return check.SeatSchedule(l.satelliteID, e.Seat, e.key(), time.Duration(e.IntervalMs)*time.Millisecond)
 }
 
 // gap is slots of one key that were due and that nothing accounts for.
@@ -52,6 +56,9 @@ func (l *ledger) missing(e *era, now int64) (gap, bool) {
 	if e.Until != 0 {
 		until = min(until, e.Until)
 	}
+	if e.Bound != 0 {
+		until = min(until, e.Bound)
+	}
 	schedule := l.schedule(e)
 	count := schedule.Due(time.UnixMilli(after), time.UnixMilli(until))
 	if count == 0 {
@@ -65,15 +72,15 @@ func (l *ledger) missing(e *era, now int64) (gap, bool) {
 	}, true
 }
 
-// turn gives the ledger as it is when, from now on, the wanted keys are due at
-// the wanted intervals.
-func (l *ledger) turn(now int64, wanted map[check.Key]time.Duration) []era {
+// turn gives the ledger as it is when, from now on, the wanted work is due.
+func (l *ledger) turn(now int64, wanted map[check.Key]*work) []era {
 	var eras []era
 	goesOn := make(map[check.Key]bool)
 	for _, e := range l.eras {
-		interval, ok := wanted[e.key()]
-		if e.Until == 0 && ok && interval.Milliseconds() == e.IntervalMs {
+		w, ok := wanted[e.key()]
+		if e.Until == 0 && ok && e.goesOn(w) {
 			goesOn[e.key()] = true
+			e.Bound = w.seat().Until
 			eras = append(eras, e)
 			continue
 		}
@@ -84,13 +91,32 @@ func (l *ledger) turn(now int64, wanted map[check.Key]time.Duration) []era {
 			eras = append(eras, e)
 		}
 	}
-	for key, interval := range wanted {
-		if !goesOn[key] {
-			eras = append(eras, era{
-				CheckID: key.CheckID, SystemID: key.SystemID, EnvironmentID: key.EnvironmentID,
-				IntervalMs: interval.Milliseconds(), Since: now,
-			})
+	for key, w := range wanted {
+		if goesOn[key] {
+			continue
 		}
+		eras = append(eras, era{
+			CheckID: key.CheckID, SystemID: key.SystemID, EnvironmentID: key.EnvironmentID,
+			IntervalMs: w.interval.Milliseconds(), Since: w.begins(now), Seat: w.seat().Number, Bound: w.seat().Until,
+		})
 	}
 	return eras
+}
+
+// goesOn reports whether the wanted work is due at the slots of the era. A seat that was
+// to be given away, and came back later, has another one.
+func (e *era) goesOn(w *work) bool {
+	seat := w.seat()
+	return w.interval.Milliseconds() == e.IntervalMs && seat.Number == e.Seat && (e.Bound == 0 || seat.After < e.Bound)
+}
+
+// begins is after which slot the work is due. A seat is not due before the satellite
+// that had it is bound to have stopped; and slots that passed while the core was telling
+// of it are due here, and are missing.
+func (w *work) begins(now int64) int64 {
+	after := w.seat().After
+	if after > now || now-after <= rewindLimit.Milliseconds() {
+		return after
+	}
+	return now
 }

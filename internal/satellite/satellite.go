@@ -225,7 +225,7 @@ func (s *Satellite) assemble(path string, d desired) {
 		path: path, spool: s.spool, prober: s.prober, log: s.log, now: wall,
 		limit: s.config.Concurrency, run: x.run, stepped: s.clockSet, lag: &s.observer.lag,
 		changes: make(chan order), asked: make(chan *protocol.RunNow), desired: d,
-		ledger: ledger{satelliteID: s.config.ID, accounted: s.spool.Accounted},
+		ledger: ledger{satelliteID: s.config.ID, accounted: s.spool.Accounted}, leases: new(leases),
 	}
 }
 

@@ -35,6 +35,7 @@ type scheduler struct {
 
 	changes chan order
 	asked   chan *protocol.RunNow
+	leases  *leases
 
 	// Owned by Run.
 	desired  desired
@@ -69,6 +70,8 @@ type timetable struct {
 	state    state
 	slot     int64             // that is waiting or running
 	missed   []protocol.Record // skips after slot, held back
+	seat     protocol.Seat     // zero for none
+	ran      int64             // the last slot that was started
 }
 
 type state byte
@@ -172,11 +175,8 @@ func (s *scheduler) apply(c change) protocol.Applied {
 // adopt makes next what is desired from now on.
 func (s *scheduler) adopt(next desired, now int64) []protocol.AppliedError {
 	works, refused := next.works(s.prober.Check)
-	wanted := make(map[check.Key]time.Duration, len(works))
-	for key, w := range works {
-		wanted[key] = w.interval
-	}
-	s.ledger.eras = s.ledger.turn(now, wanted)
+	s.ledger.eras = s.ledger.turn(now, works)
+	s.lateSeats(now)
 	next.Ledger = s.ledger.eras
 	s.desired = next
 	s.save()
@@ -224,24 +224,47 @@ func (s *scheduler) schedule(key check.Key, w *work, now int64) {
 		t = &timetable{key: key, index: -1}
 		s.entries[key] = t
 	}
-	fresh := t.work == nil || t.schedule.Interval != w.interval
-	t.work = w
+	seat := w.seat()
+	fresh := t.work == nil || t.schedule.Interval != w.interval || t.seat.Number != seat.Number || t.seat.After != seat.After
+	t.work, t.seat = w, seat
 	if !fresh {
+		s.bound(t)
 		return
 	}
-	t.schedule = check.NewSchedule(s.ledger.satelliteID, key, w.interval)
+	t.schedule = check.SeatSchedule(s.ledger.satelliteID, seat.Number, key, w.interval)
 	after := now
 	if slot, ok := s.spool.Accounted(key); ok && slot > now && slot-now <= rewindLimit.Milliseconds() {
 		after = slot
 	}
-	t.next = t.schedule.Next(time.UnixMilli(max(after, t.slot))).UnixMilli()
-	if t.next-now > w.interval.Milliseconds()+rewindLimit.Milliseconds() {
+	t.next = t.schedule.Next(time.UnixMilli(max(after, t.slot, seat.After))).UnixMilli()
+	if seat.Number == 0 && t.next-now > w.interval.Milliseconds()+rewindLimit.Milliseconds() {
 		t.next = t.schedule.Next(time.UnixMilli(now)).UnixMilli()
 	}
 	if t.index < 0 {
 		heap.Push(&s.due, t)
 	} else {
 		heap.Fix(&s.due, t.index)
+	}
+	s.bound(t)
+}
+
+// bound takes a key out of what is due that has run its last slot here.
+func (s *scheduler) bound(t *timetable) {
+	if t.index >= 0 && t.seat.Until > 0 && t.next > t.seat.Until {
+		heap.Remove(&s.due, t.index)
+	}
+}
+
+// lateSeats accounts for slots of seats that were due here before they were taken in.
+func (s *scheduler) lateSeats(now int64) {
+	for i := range s.ledger.eras {
+		e := &s.ledger.eras[i]
+		if e.Seat == 0 || e.Until != 0 || s.entries[e.key()] != nil || e.Since >= now {
+			continue
+		}
+		if g, ok := s.ledger.missing(e, now); ok {
+			s.skip(g.key, g.from, g.to, g.count, protocol.SkipDown)
+		}
 	}
 }
 
@@ -272,10 +295,15 @@ func (s *scheduler) advance() {
 	}
 	for len(s.due) > 0 && s.due[0].next <= now.UnixMilli() {
 		t := s.due[0]
-		first, last := t.next, t.schedule.Last(now).UnixMilli()
-		count := t.schedule.Due(time.UnixMilli(first-1), now)
+		until := now
+		if t.seat.Until > 0 && t.seat.Until < now.UnixMilli() {
+			until = time.UnixMilli(t.seat.Until)
+		}
+		first, last := t.next, t.schedule.Last(until).UnixMilli()
+		count := t.schedule.Due(time.UnixMilli(first-1), until)
 		t.next = t.schedule.Next(now).UnixMilli()
 		heap.Fix(&s.due, 0)
+		s.bound(t)
 		if stepped >= jump {
 			s.miss(t, first, last, count, protocol.SkipClock)
 			continue
@@ -314,14 +342,24 @@ func (s *scheduler) step(now time.Time) time.Duration {
 func (s *scheduler) rewind(now time.Time) {
 	for _, t := range s.due {
 		if t.next-now.UnixMilli() > t.schedule.Interval.Milliseconds()+rewindLimit.Milliseconds() {
-			t.next = t.schedule.Next(now).UnixMilli()
+			t.next = t.schedule.Next(time.UnixMilli(max(now.UnixMilli(), t.seat.After))).UnixMilli()
 		}
 	}
 	heap.Init(&s.due)
 }
 
-// fallDue decides one slot.
+// fallDue decides one slot. One of a seat is run once, also when the clock is set back,
+// and only within a lease.
 func (s *scheduler) fallDue(t *timetable, slot int64) {
+	if t.seat.Number > 0 {
+		if slot <= t.ran {
+			return // it has its record
+		}
+		if !s.leases.cover(slot, s.desired.Revision) {
+			s.miss(t, slot, slot, 1, protocol.SkipLease)
+			return
+		}
+	}
 	switch t.state {
 	case running:
 		s.miss(t, slot, slot, 1, protocol.SkipOverlap)
@@ -372,7 +410,7 @@ func (s *scheduler) dispatch(ctx context.Context) {
 		if t.state != waiting { // withdrawn meanwhile
 			continue
 		}
-		t.state = running
+		t.state, t.ran = running, max(t.ran, t.slot)
 		s.running++
 		w, slot := t.work, t.slot
 		s.runs.Go(func() {

@@ -347,6 +347,10 @@ func (s *session) handle(m protocol.FromCore) error {
 		if s.clock.answered(m, s.now()) {
 			ring(s.observer.bell) // results are on their way whose time is to be corrected
 		}
+	case *protocol.Lease:
+		if s.agreed(protocol.FeatureLease) {
+			s.scheduler.leases.add(*m)
+		}
 	}
 	return nil
 }

@@ -193,6 +193,7 @@ func (s *Server) wire(ctx context.Context, root, oldRoot []byte) (err error) {
 		RunRequests: s.runs, Runs: s.subscribe(fleet.TopicRun), Changes: s.subscribe(fleet.TopicConfig), Unreachable: s.fleet.Unreachable, Deaf: func() bool { return !s.bell.Status().Connected }, Limits: s.limits(),
 		Log: s.log, Metrics: metrics,
 	})
+	s.fleet.SetLeased(s.hub.Leased)
 	s.wireHTTP(registry(s, metrics))
 	return nil
 }

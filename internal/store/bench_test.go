@@ -91,7 +91,7 @@ func BenchmarkFlushBeats(b *testing.B) {
 			beats[k] = fleet.Beat{SatelliteID: ids[(i*rows+k)%len(ids)], Epoch: 1, Age: time.Millisecond, Version: "1.0"}
 		}
 		inTx(b, db, func(tx *store.Tx) error {
-			_, err := tx.FlushBeats(b.Context(), beats)
+			_, _, err := tx.FlushBeats(b.Context(), beats)
 			return err
 		})
 	})

@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -86,32 +87,73 @@ func (tx *Tx) PutReplacements(ctx context.Context, satelliteID string, r fleet.R
 		WHERE id = $1`, satelliteID, r.Times, microsOrNil(r.Since), r.Remote, microsOrNil(r.DuplicateUntil))
 }
 
+// leaseUs is for how long a satellite (s) gets leases: fleet.LeaseSpan, or its threshold
+// if that is shorter.
+const leaseUs = `(CASE WHEN s.offline_threshold_ms > 0 AND s.offline_threshold_ms < {threshold} THEN s.offline_threshold_ms ELSE {threshold} END * 1000)`
+
+// beaten is what is known of a satellite after its heartbeat was written.
+type beaten struct {
+	fleet.Lease
+	event *fleet.Edge
+}
+
+func scanBeaten(row scanner) (b beaten, err error) {
+	var until *time.Time
+	err = row.Scan(&b.SatelliteID, &b.Epoch, &b.event, momentOrNil{&until}, &b.Revision)
+	if until != nil {
+		b.Until = *until
+	}
+	return b, err
+}
+
 // FlushBeats expects at most one beat of a satellite and epoch. What it returns are
-// rows whose socket lives although the record says otherwise.
-func (tx *Tx) FlushBeats(ctx context.Context, beats []fleet.Beat) ([]string, error) {
+// rows whose socket lives although the record says otherwise, and the leases.
+func (tx *Tx) FlushBeats(ctx context.Context, beats []fleet.Beat) (recovered []string, leases []fleet.Lease, err error) {
 	if len(beats) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	beats = slices.SortedFunc(slices.Values(beats), func(a, b fleet.Beat) int { return cmp.Compare(a.SatelliteID, b.SatelliteID) })
 	now, err := tx.Now(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	cols := []column{
+	written, err := tx.flushBeats(ctx, beats, []column{
 		col("id", "text", beats, func(b *fleet.Beat) string { return b.SatelliteID }),
 		col("epoch", "bigint", beats, func(b *fleet.Beat) int64 { return b.Epoch }),
 		col("heard", "bigint", beats, func(b *fleet.Beat) int64 { return now.Add(-b.Age).UnixMicro() }),
 		col("version", "text", beats, func(b *fleet.Beat) *string { return orNil(stored(b.Version)) }),
 		col("capabilities", "text", beats, func(b *fleet.Beat) *string { return jsonOrNil(b.Capabilities, b.Capabilities == nil) }),
 		col("pulse", "text", beats, func(b *fleet.Beat) *string { return jsonOrNil(b.Pulse, b.Pulse == nil) }),
+		col("leases", "boolean", beats, func(b *fleet.Beat) bool { return b.Leases }),
+	})
+	if err != nil {
+		return nil, nil, err
 	}
+	asked := make(map[string]bool, len(beats))
+	for _, b := range beats {
+		asked[b.SatelliteID] = asked[b.SatelliteID] || b.Leases
+	}
+	recovered = []string{}
+	for _, b := range written {
+		if b.event == nil || *b.event != fleet.Connected {
+			recovered = append(recovered, b.SatelliteID)
+		}
+		if asked[b.SatelliteID] && !b.Until.IsZero() {
+			leases = append(leases, b.Lease)
+		}
+	}
+	return recovered, leases, nil
+}
+
+// flushBeats gives the rows that were written, in the order of ids.
+func (tx *Tx) flushBeats(ctx context.Context, beats []fleet.Beat, cols []column) ([]beaten, error) {
 	if tx.db.dialect == sqlite {
 		return tx.flushOneByOne(ctx, beats, cols)
 	}
 	// The rows are locked in the order of ids first, like everywhere, and looked at
 	// again after a wait; then written.
 	table, args := unnest(cols)
-	return all(ctx, tx.conn, scanString, `WITH held AS (
+	return all(ctx, tx.conn, scanBeaten, `WITH held AS (
 			SELECT b.* FROM satellites AS s JOIN `+table+` ON b.id = s.id AND b.epoch = s.epoch
 			WHERE s.last_connection_event <> 'disconnected'
 			ORDER BY s.id FOR NO KEY UPDATE OF s
@@ -120,20 +162,22 @@ func (tx *Tx) FlushBeats(ctx context.Context, beats []fleet.Beat) ([]string, err
 				last_heartbeat_at = GREATEST(s.last_heartbeat_at, h.heard),
 				version = COALESCE(h.version, s.version),
 				capabilities = COALESCE(h.capabilities, s.capabilities),
-				pulse = COALESCE(h.pulse, s.pulse)
+				pulse = COALESCE(h.pulse, s.pulse),
+				leased_until = CASE WHEN h.leases THEN GREATEST(coalesce(s.leased_until, 0), {now} + `+leaseUs+`) ELSE s.leased_until END
 			FROM held AS h WHERE s.id = h.id
-			RETURNING s.id, s.last_connection_event
+			RETURNING s.id, s.epoch, s.last_connection_event, s.leased_until, s.desired_revision
 		)
-		SELECT id FROM written WHERE last_connection_event IS DISTINCT FROM 'connected' ORDER BY id`, args...)
+		SELECT id, epoch, last_connection_event, leased_until, desired_revision FROM written ORDER BY id`, args...)
 }
 
-func (tx *Tx) flushOneByOne(ctx context.Context, beats []fleet.Beat, cols []column) ([]string, error) {
+func (tx *Tx) flushOneByOne(ctx context.Context, beats []fleet.Beat, cols []column) ([]beaten, error) {
 	matched := make(map[string]bool, len(beats))
-	err := tx.repeat(ctx, `UPDATE satellites SET
+	err := tx.repeat(ctx, `UPDATE satellites AS s SET
 			last_heartbeat_at = max(coalesce(last_heartbeat_at, $3), $3),
 			version = coalesce($4, version),
 			capabilities = coalesce($5, capabilities),
-			pulse = coalesce($6, pulse)
+			pulse = coalesce($6, pulse),
+			leased_until = CASE WHEN $7 THEN GREATEST(coalesce(s.leased_until, 0), {now} + `+leaseUs+`) ELSE s.leased_until END
 		WHERE id = $1 AND epoch = $2 AND last_connection_event <> 'disconnected'`, len(beats), cols, func(i int, touched int64) {
 		if touched > 0 {
 			matched[beats[i].SatelliteID] = true
@@ -142,14 +186,9 @@ func (tx *Tx) flushOneByOne(ctx context.Context, beats []fleet.Beat, cols []colu
 	if err != nil {
 		return nil, err
 	}
-	ids := make([]string, 0, len(matched))
-	for _, b := range beats {
-		if matched[b.SatelliteID] {
-			ids = append(ids, b.SatelliteID)
-		}
-	}
-	return all(ctx, tx.conn, scanString,
-		`SELECT id FROM satellites WHERE id = ANY($1) AND last_connection_event IS DISTINCT FROM 'connected' ORDER BY id`, ids)
+	ids := slices.Sorted(maps.Keys(matched))
+	return all(ctx, tx.conn, scanBeaten, `SELECT id, epoch, last_connection_event, leased_until, desired_revision
+		FROM satellites WHERE id = ANY($1) ORDER BY id`, ids)
 }
 
 func scanString(row scanner) (s string, err error) { return s, row.Scan(&s) }

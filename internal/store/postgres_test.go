@@ -244,7 +244,7 @@ func TestM45_MarkLostPassesByWhatIsBeingWritten(t *testing.T) {
 	})
 	lost := -1
 	write(func(tx *store.Tx) error {
-		if _, err := tx.FlushBeats(ctx, []fleet.Beat{{SatelliteID: "id of a", Epoch: 1}}); err != nil {
+		if _, _, err := tx.FlushBeats(ctx, []fleet.Beat{{SatelliteID: "id of a", Epoch: 1}}); err != nil {
 			return err
 		}
 		write(func(other *store.Tx) error {

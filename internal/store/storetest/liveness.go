@@ -39,7 +39,7 @@ func (s *suite) flush(beats ...fleet.Beat) []string {
 	s.t.Helper()
 	var recovered []string
 	s.tx(func(tx *store.Tx) (err error) {
-		recovered, err = tx.FlushBeats(s.ctx(), beats)
+		recovered, _, err = tx.FlushBeats(s.ctx(), beats)
 		return err
 	})
 	return recovered
