@@ -74,7 +74,8 @@ type work struct {
 	interval    time.Duration
 	revision    int64
 	assert      bool
-	asked       bool // by the core, beside the schedule
+	asked       bool          // by the core, beside the schedule
+	within      time.Duration // bounds the run of a guest; 0 for what is our own
 }
 
 // seat is the number of the seat and the slots between which it is run here; zeros for

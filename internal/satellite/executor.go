@@ -51,8 +51,11 @@ const maxRunTime = 10 * time.Minute
 // deadline of a run: the interval, but not less than the configured timeout, so
 // that a strategy's own, shorter timeout speaks first and in its own words. It is
 // the last fence (spec M73), for whatever knows no time of its own.
-func (x *executor) deadline(interval time.Duration) time.Duration {
-	return min(max(interval, x.timeout), maxRunTime)
+func (x *executor) deadline(w *work) time.Duration {
+	if w.within > 0 {
+		return w.within
+	}
+	return min(max(w.interval, x.timeout), maxRunTime)
 }
 
 // run carries out one slot and spools its record. When ctx ends the run is given
@@ -121,7 +124,7 @@ func (x *executor) execute(ctx context.Context, w *work, l *lease) (r check.Resu
 			err = fmt.Errorf("satellite fault: the run panicked: %s", cause)
 		}
 	}()
-	ctx, cancel := context.WithTimeout(ctx, x.deadline(w.interval))
+	ctx, cancel := context.WithTimeout(ctx, x.deadline(w))
 	defer cancel()
 	a, err := l.resolve(ctx, w.assignment)
 	if refused, ok := errors.AsType[*refusedSecret](err); ok {

@@ -15,6 +15,10 @@ import (
 // of it, and slots that fall due while the run goes on are skipped as overlap, as
 // they would be during any other run.
 func (s *scheduler) runNow(ctx context.Context, m *protocol.RunNow) {
+	if m.Assignment != nil {
+		s.runGuest(ctx, m)
+		return
+	}
 	keys := s.keysOf(m)
 	if len(keys) == 0 {
 		key := check.Key{CheckID: m.ConfigID, SystemID: m.SystemID, EnvironmentID: m.EnvironmentID}
@@ -45,8 +49,24 @@ func (s *scheduler) keysOf(m *protocol.RunNow) []check.Key {
 			keys = append(keys, key)
 		}
 	}
-	slices.SortFunc(keys, func(a, b check.Key) int { return cmp.Compare(a.EnvironmentID, b.EnvironmentID) })
+	sortByEnvironment(keys)
 	return keys
+}
+
+// keysIn are those of works, in the environment or, for "", in all.
+func keysIn(works map[check.Key]*work, environmentID string) []check.Key {
+	var keys []check.Key
+	for key := range works {
+		if environmentID == "" || key.EnvironmentID == environmentID {
+			keys = append(keys, key)
+		}
+	}
+	sortByEnvironment(keys)
+	return keys
+}
+
+func sortByEnvironment(keys []check.Key) {
+	slices.SortFunc(keys, func(a, b check.Key) int { return cmp.Compare(a.EnvironmentID, b.EnvironmentID) })
 }
 
 func (s *scheduler) startAsked(ctx context.Context, t *timetable, slot int64) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/perigee-monitoring/perigee/check"
@@ -48,6 +49,8 @@ type scheduler struct {
 	finished chan *timetable
 	runs     sync.WaitGroup
 	answered answered
+	// guests are runs of what is not desired, beside running. They count themselves out.
+	guests atomic.Int32
 	wall     time.Time // of the last look; zero before the first
 	mono     time.Time // likewise, with the monotonic clock
 

@@ -420,7 +420,7 @@ func (s *session) order(c change) error {
 
 // ask passes on that the core asks for a run, behind the changes that it sent before.
 func (s *session) ask(m *protocol.RunNow) {
-	if !s.agreed(protocol.FeatureRun) {
+	if !s.agreed(protocol.FeatureRun) || m.Assignment != nil && !s.agreed(protocol.FeatureOpinion) {
 		return
 	}
 	if s.asks.Add(1) > asksWaiting {
