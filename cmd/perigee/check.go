@@ -20,6 +20,7 @@ type CheckCmd struct {
 	Get        CheckGetCmd        `cmd:"" help:"Show a check and its spec."`
 	Update     CheckUpdateCmd     `cmd:"" help:"Rename or label a check, or give it another spec."`
 	Delete     CheckDeleteCmd     `cmd:"" help:"Delete a check and its assignments."`
+	Run        CheckRunCmd        `cmd:"" help:"Run a check now, from satellites of your choice."`
 	Validate   CheckValidateCmd   `cmd:"" help:"Say what is wrong with specs and documents, without asking a core."`
 	Strategies CheckStrategiesCmd `cmd:"" help:"What checks can be made of."`
 	Schema     CheckSchemaCmd     `cmd:"" help:"Print the JSON Schema of the config of a strategy or collector."`

@@ -157,6 +157,9 @@ func Record[T Tx](ctx context.Context, r *Recorder, fn func(T) ([]Change, error)
 	return err
 }
 
+// Ring rings a topic that is no event, after a transaction that was recorded.
+func (r *Recorder) Ring(topic string) { r.bell.Ring(topic) }
+
 // InTx runs fn in one transaction without recording anything, for writes that
 // alter no entity.
 func InTx[T Tx](ctx context.Context, r *Recorder, fn func(T) error) error {

@@ -239,6 +239,8 @@ type Desired struct {
 	Revision    int64
 	Assignments []protocol.Assignment
 	Grants      []Grant
+	// Asked are runs that were asked for and may still be answered.
+	Asked []RunRequest
 }
 
 // Credential is how a satellite's tokens are stored, whose they are, and when by

@@ -11,6 +11,7 @@ import (
 
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
+	"github.com/perigee-monitoring/perigee/internal/fleet"
 )
 
 const (
@@ -96,6 +97,9 @@ func (i *Ingest) commit(ctx context.Context, items []Item) error {
 			i.log.Error("storing results failed", "runs", len(runs), "skips", len(skips), "error", err)
 		}
 		return err
+	}
+	if slices.ContainsFunc(runs, func(r Run) bool { return r.Asked != "" }) || slices.ContainsFunc(skips, func(s Skip) bool { return s.Asked != "" }) {
+		i.recorder.Ring(fleet.TopicAnswer)
 	}
 	i.Counts.Batches.Add(1)
 	i.Counts.Runs.Add(int64(inserted))

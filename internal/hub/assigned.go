@@ -210,6 +210,13 @@ func (p *pool) intern(a *protocol.Assignment) *protocol.Assignment {
 	return own
 }
 
+func (p *pool) internOrNil(a *protocol.Assignment) *protocol.Assignment {
+	if a == nil {
+		return nil
+	}
+	return p.intern(a)
+}
+
 // forget takes out what nobody holds any more, unless it was made anew meanwhile.
 func (p *pool) forget(key digest) {
 	p.mu.Lock()

@@ -175,6 +175,7 @@ func (s *session) open(v *fleet.Verified, m *protocol.Authenticate, d *fleet.Des
 		return false
 	}
 	set := s.hub.setOf(d, nil)
+	s.expectAgain(d.Asked)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.id, s.name, s.epoch = v.Satellite.ID, v.Satellite.Name, epoch
@@ -207,6 +208,7 @@ func (s *session) introduced(m *protocol.Authenticate, known *fleet.Satellite) {
 	if m.Perigee != nil && m.Perigee.Inventory != nil {
 		inventory := m.Perigee.Inventory
 		version = inventory.Version
+		inventory.Features = s.features.names()
 		if s.features.has(protocol.FeatureInventory) && !reflect.DeepEqual(inventory, known.Inventory) {
 			s.note(func(n *notes) { n.inventory = inventory })
 		}

@@ -110,32 +110,45 @@ var errNotAssigned = fault.New(fault.Forbidden, "this check of this system is no
 func (s *session) judge(m *protocol.Result, now time.Time) (run health.Run, label string, err error) {
 	set := s.currentSet()
 	pair := protocol.Pair{ConfigID: m.ConfigID, SystemID: m.SystemID}
-	if !set.granted(pair) || !set.environment(pair, m.EnvironmentID.OrZero()) {
+	asked := s.askedFor(pair, m.Slot, now)
+	environmentID := m.EnvironmentID.OrZero()
+	guest := asked.covers(environmentID)
+	if !guest && (!set.granted(pair) || !set.environment(pair, environmentID)) {
 		return health.Run{}, notAssigned, errNotAssigned
 	}
-	s.redacted(set, pair, m)
-	run, err = health.Prepare(s.origin, set.assignment(pair), m, now)
+	s.redacted(set, pair, asked, m)
+	a := set.assignment(pair)
+	if guest {
+		a = asked.Assignment
+	}
+	run, err = health.Prepare(s.origin, a, m, now)
 	if err != nil {
 		return health.Run{}, unusable, err
 	}
-	if !set.grantedFor(pair, run.Slot) {
+	if !guest && !set.grantedFor(pair, run.Slot) {
 		return health.Run{}, notAssigned, errNotAssigned
 	}
+	run.Asked, run.Guest = asked.kind(), guest
 	return run, "", nil
 }
 
 func (s *session) judgeSkip(m *protocol.Skip, now time.Time) (skip health.Skip, label string, err error) {
 	set := s.currentSet()
 	pair := protocol.Pair{ConfigID: m.ConfigID, SystemID: m.SystemID}
-	if !set.granted(pair) || !set.environment(pair, m.EnvironmentID) {
+	asked := s.askedFor(pair, m.From, now)
+	guest := asked.guest() != nil && m.Count == 1
+	if !guest && (!set.granted(pair) || !set.environment(pair, m.EnvironmentID)) {
 		return health.Skip{}, notAssigned, errNotAssigned
 	}
 	skip, err = health.PrepareSkip(s.origin, m, now)
 	if err != nil {
 		return health.Skip{}, unusable, err
 	}
-	if !set.grantedFor(pair, skip.From) {
+	if !guest && !set.grantedFor(pair, skip.From) {
 		return health.Skip{}, notAssigned, errNotAssigned
+	}
+	if m.Count == 1 {
+		skip.Asked = asked.kind()
 	}
 	return skip, "", nil
 }

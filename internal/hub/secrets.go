@@ -101,7 +101,7 @@ func (s *session) askFor(answer func(why string), get func(context.Context) erro
 func (s *session) ask(configID, collector, runID string) secret.Ask {
 	return secret.Ask{
 		SatelliteID: s.id, ConfigID: configID, Collector: collector, RunID: runID,
-		Assignments: s.currentSet().order, Sealed: s.features.has(protocol.FeatureSeal),
+		Assignments: s.currentSet().order, Guests: s.guests(), Sealed: s.features.has(protocol.FeatureSeal),
 	}
 }
 
@@ -112,13 +112,13 @@ const withheld = "[withheld: it may hold a secret, and which ones could not be f
 // satellite did (M36). When the values cannot be had, what the run says is withheld;
 // its verdict stays. A result whose session has ended meanwhile may be stored still, so
 // it is not the session's context in which they are looked for.
-func (s *session) redacted(set *set, pair protocol.Pair, m *protocol.Result) {
-	if s.hub.config.Secrets == nil || m.Result == nil || !set.secretive(pair) {
+func (s *session) redacted(set *set, pair protocol.Pair, asked *askedRun, m *protocol.Result) {
+	if s.hub.config.Secrets == nil || m.Result == nil || !set.secretive(pair) && !asked.secretive() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(s.hub.base, callTimeout)
 	defer cancel()
-	for _, a := range []*protocol.Assignment{set.pairs[pair], set.former[pair]} {
+	for _, a := range []*protocol.Assignment{set.pairs[pair], set.former[pair], asked.guest()} {
 		if a == nil {
 			continue
 		}

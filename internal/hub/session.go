@@ -79,6 +79,8 @@ type session struct {
 	sent      []int64 // revisions that it may report as applied, oldest first
 	resync    bool    // the next push is the whole set
 	resyncs   int     // in a row
+	// asked are runs that it may answer for besides.
+	asked map[askedSlot]*askedRun
 	// tree is the hash of packages that it was told last; absent for none.
 	tree protocol.Nullable[string]
 	// policy is the sandbox policy that it was told last; "" for none.
@@ -203,6 +205,7 @@ func (s *session) handle(m protocol.FromAgent, size int) {
 		s.note(func(n *notes) { n.sync = m })
 	case *protocol.Inventory:
 		if s.features.has(protocol.FeatureInventory) {
+			m.Features = s.features.names()
 			s.note(func(n *notes) { n.inventory = m })
 		}
 	case *protocol.Applied:

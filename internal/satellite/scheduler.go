@@ -51,8 +51,8 @@ type scheduler struct {
 	answered answered
 	// guests are runs of what is not desired, beside running. They count themselves out.
 	guests atomic.Int32
-	wall     time.Time // of the last look; zero before the first
-	mono     time.Time // likewise, with the monotonic clock
+	wall   time.Time // of the last look; zero before the first
+	mono   time.Time // likewise, with the monotonic clock
 
 	status schedulerStatus
 }

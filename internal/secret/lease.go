@@ -23,6 +23,8 @@ type Ask struct {
 	RunID     string
 	// Assignments are what the satellite should run now, by the session's own records.
 	Assignments []*protocol.Assignment
+	// Guests are what it was asked to run once, now, although it does not hold them.
+	Guests []*protocol.Assignment
 	// Sealed: the answer will be sealed to the session's key.
 	Sealed bool
 }
@@ -125,12 +127,25 @@ func filled(texts map[string]text, values map[string]string) map[string]string {
 // assignment is the first of this configuration (spec H.2): the request does not say
 // which system, and all have the same configuration.
 func assignment(ask Ask) *protocol.Assignment {
-	for _, a := range ask.Assignments {
-		if a.ConfigID == ask.ConfigID {
+	if a := ofCheck(ask.Assignments, ask.ConfigID); a != nil {
+		return a
+	}
+	return ofCheck(ask.Guests, ask.ConfigID)
+}
+
+func ofCheck(all []*protocol.Assignment, configID string) *protocol.Assignment {
+	for _, a := range all {
+		if a.ConfigID == configID {
 			return a
 		}
 	}
 	return nil
+}
+
+// guest reports whether the values are for a run that was asked for, of a check that
+// is not the satellite's own.
+func (ask *Ask) guest() bool {
+	return ofCheck(ask.Assignments, ask.ConfigID) == nil && ofCheck(ask.Guests, ask.ConfigID) != nil
 }
 
 func namesOf(texts map[string]text) []string {
@@ -159,7 +174,7 @@ func (s *Service) refuse(ctx context.Context, ask Ask, why error) error {
 func (s *Service) note(ctx context.Context, ask Ask, versions []string, why error) error {
 	l := &Lease{
 		SatelliteID: ask.SatelliteID, CheckID: ask.ConfigID, Collector: ask.Collector, RunID: ask.RunID,
-		Names: versions, Allowed: why == nil, Sealed: ask.Sealed, At: time.Now().UTC(),
+		Names: versions, Allowed: why == nil, Sealed: ask.Sealed, Guest: ask.guest(), At: time.Now().UTC(),
 	}
 	if l.Names == nil {
 		l.Names = []string{}

@@ -85,6 +85,7 @@ type Lease struct {
 	Names       []string  `json:"names" doc:"Names with their versions, as name@version."`
 	Allowed     bool      `json:"allowed"`
 	Sealed      bool      `json:"sealed" doc:"Whether the values travelled sealed to the session's key."`
+	Guest       bool      `json:"guest" doc:"Whether it was for one run that the core asked for, of a check that the satellite does not hold."`
 	Reason      string    `json:"reason" doc:"Why not, when not allowed."`
 	At          time.Time `json:"at"`
 }

@@ -20,6 +20,18 @@ func (m moment) Scan(src any) error {
 	return nil
 }
 
+// millis reads a length of time that is stored in milliseconds.
+type millis struct{ d *time.Duration }
+
+func (m millis) Scan(src any) error {
+	ms, ok := src.(int64)
+	if !ok {
+		return fmt.Errorf("a length of time is stored as %T", src)
+	}
+	*m.d = time.Duration(ms) * time.Millisecond
+	return nil
+}
+
 // momentOrNil reads a time that may be missing.
 type momentOrNil struct{ t **time.Time }
 

@@ -72,7 +72,14 @@ func (db *DB) DesiredSets(ctx context.Context, satelliteIDs []string) (map[strin
 		}
 		sets[p.satelliteID] = d
 	}
-	return sets, nil
+	asked, err := db.sentRunRequests(ctx, satelliteIDs)
+	for id, runs := range asked {
+		if d, known := sets[id]; known {
+			d.Asked = runs
+			sets[id] = d
+		}
+	}
+	return sets, err
 }
 
 // assignment is the placement as the wire spells it (spec E.1).

@@ -132,6 +132,7 @@ func (db *DB) InsertSecretLeases(ctx context.Context, leases []secret.Lease) err
 			{name: "names", typ: "text", list: names, at: func(i int) any { return names[i] }},
 			col("allowed", "boolean", rows, func(l *secret.Lease) bool { return l.Allowed }),
 			col("sealed", "boolean", rows, func(l *secret.Lease) bool { return l.Sealed }),
+			col("guest", "boolean", rows, func(l *secret.Lease) bool { return l.Guest }),
 			col("reason", "text", rows, func(l *secret.Lease) string { return stored(l.Reason) }),
 			col("at", "bigint", rows, func(l *secret.Lease) int64 { return l.At.UnixMicro() }),
 		})
@@ -139,7 +140,7 @@ func (db *DB) InsertSecretLeases(ctx context.Context, leases []secret.Lease) err
 }
 
 func scanLease(row scanner) (l secret.Lease, err error) {
-	return l, row.Scan(&l.ID, &l.SatelliteID, &l.CheckID, &l.Collector, &l.RunID, document{&l.Names}, &l.Allowed, &l.Sealed, &l.Reason, moment{&l.At})
+	return l, row.Scan(&l.ID, &l.SatelliteID, &l.CheckID, &l.Collector, &l.RunID, document{&l.Names}, &l.Allowed, &l.Sealed, &l.Guest, &l.Reason, moment{&l.At})
 }
 
 func (db *DB) SecretLeases(ctx context.Context, f secret.LeaseFilter, before int64, n int) ([]secret.Lease, error) {
@@ -156,6 +157,6 @@ func (db *DB) SecretLeases(ctx context.Context, f secret.LeaseFilter, before int
 	if before > 0 {
 		w.and(`id < $$`, before)
 	}
-	return all(ctx, db.reads(), scanLease, `SELECT id, satellite_id, check_id, collector, run_id, names, allowed, sealed, reason, at
+	return all(ctx, db.reads(), scanLease, `SELECT id, satellite_id, check_id, collector, run_id, names, allowed, sealed, guest, reason, at
 		FROM secret_leases`+w.String()+` ORDER BY id DESC LIMIT `+w.arg(n), w.args...)
 }
