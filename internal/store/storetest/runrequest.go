@@ -5,7 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
+	"github.com/perigee-monitoring/perigee/internal/health"
+	"github.com/perigee-monitoring/perigee/protocol"
 )
 
 // testRunRequests: a run that was asked for is given to one core, once, in time.
@@ -41,4 +44,41 @@ func testRunRequests(t *testing.T, s *suite) {
 	// What is old is forgotten.
 	s.same(1, must(s.db.InsertRunRequests(s.ctx(), "r4", assignment, "somebody", nil, -time.Minute))(s))
 	s.same(0, len(must(s.db.RunRequests(s.ctx(), "r3", time.Minute))(s)))
+}
+
+// testGuestRuns: what a satellite does not hold is handed out with the assignment, may
+// be answered for in its next session, and its answer is found by the slot.
+func testGuestRuns(_ *testing.T, s *suite) {
+	w, elsewhere := s.world("1"), s.world("2")
+	pair := protocol.Pair{ConfigID: w.check.ID, SystemID: w.system.ID}
+	holding := must(s.db.RunPlaces(s.ctx(), pair, nil))(s)
+	s.same(1, len(holding))
+	s.same(true, holding[0].Holds)
+	places := must(s.db.RunPlaces(s.ctx(), pair, []string{elsewhere.satellite.Name, w.satellite.ID, "nobody"}))(s)
+	s.same([]bool{true, false}, []bool{places[0].Holds, places[1].Holds})
+	s.same(map[string]string{w.system.ID: w.system.Name}, must(s.db.SystemsOfCheck(s.ctx(), w.check.ID))(s))
+
+	guest := fleet.RunRequest{Pair: pair, SatelliteID: elsewhere.satellite.ID, Asked: fleet.AskedForOpinion, State: fleet.RunWaiting, Guest: true, Deadline: 5 * time.Second}
+	refused := fleet.RunRequest{Pair: pair, SatelliteID: w.satellite.ID, Asked: fleet.AskedForOpinion, State: fleet.RunRefused, Reason: "it is offline"}
+	s.ok(s.db.PutRunRequests(s.ctx(), "g1", "core", []fleet.RunRequest{guest, refused}, time.Hour))
+	claimed := must(s.db.ClaimRunRequests(s.ctx(), []string{elsewhere.satellite.ID, w.satellite.ID}, time.Minute))(s)
+	s.same(1, len(claimed))
+	s.same(w.check.Spec.Strategy, claimed[0].Assignment.StrategyID)
+	s.same(5*time.Second, claimed[0].Deadline)
+	sets := must(s.db.DesiredSets(s.ctx(), []string{elsewhere.satellite.ID}))(s)
+	s.same(1, len(sets[elsewhere.satellite.ID].Asked))
+	s.same(claimed[0].Assignment, sets[elsewhere.satellite.ID].Asked[0].Assignment)
+
+	run := newRun(w, time.UnixMilli(claimed[0].Slot), check.Unhealthy)
+	run.SatelliteID, run.Asked = elsewhere.satellite.ID, fleet.AskedForOpinion
+	s.insertRuns(run, newRun(w, time.UnixMilli(claimed[0].Slot+1), check.Healthy))
+	s.same([]health.Run{run}, s.runs(health.RunFilter{SatelliteID: elsewhere.satellite.ID}))
+	rows := must(s.db.RunRequests(s.ctx(), "g1", time.Minute))(s)
+	s.same([]fleet.RunState{fleet.RunRefused, fleet.RunSent}, []fleet.RunState{rows[0].State, rows[1].State})
+	answers := must(s.db.RunAnswers(s.ctx(), rows))(s)
+	s.same(1, len(answers))
+	s.same(check.Unhealthy, answers[0].Status)
+
+	s.ok(s.db.RefuseRunRequest(s.ctx(), claimed[0], "no room"))
+	s.same("no room", must(s.db.RunRequests(s.ctx(), "g1", time.Minute))(s)[1].Reason)
 }

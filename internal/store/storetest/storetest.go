@@ -47,6 +47,7 @@ func Run(t *testing.T, open func(t testing.TB) *store.DB) {
 		{"M33_TokensThatExpireAreFoundOnce", testExpiring},
 		{"Reports", testReports},
 		{"RunRequests", testRunRequests},
+		{"GuestRuns", testGuestRuns},
 
 		{"L15_NeverConnected", testNeverConnected},
 		{"L14_L61_L62_L63_L64_Connections", testConnections},
