@@ -15,6 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/perigee-monitoring/perigee/internal/link"
+	"github.com/perigee-monitoring/perigee/internal/probe"
 	"github.com/perigee-monitoring/perigee/internal/satellite"
 )
 
@@ -38,6 +39,13 @@ type flags struct {
 	AllowScripts      bool          `env:"PERIGEE_ALLOW_SCRIPTS" help:"Run shell scripts that the core assigns. They run as this user, with nothing around them: whoever may edit checks at the core can then do here what this user can."`
 
 	Nameserver []string `env:"PERIGEE_NAMESERVER" placeholder:"HOST:PORT" help:"Ask this nameserver for the names in checks, instead of the system's; may be repeated, or a list with commas."`
+
+	ObserverName   []string      `env:"PERIGEE_OBSERVER_NAME" placeholder:"NAME" help:"A name that can always be resolved, to tell whether the resolver works; may be repeated, or a list with commas; one of them is enough. The core's name when left out."`
+	Reference      []string      `env:"PERIGEE_REFERENCE" placeholder:"URL" help:"A target that is always up, tcp://host:port or https://host/path, to tell whether the network works; may be repeated, or a list with commas. None when left out: nobody is asked that you did not name."`
+	ReferenceShare float64       `env:"PERIGEE_REFERENCE_SHARE" default:"${reference_share}" placeholder:"SHARE" help:"How many of the references must answer, from 0 to 1 (default ${default})."`
+	WatchGateway   bool          `env:"PERIGEE_WATCH_GATEWAY" default:"true" negatable:"" help:"Tell by the gateway of the default route whether the network works (on, Linux only)."`
+	MaxLag         time.Duration `env:"PERIGEE_MAX_LAG" default:"${max_lag}" placeholder:"D" help:"How late runs may begin before this satellite counts as starved (default ${default})."`
+	MaxClockOffset time.Duration `env:"PERIGEE_MAX_CLOCK_OFFSET" default:"${max_clock_offset}" placeholder:"D" help:"How far the clock may be from the core's before this satellite counts as ill (default ${default})."`
 
 	StatusListen string `env:"PERIGEE_STATUS_LISTEN" placeholder:"ADDR" help:"Serve a status page here, such as 127.0.0.1:8421 (default: nowhere)."`
 	LogFormat    string `env:"PERIGEE_LOG_FORMAT" enum:"text,json" default:"text" help:"Log as text or json (default ${default})."`
@@ -80,12 +88,64 @@ func (f *flags) settle() (settings, error) {
 	if s.names, err = nameservers(f.Nameserver); err != nil {
 		return s, err
 	}
+	observer, err := f.observer(s.names, s.urls)
+	if err != nil {
+		return s, err
+	}
 	s.debug = f.Debug || os.Getenv("DEBUG") != ""
 	s.config = satellite.Config{
 		ID: f.ID, Token: token, DataDir: dir, Version: buildVersion(),
 		SpoolBytes: f.SpoolBytes, PackageCacheBytes: f.PackageCacheBytes, Concurrency: f.Concurrency, RunTimeout: f.RunTimeout, StatusListen: f.StatusListen,
+		Observer: observer,
 	}
 	return s, nil
+}
+
+// observer is what the satellite watches of itself.
+func (f *flags) observer(nameservers, cores []string) (satellite.ObserverConfig, error) {
+	o := satellite.ObserverConfig{
+		Names: f.ObserverName, Gateway: f.WatchGateway, References: f.Reference, ReferenceShare: f.ReferenceShare,
+		MaxLag: f.MaxLag, MaxClockOffset: f.MaxClockOffset,
+	}
+	switch {
+	case len(o.Names) > satellite.MaxReferences:
+		return o, fmt.Errorf("--observer-name: at most %d", satellite.MaxReferences)
+	case len(o.References) > satellite.MaxReferences:
+		return o, fmt.Errorf("--reference: at most %d", satellite.MaxReferences)
+	case f.ReferenceShare < 0 || f.ReferenceShare > 1:
+		return o, errors.New("--reference-share must be from 0 to 1")
+	case f.MaxLag < 0:
+		return o, errors.New("--max-lag must not be negative")
+	case f.MaxClockOffset < 0:
+		return o, errors.New("--max-clock-offset must not be negative")
+	}
+	for _, reference := range o.References {
+		if _, err := satellite.ParseReference(reference); err != nil {
+			return o, fmt.Errorf("--reference: %w", err)
+		}
+	}
+	if len(nameservers) > 0 || len(o.Names) > 0 || satellite.HasNameserver() {
+		o.Resolver = probe.Resolver(nameservers)
+	}
+	if len(o.Names) == 0 {
+		o.Names = namesIn(cores)
+	}
+	return o, nil
+}
+
+// namesIn are the hosts of URLs that have to be resolved.
+func namesIn(urls []string) []string {
+	var names []string
+	for _, text := range urls {
+		u, err := url.Parse(text)
+		if err != nil || loopback(u.Host) || slices.Contains(names, u.Hostname()) {
+			continue
+		}
+		if _, err := netip.ParseAddr(u.Hostname()); err != nil {
+			names = append(names, u.Hostname())
+		}
+	}
+	return names
 }
 
 // nameservers are addresses with a port, 53 where none is given.

@@ -84,6 +84,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			"spool_bytes":         strconv.Itoa(satellite.DefaultSpoolBytes),
 			"concurrency":         strconv.Itoa(satellite.DefaultConcurrency),
 			"run_timeout":         satellite.DefaultRunTimeout.String(),
+			"reference_share":     strconv.FormatFloat(satellite.DefaultReferenceShare, 'g', -1, 64),
+			"max_lag":             satellite.DefaultMaxLag.String(),
+			"max_clock_offset":    satellite.DefaultMaxClockOffset.String(),
 			"package_cache_bytes": strconv.Itoa(scriptpkg.DefaultCacheBytes),
 		},
 	)

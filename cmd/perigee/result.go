@@ -60,7 +60,7 @@ func moment(flag, text string, now time.Time) (string, error) {
 // ResultListCmd lists results.
 type ResultListCmd struct {
 	runFlags
-	Status string `enum:"healthy,degraded,unhealthy," default:"" placeholder:"STATUS" help:"Only healthy, degraded or unhealthy ones."`
+	Status string `enum:"healthy,degraded,unhealthy,inconclusive," default:"" placeholder:"STATUS" help:"Only healthy, degraded, unhealthy or inconclusive ones."`
 	Detail bool   `help:"With the evidence of each run; seen with -o json and -o yaml."`
 }
 
@@ -87,7 +87,11 @@ func (c *ResultListCmd) Run(ctx context.Context, a *app) error {
 	return a.print(list[health.Run]{runs}, func(w *tabwriter.Writer) {
 		row(w, "EXECUTED", "SYSTEM", "CHECK", "SATELLITE", "STATUS", "LATENCY", "MESSAGE")
 		for _, r := range runs {
-			row(w, instant(r.ExecutedAt), systems.of(r.SystemID), checks.of(r.CheckID), r.Source, string(r.Status), milliseconds(r.LatencyMs), r.Message)
+			status, message := string(r.Status), r.Message
+			if r.Inconclusive != "" {
+				status, message = string(health.Inconclusive), fmt.Sprintf("%s; measured %s: %s", r.Inconclusive, r.Status, r.Message)
+			}
+			row(w, instant(r.ExecutedAt), systems.of(r.SystemID), checks.of(r.CheckID), r.Source, status, milliseconds(r.LatencyMs), message)
 		}
 	})
 }

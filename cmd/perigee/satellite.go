@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/url"
 	"slices"
 	"strings"
@@ -130,15 +131,19 @@ func (c *SatelliteListCmd) Run(ctx context.Context, a *app) error {
 	}
 	return a.print(list[fleet.Satellite]{all}, func(w *tabwriter.Writer) {
 		tokens := slices.ContainsFunc(all, func(s fleet.Satellite) bool { return a.tokenState(&s) != "-" })
-		show := func(token string, cells ...string) {
+		ill := slices.ContainsFunc(all, func(s fleet.Satellite) bool { return s.Observer.Illness() != "" })
+		show := func(token, illness string, cells ...string) {
 			if tokens { // a column only when there is something to look at
 				cells = slices.Insert(cells, len(cells)-1, token)
 			}
+			if ill {
+				cells = slices.Insert(cells, 3, illness)
+			}
 			row(w, cells...)
 		}
-		show("TOKEN", "NAME", "REGION", "STATUS", "HEARD", "VERSION", "TAGS")
+		show("TOKEN", "ILL", "NAME", "REGION", "STATUS", "HEARD", "VERSION", "TAGS")
 		for _, s := range all {
-			show(a.tokenState(&s), s.Name, s.Region, string(s.Status), a.ago(value(s.LastHeartbeatAt)), dash(value(s.Version)), pairs(s.Tags))
+			show(a.tokenState(&s), dash(s.Observer.Illness()), s.Name, s.Region, string(s.Status), a.ago(value(s.LastHeartbeatAt)), dash(value(s.Version)), pairs(s.Tags))
 		}
 	})
 }
@@ -194,10 +199,36 @@ func (a *app) satellite(w *tabwriter.Writer, s *fleet.Satellite) {
 	for _, e := range s.AppliedErrors {
 		row(w, "", fmt.Sprintf("check %s of system %s: %s", e.ConfigID, e.SystemID, e.Message))
 	}
+	a.observer(w, s)
 	if p := s.Pulse; p != nil {
 		row(w, "To be sent", fmt.Sprintf("%d records, %d dropped so far", p.SpoolRecords, p.SpoolDropped))
 	}
 	row(w, "Created", instant(s.CreatedAt))
+}
+
+// observer shows how a satellite fares itself, and its clock.
+func (a *app) observer(w *tabwriter.Writer, s *fleet.Satellite) {
+	if o := s.Observer; o != nil {
+		said := "well"
+		if len(o.Ill) > 0 {
+			said = "ILL since " + a.ago(value(s.IllSince)) + "; runs that fail for it are inconclusive"
+		}
+		row(w, "Observer", said)
+		for _, ill := range o.Ill {
+			row(w, "", fmt.Sprintf("%s: %s", ill.Kind, dash(ill.Detail)))
+		}
+	}
+	if p := s.Pulse; p != nil && p.OffsetMs != nil && p.UncertaintyMs != nil {
+		side := "behind"
+		if *p.OffsetMs < 0 {
+			side = "ahead of"
+		}
+		said := fmt.Sprintf("%.0f ms %s the core's, ± %.1f ms", math.Abs(*p.OffsetMs), side, *p.UncertaintyMs)
+		if s.Observer != nil && s.Observer.Skewed {
+			said += ": SKEWED"
+		}
+		row(w, "Clock", said)
+	}
 }
 
 // tokenLife is when a satellite's token was used and when it ends.

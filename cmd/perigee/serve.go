@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -41,6 +42,7 @@ type ServeCmd struct {
 	LocalScripts     bool          `env:"PERIGEE_LOCAL_SCRIPTS" help:"Let the built-in satellite run shell scripts, as the user of this process; whoever may edit checks can then do here what this user can."`
 	TrustForwarded   bool          `env:"PERIGEE_TRUST_FORWARDED" help:"Believe X-Forwarded-For; only behind a proxy that sets it."`
 	DisconnectGrace  time.Duration `default:"0s" env:"PERIGEE_DISCONNECT_GRACE" placeholder:"DURATION" help:"How long a satellite may be away before satellite.disconnected is told, at most 5m; who comes back in time was never away (${default})."`
+	MaxClockSkew     time.Duration `default:"5s" env:"PERIGEE_MAX_CLOCK_SKEW" placeholder:"DURATION" help:"How far a satellite's clock may be from the core's before satellite.clock_skew is told (${default})."`
 	DrainSpan        time.Duration `default:"5s" env:"PERIGEE_DRAIN_SPAN" placeholder:"DURATION" help:"Over how long a stop lets satellites go to the other cores, at most 6s (${default})."`
 	LogFormat        string        `enum:"text,json" default:"text" env:"PERIGEE_LOG_FORMAT" help:"How to log: text or json."`
 	Debug            bool          `env:"PERIGEE_DEBUG" help:"Log what a developer wants to see."`
@@ -54,6 +56,9 @@ func (c *ServeCmd) Run(ctx context.Context) error {
 	if c.DrainSpan < 0 || c.DrainSpan > maxDrainSpan {
 		return fmt.Errorf("--drain-span must be from 0s to %s", maxDrainSpan)
 	}
+	if c.MaxClockSkew <= 0 {
+		return errors.New("--max-clock-skew must be more than 0s")
+	}
 	log := newLog(os.Stderr, c.LogFormat, c.Debug)
 	vault, err := c.vault()
 	if err != nil {
@@ -65,7 +70,7 @@ func (c *ServeCmd) Run(ctx context.Context) error {
 		BlobKeys:      blob.Keys{AccessKey: os.Getenv("PERIGEE_S3_ACCESS_KEY"), SecretKey: os.Getenv("PERIGEE_S3_SECRET_KEY"), SessionToken: os.Getenv("PERIGEE_S3_SESSION_TOKEN")},
 		SecretKeyFile: c.SecretKeyFile, SecretKeyOldFile: c.SecretKeyOldFile, SecretKey: os.Getenv("PERIGEE_SECRET_KEY"), Vault: vault,
 		Listen: c.Listen, Database: c.Database, Bus: c.Bus, DataDir: c.DataDir, AdminToken: c.AdminToken,
-		Local: c.Local, LocalScripts: c.LocalScripts, TrustForwarded: c.TrustForwarded, Grace: c.DisconnectGrace, DrainSpan: c.DrainSpan, Version: versionText(), Log: log,
+		Local: c.Local, LocalScripts: c.LocalScripts, TrustForwarded: c.TrustForwarded, Grace: c.DisconnectGrace, MaxClockSkew: c.MaxClockSkew, DrainSpan: c.DrainSpan, Version: versionText(), Log: log,
 	})
 	if err != nil {
 		return err

@@ -21,11 +21,11 @@ const (
 
 // Derivers are what changes of fleet's kinds mean to automations (spec C.4).
 func Derivers() []entity.Deriver {
-	return []entity.Deriver{
+	return append(observerDerivers(), []entity.Deriver{
 		{Kind: KindConnection, Types: connectionEvents, Payload: connectionPayload},
 		{Kind: KindSatellite, Types: satelliteEvents, Payload: satellitePayload},
 		{Kind: KindCore, Types: func(entity.Change) []string { return []string{TypeBlind} }, Payload: func(c entity.Change) any { return c.Next }},
-	}
+	}...)
 }
 
 // connectionEvents looks at the next edge alone; a tombstone or an unknown edge

@@ -42,7 +42,8 @@ type Fleet struct {
 	looked atomic.Int64 // when the database was last reached, counted from born
 	born   time.Time
 
-	quiet bool // see SetGrace
+	quiet   bool          // see SetGrace
+	maxSkew time.Duration // see SetMaxSkew
 
 	beatMu sync.Mutex
 	beats  map[string]noted // guarded by beatMu
@@ -52,7 +53,7 @@ type Fleet struct {
 func New(store Store, recorder *entity.Recorder, bell entity.Bell, log *slog.Logger) *Fleet {
 	f := &Fleet{
 		store: store, recorder: recorder, bell: bell, log: log,
-		beats: map[string]noted{}, born: time.Now(),
+		beats: map[string]noted{}, born: time.Now(), maxSkew: DefaultMaxSkew,
 		replan: func(context.Context, Tx, *Satellite, *Satellite, entity.Actor) ([]entity.Change, error) {
 			return nil, nil
 		},

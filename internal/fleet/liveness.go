@@ -68,7 +68,7 @@ func (f *Fleet) watch(ctx context.Context) error {
 		for _, step := range []struct {
 			name string
 			run  func(context.Context) error
-		}{{"flushing heartbeats", f.flush}, {"observing", f.observe}, {"looking for silent satellites", f.markLost}} {
+		}{{"flushing heartbeats", f.flush}, {"observing", f.observe}, {"looking for silent satellites", f.markLost}, {"telling of ill satellites", f.tellIll}} {
 			if err := step.run(ctx); err != nil {
 				if ctx.Err() == nil {
 					f.log.Error("liveness step failed", "step", step.name, "error", err)

@@ -64,6 +64,10 @@ type Satellite struct {
 	AppliedErrors   []protocol.AppliedError `json:"appliedErrors"`
 	// Pulse is what its last heartbeat said of clock and spool (ours only).
 	Pulse *protocol.Pulse `json:"pulse"`
+	// Observer is how it fares itself, as far as it says (ours only); IllSince is since
+	// when it has been ill, nil while it is well.
+	Observer *ObserverHealth `json:"observer"`
+	IllSince *time.Time      `json:"illSince"`
 	// DuplicateUntil is set while it is known that two processes use its credentials;
 	// until then the one that is connected stays, and others are held off.
 	DuplicateUntil *time.Time `json:"duplicateUntil"`
@@ -177,6 +181,9 @@ type Store interface {
 	BcryptRows(ctx context.Context) (int, error)
 	// Overdue reports whether MarkLost would flip a row: a read that spares the writer.
 	Overdue(ctx context.Context) (bool, error)
+	// IllToTell reports whether tellIll would have something to do: a read that spares
+	// the writer. Illness is told once it has lasted for hold.
+	IllToTell(ctx context.Context, hold time.Duration) (bool, error)
 	// DesiredSets gives the satellites' enabled assignments, and in Grants every pair
 	// they may still report for, among them pairs taken away (RemovedAt). Each set is
 	// of its Revision; unknown ids are left out.
@@ -221,6 +228,15 @@ type Tx interface {
 	// ReplacementsForUpdate gives the satellite's count, and locks it; NotFound.
 	ReplacementsForUpdate(ctx context.Context, satelliteID string) (Replacements, error)
 	PutReplacements(ctx context.Context, satelliteID string, r Replacements) error
+	// SelfObservationForUpdate reads how the satellite fares and locks it; NotFound.
+	SelfObservationForUpdate(ctx context.Context, id string) (SelfObservation, error)
+	// LockIll reads and locks, in id order, satellites that are ill or were told to be.
+	LockIll(ctx context.Context) ([]SelfObservation, error)
+	// PutSelfObservations writes observer, since when it is ill, and by whom that was told.
+	PutSelfObservations(ctx context.Context, rows []SelfObservation) error
+	// ObservedRegions gives the regions of those rows, and those told to be ill.
+	ObservedRegions(ctx context.Context) ([]ObservedRegion, error)
+	PutIllRegions(ctx context.Context, turned []ObservedRegion) error
 	// FlushBeats writes heartbeats and returns the ids, of matching epoch, that had been
 	// given up as lost (spec M43). A session that has ended is not heard any more: its
 	// late heartbeats change nothing. Those that ask for leases get them.

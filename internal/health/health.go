@@ -27,8 +27,8 @@ type Run struct {
 	EnvironmentID string       `json:"environmentId,omitempty"`
 	Status        check.Status `json:"status"`
 	LatencyMs     *int64       `json:"latencyMs"`
-	// ExecutedAt is when the run ended by the satellite's clock, ReceivedAt when the
-	// core got it by its own; Slot is when it was due (equal to ExecutedAt for agents
+	// ExecutedAt is when the run ended, by the satellite's clock and corrected as far as
+	// that is known to be wrong, ReceivedAt when the core got it by its own; Slot is when it was due (equal to ExecutedAt for agents
 	// that know no slots).
 	ExecutedAt time.Time `json:"executedAt"`
 	ReceivedAt time.Time `json:"receivedAt"`
@@ -38,6 +38,14 @@ type Run struct {
 	Asked fleet.Asked `json:"asked,omitempty"`
 	// Guest: the satellite did not hold the pair, so there is no location to step.
 	Guest bool `json:"-"`
+	// Inconclusive is why the run says nothing about the system, "" for all others: the
+	// satellite was ill in a way that explains the failure. Status is what it measured.
+	Inconclusive string `json:"inconclusive,omitempty"`
+	// ClockOffsetMs is core clock less satellite clock as it was known when the run came,
+	// and ClockUncertaintyMs how wrong that may be; nil when it was not known. ExecutedAt
+	// is corrected by it where it is more than its uncertainty.
+	ClockOffsetMs      *float64 `json:"clockOffsetMs,omitempty"`
+	ClockUncertaintyMs *float64 `json:"clockUncertaintyMs,omitempty"`
 	// Source is "name (region)" of the satellite as it was when it connected.
 	Source  string `json:"source"`
 	Message string `json:"message,omitempty"`
@@ -93,6 +101,7 @@ type Seat struct {
 	Online        bool // the satellite is online
 	Interval      check.Duration
 	Location      *Location // nil: no run yet
+	Blind         *Blind    // the newest run that says nothing; nil: there was none
 }
 
 // SystemHealth is the stored verdict of a system; the state of entity kind "health".
@@ -110,8 +119,8 @@ type RunFilter struct {
 	SatelliteID string
 	CheckID     string
 	SystemID    string
-	Status      check.Status
-	From, To    time.Time // by slot, From inclusive, To exclusive
+	Status      check.Status // of runs that are conclusive, or Inconclusive
+	From, To    time.Time    // by slot, From inclusive, To exclusive
 }
 
 // Store is what health reads outside of transactions.
@@ -139,6 +148,8 @@ type Tx interface {
 	// LockLocations reads and locks; locations without a row are left out.
 	LockLocations(ctx context.Context, keys []LocationKey) (map[LocationKey]Location, error)
 	PutLocations(ctx context.Context, rows []Location) error
+	// PutBlind keeps the newest runs that say nothing.
+	PutBlind(ctx context.Context, rows []Blind) error
 	// LockSystems reads and locks the verdicts, in id order, of systems that exist;
 	// one without a verdict is Unknown with a zero Since.
 	LockSystems(ctx context.Context, ids []string) (map[string]SystemHealth, error)

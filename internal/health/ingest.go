@@ -33,8 +33,10 @@ type Counts struct {
 	Runs       atomic.Int64 // made durable
 	Duplicates atomic.Int64 // run ids that were there already
 	Skips      atomic.Int64
-	Batches    atomic.Int64
-	Failures   atomic.Int64 // transactions that failed
+	// Inconclusive are runs, among those made durable or repeated, that say nothing.
+	Inconclusive atomic.Int64
+	Batches      atomic.Int64
+	Failures     atomic.Int64 // transactions that failed
 }
 
 // Ingest makes results durable and keeps the state of locations and systems.
@@ -85,6 +87,9 @@ func (i *Ingest) commit(ctx context.Context, items []Item) error {
 			return nil, err
 		}
 		inserted = len(fresh)
+		if err := noteBlind(ctx, tx, runs, fresh); err != nil {
+			return nil, err
+		}
 		systems, err := stepLocations(ctx, tx, runs, fresh)
 		if err != nil || len(systems) == 0 {
 			return nil, err
@@ -105,6 +110,11 @@ func (i *Ingest) commit(ctx context.Context, items []Item) error {
 	i.Counts.Runs.Add(int64(inserted))
 	i.Counts.Duplicates.Add(int64(len(runs) - inserted))
 	i.Counts.Skips.Add(int64(len(skips)))
+	for _, r := range runs {
+		if r.Inconclusive != "" {
+			i.Counts.Inconclusive.Add(1)
+		}
+	}
 	return nil
 }
 
@@ -113,7 +123,7 @@ func (i *Ingest) commit(ctx context.Context, items []Item) error {
 func stepLocations(ctx context.Context, tx Tx, runs []Run, fresh map[string]bool) ([]string, error) {
 	byKey := map[LocationKey][]Run{}
 	for _, r := range runs {
-		if fresh[r.RunID] && !r.Guest {
+		if fresh[r.RunID] && !r.Guest && r.Inconclusive == "" {
 			key := LocationKey{SystemID: r.SystemID, CheckID: r.CheckID, SatelliteID: r.SatelliteID, EnvironmentID: r.EnvironmentID}
 			byKey[key] = append(byKey[key], r)
 		}

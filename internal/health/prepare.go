@@ -22,6 +22,20 @@ type Origin struct {
 	Evaluated bool
 	// Slots: the satellite names the slot of each result.
 	Slots bool
+	// Observes: the satellite says which runs are inconclusive.
+	Observes bool
+	// ClockOffsetMs and ClockUncertaintyMs are what its last heartbeat said of its clock;
+	// nil when that is not known.
+	ClockOffsetMs, ClockUncertaintyMs *float64
+}
+
+// corrected is a time of the satellite's clock by the core's, where the one is known to
+// be off. Within the uncertainty, correcting would make as much wrong as right.
+func (o *Origin) corrected(t time.Time) time.Time {
+	if o.ClockOffsetMs == nil || o.ClockUncertaintyMs == nil || math.Abs(*o.ClockOffsetMs) <= *o.ClockUncertaintyMs {
+		return t
+	}
+	return t.Add(time.Duration(*o.ClockOffsetMs * float64(time.Millisecond)))
 }
 
 const (
@@ -39,13 +53,16 @@ const (
 // fault means that no repetition will make it acceptable.
 func Prepare(o Origin, a *protocol.Assignment, r *protocol.Result, received time.Time) (Run, error) {
 	received = received.UTC()
-	executed := executedAt(r.ExecutedAt, received)
+	executed, own := executedAt(r.ExecutedAt, received)
 	slot := executed
 	if o.Slots && r.Slot != 0 {
 		slot = time.UnixMilli(r.Slot).UTC()
 	}
 	if year := slot.Year(); year < 1970 || year > 9999 {
 		return Run{}, fault.New(fault.Invalid, "the slot %d is not a time", r.Slot)
+	}
+	if own {
+		executed = o.corrected(executed)
 	}
 	key := check.Key{CheckID: r.ConfigID, SystemID: r.SystemID, EnvironmentID: r.EnvironmentID.OrZero()}
 	run := Run{
@@ -61,6 +78,12 @@ func Prepare(o Origin, a *protocol.Assignment, r *protocol.Result, received time
 		Slot:          slot,
 		Revision:      r.Revision,
 		Source:        o.Source,
+
+		ClockOffsetMs:      o.ClockOffsetMs,
+		ClockUncertaintyMs: o.ClockUncertaintyMs,
+	}
+	if o.Observes && r.Status != check.Healthy {
+		run.Inconclusive = check.Truncate(r.Inconclusive, maxMessage)
 	}
 	if r.Result == nil {
 		return run, nil
@@ -94,14 +117,14 @@ func judge(a *protocol.Assignment, r *check.Result) {
 }
 
 // executedAt reads the satellite's time. One that cannot be read is replaced by
-// the time of receipt (spec M6).
-func executedAt(text string, received time.Time) time.Time {
+// the time of receipt (spec M6), and is not its own.
+func executedAt(text string, received time.Time) (at time.Time, own bool) {
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999Z07:00"} {
 		if t, err := time.Parse(layout, text); err == nil && t.Year() >= 1970 {
-			return t.UTC().Truncate(time.Microsecond)
+			return t.UTC().Truncate(time.Microsecond), true
 		}
 	}
-	return received.Truncate(time.Microsecond)
+	return received.Truncate(time.Microsecond), false
 }
 
 // latency is the result's latency in whole milliseconds, nil when it has none

@@ -51,12 +51,16 @@ func JudgeCheck(seats []Seat, now time.Time) CheckVerdict {
 	}
 	v.CheckID, v.Check = seats[0].CheckID, seats[0].CheckName
 	measured, online, fresh := 0, 0, 0
+	blind := ""
 	for _, s := range seats {
 		if s.Location != nil {
 			measured++
 		}
 		if s.Online {
 			online++
+		}
+		if s.IsBlind(now) {
+			blind = s.observerIll()
 		}
 		if !s.Fresh(now) {
 			continue
@@ -69,6 +73,8 @@ func JudgeCheck(seats []Seat, now time.Time) CheckVerdict {
 	}
 	switch {
 	case fresh > 0:
+	case blind != "":
+		v.Reason = blind
 	case measured == 0 && online == 0:
 		v.Reason = "waiting: no assigned satellite is online yet"
 	case measured == 0:

@@ -24,7 +24,7 @@ type RunQuery struct {
 
 type resultQuery struct {
 	RunQuery
-	Status check.Status `query:"status" enum:"healthy,degraded,unhealthy"`
+	Status check.Status `query:"status" enum:"healthy,degraded,unhealthy,inconclusive" doc:"Only results of this status. Inconclusive are those of runs that failed because the satellite itself was ill; they have no other status."`
 	Detail bool         `query:"detail" doc:"With the evidence of each run."`
 }
 

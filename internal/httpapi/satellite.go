@@ -54,7 +54,7 @@ type satelliteQuery struct {
 type transitionQuery struct {
 	Ref
 	Paging
-	Kind string `query:"kind" enum:"satellite-connection,satellite" default:"satellite-connection" doc:"History of the connection, or of the record (created, renamed, token rotated)."`
+	Kind string `query:"kind" enum:"satellite-connection,satellite,satellite-observer" default:"satellite-connection" doc:"History of the connection, of the record (created, renamed, token rotated), or of how it fared as an observer."`
 }
 
 func (a *API) addSatellites() {

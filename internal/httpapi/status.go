@@ -45,14 +45,16 @@ type LocationStatus struct {
 	Environment   string `json:"environment,omitempty"`
 	Online        bool   `json:"online"`
 	// Fresh: it counts for the verdict.
-	Fresh      bool         `json:"fresh"`
-	Status     check.Status `json:"status"`
-	Since      *time.Time   `json:"since"`
-	ExecutedAt *time.Time   `json:"executedAt"`
-	ReceivedAt *time.Time   `json:"receivedAt"`
-	LatencyMs  *int64       `json:"latencyMs"`
-	Message    string       `json:"message"`
-	RunID      string       `json:"runId"`
+	Fresh bool `json:"fresh"`
+	// Inconclusive is why the newest run says nothing; null when it says something.
+	Inconclusive *string      `json:"inconclusive"`
+	Status       check.Status `json:"status"`
+	Since        *time.Time   `json:"since"`
+	ExecutedAt   *time.Time   `json:"executedAt"`
+	ReceivedAt   *time.Time   `json:"receivedAt"`
+	LatencyMs    *int64       `json:"latencyMs"`
+	Message      string       `json:"message"`
+	RunID        string       `json:"runId"`
 }
 
 // allSystems reads every page.
@@ -122,6 +124,9 @@ func checkStatus(v health.CheckVerdict, now time.Time) CheckStatus {
 		if at := seat.Location; at != nil {
 			l.Status, l.Since, l.ExecutedAt, l.ReceivedAt = at.Status, &at.Since, &at.ExecutedAt, &at.ReceivedAt
 			l.LatencyMs, l.Message, l.RunID = at.LatencyMs, at.Message, at.RunID
+		}
+		if seat.IsBlind(now) {
+			l.Inconclusive = &seat.Blind.Reason
 		}
 		view.Locations = append(view.Locations, l)
 	}

@@ -189,6 +189,7 @@ func (s *session) open(v *fleet.Verified, m *protocol.Authenticate, d *fleet.Des
 		s.bootID, s.features, s.sealKey = hello.BootID, featuresOf(hello.Features), hello.SealKey
 		s.origin.Evaluated = s.features.has(protocol.FeatureAssert)
 		s.origin.Slots = s.features.has(protocol.FeatureSlots)
+		s.origin.Observes = s.features.has(protocol.FeatureObserver)
 	}
 	if !s.features.has(protocol.FeatureAck) {
 		s.persist, s.giveUp = context.WithCancel(s.hub.base)
@@ -213,6 +214,7 @@ func (s *session) introduced(m *protocol.Authenticate, known *fleet.Satellite) {
 			s.note(func(n *notes) { n.inventory = inventory })
 		}
 	}
+	s.observerForgotten(known)
 	if version != "" || m.Capabilities != nil {
 		s.hub.fleet.Beat(fleet.Beat{SatelliteID: s.id, Epoch: s.epoch, Version: version, Capabilities: m.Capabilities})
 	}

@@ -32,6 +32,8 @@ type Fleet interface {
 	SetInventory(ctx context.Context, id string, inv protocol.Inventory) error
 	SetApplied(ctx context.Context, id string, applied protocol.Applied) error
 	SetSyncState(ctx context.Context, id string, s protocol.ScriptPackageSyncState) error
+	Observed(known fleet.ObserverHealth, p *protocol.Pulse) fleet.ObserverHealth
+	Observe(ctx context.Context, id string, epoch int64, p *protocol.Pulse) (fleet.ObserverHealth, error)
 }
 
 // Ingest makes results durable; *health.Ingest is one. The channel yields nil

@@ -14,6 +14,7 @@ type notes struct {
 	inventory *protocol.Inventory
 	applied   *protocol.Applied
 	sync      *protocol.ScriptPackageSyncState
+	pulse     *protocol.Pulse // that says something new of the observer
 	writing   bool
 }
 
@@ -34,7 +35,7 @@ func (s *session) writeNotes() {
 	for failures := 0; ; {
 		s.mu.Lock()
 		n := s.notes
-		s.notes = notes{writing: n.inventory != nil || n.applied != nil || n.sync != nil}
+		s.notes = notes{writing: n.inventory != nil || n.applied != nil || n.sync != nil || n.pulse != nil}
 		more := s.notes.writing
 		s.mu.Unlock()
 		if !more {
@@ -75,6 +76,16 @@ func (s *session) keep(n notes) (left notes, err error) {
 			left.sync, err = n.sync, errors.Join(err, e)
 		}
 	}
+	if n.pulse != nil {
+		known, e := f.Observe(ctx, s.id, s.epoch, n.pulse)
+		if e != nil {
+			left.pulse, err = n.pulse, errors.Join(err, e)
+		} else {
+			s.mu.Lock()
+			s.observer = &known
+			s.mu.Unlock()
+		}
+	}
 	return left, err
 }
 
@@ -90,5 +101,8 @@ func (s *session) putBack(left notes) {
 	}
 	if s.notes.sync == nil {
 		s.notes.sync = left.sync
+	}
+	if s.notes.pulse == nil {
+		s.notes.pulse = left.pulse
 	}
 }

@@ -49,8 +49,8 @@ type session struct {
 	// Written under mu before the phase is open, read-only afterwards.
 	id         string // of the satellite
 	name       string
-	epoch      int64 // 0 until it was opened
-	origin     health.Origin
+	epoch      int64         // 0 until it was opened
+	origin     health.Origin // its clock is the reading goroutine's, and changes
 	credential int64
 	bootID     string
 	hello      bool // it is ours
@@ -85,6 +85,8 @@ type session struct {
 	tree protocol.Nullable[string]
 	// policy is the sandbox policy that it was told last; "" for none.
 	policy string
+	// observer is how it fares, as it was written down last; nil before the first time.
+	observer *fleet.ObserverHealth
 }
 
 func (h *Hub) newSession(conn link.Conn, remote string) *session {
@@ -222,6 +224,7 @@ func (s *session) heartbeat(m *protocol.Heartbeat) {
 	beat := fleet.Beat{SatelliteID: s.id, Epoch: s.epoch, Version: m.Version, Capabilities: m.Capabilities}
 	if s.hello {
 		beat.Pulse, beat.Leases = m.Perigee, s.features.has(protocol.FeatureLease)
+		s.selfObserved(m.Perigee)
 	}
 	s.hub.fleet.Beat(beat)
 	if m.Perigee != nil && s.features.has(protocol.FeatureClock) {

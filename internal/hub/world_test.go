@@ -472,6 +472,18 @@ func (f *fakeFleet) SetSyncState(ctx context.Context, id string, state protocol.
 	return f.wrote(ctx, "sync", id, string(state.Status))
 }
 
+func (f *fakeFleet) Observed(known fleet.ObserverHealth, p *protocol.Pulse) fleet.ObserverHealth {
+	if p.Observer != nil {
+		known.Ill = p.Observer.Ill
+	}
+	return known
+}
+
+func (f *fakeFleet) Observe(ctx context.Context, id string, epoch int64, p *protocol.Pulse) (fleet.ObserverHealth, error) {
+	known := f.Observed(fleet.ObserverHealth{}, p)
+	return known, f.wrote(ctx, "observer", id, fmt.Sprintf("epoch %d: %s", epoch, known.Illness()))
+}
+
 // fakeIngest makes everything durable at once, unless told otherwise.
 type fakeIngest struct {
 	mu    sync.Mutex

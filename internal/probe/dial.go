@@ -15,8 +15,9 @@ import (
 	"github.com/perigee-monitoring/perigee/check"
 )
 
-// resolver asks the nameservers in turn; without any it is the system's.
-func resolver(nameservers []string) *net.Resolver {
+// Resolver asks the nameservers, each with its port, in turn; without any it is the
+// system's.
+func Resolver(nameservers []string) *net.Resolver {
 	if len(nameservers) == 0 {
 		return net.DefaultResolver
 	}

@@ -106,7 +106,7 @@ func New(options Options) *Prober {
 	if options.ScriptDir == nil {
 		options.ScriptDir = scratch
 	}
-	p := &Prober{options: options, resolver: resolver(options.Nameservers)}
+	p := &Prober{options: options, resolver: Resolver(options.Nameservers)}
 	p.strategies = map[string]connect{
 		check.HTTP: p.connectHTTP,
 		check.TCP:  p.connectTCP,

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +20,21 @@ import (
 	"syscall"
 	"time"
 )
+
+// HasNameserver reports whether the system names a nameserver, so that its resolver is
+// worth watching. Where systems do not say in a file, they have one.
+func HasNameserver() bool {
+	text, err := os.ReadFile("/etc/resolv.conf")
+	if err != nil {
+		return runtime.GOOS != "linux"
+	}
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); len(fields) >= 2 && fields[0] == "nameserver" {
+			return true
+		}
+	}
+	return false
+}
 
 // resolverSense asks for names.
 type resolverSense struct {

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"net"
 	"path/filepath"
 	"sync"
 	"time"
@@ -87,8 +88,13 @@ func (s *Server) local(ctx context.Context) error {
 		sessions.Go(func() { s.hub.Serve(core) })
 		return agent, nil
 	}
+	observer := satellite.ObserverConfig{Gateway: true}
+	if satellite.HasNameserver() {
+		observer.Resolver = net.DefaultResolver
+	}
 	agent, err := satellite.New(satellite.Config{
-		ID: id, Token: token, DataDir: filepath.Join(s.config.DataDir, "local-satellite", id), Version: s.config.Version,
+		Observer: observer,
+		ID:       id, Token: token, DataDir: filepath.Join(s.config.DataDir, "local-satellite", id), Version: s.config.Version,
 	}, probe.New(probe.Options{Log: s.log, Version: s.config.Version, AllowScripts: s.config.LocalScripts}), []satellite.Core{{URL: s.URL(), Dial: dial}}, s.log)
 	if err != nil {
 		return fmt.Errorf("making the built-in satellite: %w", err)

@@ -23,6 +23,7 @@ func registry(s *Server, h *hub.Metrics) *prometheus.Registry {
 		{"runs_total", "Results made durable.", &s.ingest.Counts.Runs},
 		{"duplicate_runs_total", "Results whose run id was there already.", &s.ingest.Counts.Duplicates},
 		{"skips_total", "Reports of slots that were due and not run.", &s.ingest.Counts.Skips},
+		{"inconclusive_runs_total", "Results of runs that failed because the satellite itself was ill.", &s.ingest.Counts.Inconclusive},
 		{"batches_total", "Transactions of results.", &s.ingest.Counts.Batches},
 		{"failures_total", "Transactions of results that failed.", &s.ingest.Counts.Failures},
 	} {

@@ -77,6 +77,9 @@ type Config struct {
 	TrustForwarded bool
 	// Grace is how long a satellite may be away before that is told.
 	Grace time.Duration
+	// MaxClockSkew is how far satellites' clocks may be off before that is told. Default
+	// fleet.DefaultMaxSkew.
+	MaxClockSkew time.Duration
 	// DrainSpan is over how long a stop lets satellites go to the other cores. A core
 	// that is alone (bus local) lets them go at once.
 	DrainSpan time.Duration
@@ -171,6 +174,7 @@ func (s *Server) wire(ctx context.Context, root, oldRoot []byte) (err error) {
 	s.runs = fleet.NewRunRequests(s.db, s.bell)
 	s.fleet.SetReplan(s.Catalog.SatelliteChanged)
 	s.fleet.SetGrace(s.config.Grace)
+	s.fleet.SetMaxSkew(cmp.Or(s.config.MaxClockSkew, fleet.DefaultMaxSkew))
 	s.ingest = health.NewIngest(s.db, recorder, s.log)
 	s.watch = health.NewWatch(s.db, s.db, recorder, s.log, s.subscribe(entity.TopicEvents, fleet.TopicConfig))
 

@@ -26,6 +26,9 @@ func runColumns(rows []health.Run) []column {
 		col("slot", "bigint", rows, func(r *health.Run) int64 { return r.Slot.UnixMicro() }),
 		col("revision", "bigint", rows, func(r *health.Run) int64 { return r.Revision }),
 		col("asked", "text", rows, func(r *health.Run) string { return string(r.Asked) }),
+		col("inconclusive", "text", rows, func(r *health.Run) string { return stored(r.Inconclusive) }),
+		col("clock_offset_ms", "double precision", rows, func(r *health.Run) *float64 { return r.ClockOffsetMs }),
+		col("clock_uncertainty_ms", "double precision", rows, func(r *health.Run) *float64 { return r.ClockUncertaintyMs }),
 		col("source", "text", rows, func(r *health.Run) string { return stored(r.Source) }),
 		col("message", "text", rows, func(r *health.Run) string { return stored(r.Message) }),
 		col("result", "text", rows, func(r *health.Run) *string { return orNil(stored(string(r.Result))) }),
@@ -62,7 +65,8 @@ func scanRun(row scanner) (health.Run, error) {
 	var r health.Run
 	var result *string
 	err := row.Scan(&r.RunID, &r.SatelliteID, &r.CheckID, &r.SystemID, &r.EnvironmentID, &r.Status, &r.LatencyMs,
-		moment{&r.ExecutedAt}, moment{&r.ReceivedAt}, moment{&r.Slot}, &r.Revision, &r.Asked, &r.Source, &r.Message, &result)
+		moment{&r.ExecutedAt}, moment{&r.ReceivedAt}, moment{&r.Slot}, &r.Revision, &r.Asked, &r.Inconclusive, &r.ClockOffsetMs, &r.ClockUncertaintyMs,
+		&r.Source, &r.Message, &result)
 	if result != nil {
 		r.Result = json.RawMessage(*result)
 	}
@@ -76,8 +80,13 @@ func (db *DB) Runs(ctx context.Context, f health.RunFilter, p fleet.Page) ([]hea
 	if err != nil {
 		return nil, "", err
 	}
-	if f.Status != "" {
+	switch f.Status {
+	case "":
+	case health.Inconclusive:
+		w.and(`inconclusive <> $$`, "")
+	default:
 		w.and(`status = $$`, string(f.Status))
+		w.and(`inconclusive = $$`, "")
 	}
 	if !f.From.IsZero() {
 		w.and(`slot >= $$`, f.From.UnixMicro())
@@ -86,7 +95,7 @@ func (db *DB) Runs(ctx context.Context, f health.RunFilter, p fleet.Page) ([]hea
 		w.and(`slot < $$`, f.To.UnixMicro())
 	}
 	rows, err := all(ctx, db.reads(), scanRun, `SELECT run_id, satellite_id, check_id, system_id, environment_id, status, latency_ms,
-		executed_at, received_at, slot, revision, asked, source, message, result
+		executed_at, received_at, slot, revision, asked, inconclusive, clock_offset_ms, clock_uncertainty_ms, source, message, result
 		FROM runs`+w.String()+` ORDER BY run_id DESC LIMIT `+w.arg(limit(p)+1), w.args...)
 	if err != nil {
 		return nil, "", err

@@ -23,6 +23,7 @@ const (
 		s.token_expires_at, s.token_last_used_at, CASE WHEN ` + overlapping + ` THEN s.previous_until END,
 		` + overlapping + ` AND s.session_credential = s.previous_version AND s.last_connection_event <> 'disconnected',
 		CASE WHEN s.duplicate_until > {now} THEN s.duplicate_until END, r.inventory, r.applied_revision, r.applied_errors,
+		s.observer, s.ill_since,
 		s.weight, s.cordoned_at, s.draining, s.leased_until,
 		(SELECT count(*) FROM placements AS q WHERE q.satellite_id = s.id AND q.seat > 0 AND (q.removed_at IS NULL OR q.removed_at > {now}))`
 	satelliteTables = ` FROM satellites AS s LEFT JOIN satellite_reports AS r ON r.satellite_id = s.id`
@@ -37,6 +38,7 @@ func scanSatellite(row scanner) (fleet.Satellite, error) {
 		&s.Version, moment{&s.CreatedAt}, &s.OfflineThresholdMs, document{&s.Capabilities}, &s.Epoch, &s.DesiredRevision, document{&s.Pulse},
 		momentOrNil{&s.TokenExpiresAt}, momentOrNil{&s.TokenLastUsedAt}, momentOrNil{&s.PreviousTokenValidUntil}, &previousInUse,
 		momentOrNil{&s.DuplicateUntil}, document{&s.Inventory}, &s.AppliedRevision, document{&s.AppliedErrors},
+		document{&s.Observer}, momentOrNil{&s.IllSince},
 		&s.Weight, momentOrNil{&s.CordonedAt}, &s.Draining, momentOrNil{&s.LeasedUntil}, &s.Seats)
 	if isOnline {
 		s.Status = fleet.Online

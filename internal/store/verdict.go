@@ -132,7 +132,10 @@ func seats(ctx context.Context, c conn, systemIDs []string) ([]health.Seat, erro
 		q, args = q+` AND p.system_id = ANY($1)`, []any{systemIDs}
 	}
 	rows, err := all(ctx, c, scanSeat, q+order, args...)
-	return perEnvironment(rows), err
+	if err != nil {
+		return nil, err
+	}
+	return withBlind(ctx, c, perEnvironment(rows), systemIDs)
 }
 
 func scanSeat(row scanner) (heard, error) {

@@ -61,14 +61,14 @@ async function readAllSatellites(signal) {
 // views are what is read again when events say that it has changed.
 const views = {
   systems: {
-    kinds: ['health', 'system', 'check', 'assignment', 'satellite', 'satellite-connection'],
+    kinds: ['health', 'system', 'check', 'assignment', 'satellite', 'satellite-connection', 'satellite-observer'],
     async load(signal) {
       state.systems = (await read('/status', signal)).items;
       for (const s of state.systems) state.names.set(s.systemId, s.system);
     },
   },
   satellites: {
-    kinds: ['satellite', 'satellite-connection', 'assignment', 'check', 'system'],
+    kinds: ['satellite', 'satellite-connection', 'satellite-observer', 'assignment', 'check', 'system'],
     async load(signal) {
       state.satellites = await readAllSatellites(signal);
     },
@@ -471,6 +471,7 @@ function drawCheck(check) {
 
 // doubt says why a location does not count for the verdict.
 function doubt(at) {
+  if (at.inconclusive) return element('span', { class: 'quiet' }, `, observer ill: ${at.inconclusive}`);
   if (!at.online) return element('span', { class: 'quiet' }, at.receivedAt ? ', not counted: satellite offline' : ', satellite offline');
   return at.receivedAt ? element('span', { class: 'quiet' }, ', not counted: too old') : null;
 }
@@ -524,10 +525,11 @@ function showSatellites() {
     s.region || null,
     lastHeard(s),
     s.version,
+    observer(s),
     unsent(s.pulse),
     s.appliedRevision === null ? null : behind(s) ? `${s.appliedRevision}, should be ${s.desiredRevision}` : `${s.desiredRevision}`,
   ]);
-  $('satellites').replaceChildren(table('Satellites', ['Name', 'Status', 'Region', 'Last heard', 'Version', '#Unsent', '#Revision'], rows));
+  $('satellites').replaceChildren(table('Satellites', ['Name', 'Status', 'Region', 'Last heard', 'Version', 'Observer', '#Unsent', '#Revision'], rows));
   showOrNote('satellites', all.length, 'No satellites yet. “perigee satellite create” makes one.');
 }
 
@@ -537,6 +539,17 @@ function lastHeard(s) {
   if (s.status === 'online') return `in the last ${span(s.offlineThresholdMs || OFFLINE_AFTER)}`;
   if (s.lastHeartbeatAt) return time(s.lastHeartbeatAt, 'ago');
   return s.lastConnectionEvent === 'disconnected' ? 'until it disconnected' : null;
+}
+
+// observer says how the satellite fares itself, and how its clock is off.
+function observer(s) {
+  const { offsetMs, uncertaintyMs } = s.pulse ?? {};
+  const clock = offsetMs == null ? null : `clock ${offsetMs < 0 ? '+' : '−'}${Math.abs(offsetMs).toFixed(0)} ± ${(uncertaintyMs ?? 0).toFixed(1)} ms`;
+  if (!s.observer) return clock;
+  const ill = s.observer.ill.map(i => i.kind);
+  const title = s.observer.ill.map(i => `${i.kind}: ${i.detail ?? ''}`).join('\n');
+  const status = ill.length ? statusOf('degraded', `ill: ${ill.join(', ')}`) : s.observer.clockSkewed ? statusOf('degraded', 'clock skewed') : 'well';
+  return element('span', { title }, status, element('span', { class: 'quiet' }, clock && ` ${clock}`));
 }
 
 // unsent is how many results wait on the satellite.
@@ -566,6 +579,12 @@ function words({ type, kind, entityId, payload, actor, next }) {
     case 'satellite.connected': return `${satellite} connected`;
     case 'satellite.disconnected': return `${satellite} disconnected`;
     case 'satellite.heartbeat_lost': return `${satellite} went silent: no heartbeat`;
+    case 'satellite.ill': return `${satellite} is ill itself: ${(known.ill ?? []).map(i => i.kind).join(', ')}`;
+    case 'satellite.well': return `${satellite} is well again`;
+    case 'satellite.clock_skew': return `the clock of ${satellite} is ${Math.abs(known.clockOffsetMs / 1000).toFixed(1)} s ${known.clockOffsetMs < 0 ? 'ahead' : 'behind'}`;
+    case 'satellite.clock_right': return `the clock of ${satellite} is right again`;
+    case 'region.ill': return `most satellites of ${known.region} are ill themselves: ${(known.satellites ?? []).join(', ')}`;
+    case 'region.well': return `the satellites of ${known.region} are well again`;
     case 'satellite.created': return `satellite ${satellite} was added${by}`;
     case 'satellite.updated': return `satellite ${satellite} was changed${by}`;
     case 'satellite.removed': return `satellite ${satellite} was deleted${by}`;

@@ -1,0 +1,36 @@
+package hub
+
+import (
+	"github.com/perigee-monitoring/perigee/internal/fleet"
+	"github.com/perigee-monitoring/perigee/protocol"
+)
+
+// selfObserved takes over what a heartbeat says of clock and observer: the offset for
+// the results that come next, the rest into the records where it is news. It runs on the
+// reading goroutine.
+func (s *session) selfObserved(p *protocol.Pulse) {
+	if p == nil {
+		return
+	}
+	if !s.features.has(protocol.FeatureObserver) {
+		p.Observer = nil // it was not asked
+	}
+	if !s.features.has(protocol.FeatureClock) {
+		p.OffsetMs, p.UncertaintyMs = nil, nil
+	}
+	s.origin.ClockOffsetMs, s.origin.ClockUncertaintyMs = p.OffsetMs, p.UncertaintyMs
+	s.mu.Lock()
+	known := s.observer
+	s.mu.Unlock()
+	if known == nil || !s.hub.fleet.Observed(*known, p).Same(*known) {
+		s.note(func(n *notes) { n.pulse = p })
+	}
+}
+
+// observerForgotten clears what an earlier agent said of itself when this one does not
+// say how it fares.
+func (s *session) observerForgotten(known *fleet.Satellite) {
+	if !s.features.has(protocol.FeatureObserver) && known.Observer.Illness() != "" {
+		s.note(func(n *notes) { n.pulse = &protocol.Pulse{} })
+	}
+}
