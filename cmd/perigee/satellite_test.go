@@ -57,7 +57,14 @@ func TestSatelliteCreateAsJSONIsSatelliteAndToken(t *testing.T) {
     "appliedRevision": null,
     "appliedErrors": [],
     "pulse": null,
-    "duplicateUntil": null
+    "observer": null,
+    "illSince": null,
+    "duplicateUntil": null,
+    "weight": 0,
+    "cordonedAt": null,
+    "draining": false,
+    "leasedUntil": null,
+    "seats": 0
   },
   "token": "csat_x"
 }

@@ -214,7 +214,7 @@ func (s *session) introduced(m *protocol.Authenticate, known *fleet.Satellite) {
 			s.note(func(n *notes) { n.inventory = inventory })
 		}
 	}
-	s.observerForgotten(known)
+	s.observerKnown(known)
 	if version != "" || m.Capabilities != nil {
 		s.hub.fleet.Beat(fleet.Beat{SatelliteID: s.id, Epoch: s.epoch, Version: version, Capabilities: m.Capabilities})
 	}

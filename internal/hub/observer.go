@@ -22,14 +22,23 @@ func (s *session) selfObserved(p *protocol.Pulse) {
 	s.mu.Lock()
 	known := s.observer
 	s.mu.Unlock()
-	if known == nil || !s.hub.fleet.Observed(*known, p).Same(*known) {
+	first := known == nil
+	if first {
+		known = &fleet.ObserverHealth{}
+	}
+	if first && p.Observer != nil || !s.hub.fleet.Observed(*known, p).Same(*known) {
 		s.note(func(n *notes) { n.pulse = p })
 	}
 }
 
-// observerForgotten clears what an earlier agent said of itself when this one does not
-// say how it fares.
-func (s *session) observerForgotten(known *fleet.Satellite) {
+// observerKnown begins with what the records say, and clears what an earlier agent said
+// of itself when this one does not say how it fares.
+func (s *session) observerKnown(known *fleet.Satellite) {
+	s.mu.Lock()
+	if s.observer == nil {
+		s.observer = known.Observer
+	}
+	s.mu.Unlock()
 	if !s.features.has(protocol.FeatureObserver) && known.Observer.Illness() != "" {
 		s.note(func(n *notes) { n.pulse = &protocol.Pulse{} })
 	}
