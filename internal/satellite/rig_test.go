@@ -231,6 +231,7 @@ type sightings struct {
 	hellos   []protocol.Authenticate
 	heard    []protocol.FromAgent // all but results and heartbeats
 	beats    []protocol.Heartbeat
+	beatAt   []time.Time       // when each came
 	results  []protocol.Result // an original's view: one by one
 	records  []protocol.Record // as they arrived, repeats included
 	closings []link.CloseError
@@ -322,7 +323,7 @@ func (c *core) take(conn link.Conn, m protocol.FromAgent) {
 		c.hellos = append(c.hellos, *m)
 		answers, closeWith = c.welcome()
 	case *protocol.Heartbeat:
-		c.beats = append(c.beats, *m)
+		c.beats, c.beatAt = append(c.beats, *m), append(c.beatAt, time.Now())
 		if m.Perigee != nil {
 			now := time.Now().UnixMilli()
 			answers = append(answers, &protocol.Clock{Echo: m.Perigee.SentAt, ReceivedAt: now, SentAt: now})
