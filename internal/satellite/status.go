@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"html/template"
 	"maps"
+	"math"
 	"net"
 	"net/http"
 	"slices"
@@ -261,6 +262,18 @@ func (r *recent) fault(err error) {
 	r.last = check.Truncate(err.Error(), 500)
 }
 
+// Clock says for people how the clock is off; "" when that is not known.
+func (s Status) Clock() string {
+	if s.OffsetMs == nil {
+		return ""
+	}
+	side := "behind"
+	if *s.OffsetMs < 0 {
+		side = "ahead of"
+	}
+	return fmt.Sprintf("%.0f ms %s the core's, ± %.1f ms", math.Abs(*s.OffsetMs), side, *s.UncertaintyMs)
+}
+
 // Status is how things are now.
 func (s *Satellite) Status() Status {
 	st := Status{
@@ -339,7 +352,7 @@ table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.2rem .8
 <tr><th>Link</th><td>{{with .Link}}{{if .Connected}}<span class="good">connected</span> to {{.Remote}} ({{.Core}} core) since {{.Since.Format "2006-01-02 15:04:05"}}{{if .Epoch}}, epoch {{.Epoch}}{{end}}{{else}}<span class="bad">not connected</span>{{end}}
 {{if .LastError}}<br>last error: {{.LastError}}{{end}}{{end}}</td></tr>
 <tr><th>Observer</th><td>{{with .Observer}}{{if .Ill}}{{range .Ill}}<span class="bad">ill: {{.Kind}}</span>: {{.Detail}}<br>{{end}}runs that fail for it are inconclusive{{else}}<span class="good">well</span>{{end}}; watched:{{range .Watched}} {{.}}{{end}}{{if .LagMs}}; slots up to {{.LagMs}} ms late{{end}}{{end}}</td></tr>
-{{with .OffsetMs}}<tr><th>Clock</th><td>{{printf "%.0f" .}} ms behind the core's, ± {{with $.UncertaintyMs}}{{printf "%.1f" .}}{{end}} ms</td></tr>{{end}}
+{{with .Clock}}<tr><th>Clock</th><td>{{.}}</td></tr>{{end}}
 <tr><th>Assignments</th><td>{{with .Schedule}}{{.Assignments}}, revision {{.Revision}}; {{.Running}} running, {{.Waiting}} waiting
 {{range $reason, $n := .Skipped}}<br>{{$n}} slots skipped: {{$reason}}{{end}}
 {{range .Refused}}<br><span class="bad">not run: check {{.ConfigID}} of system {{.SystemID}}: {{.Message}}</span>{{end}}

@@ -47,6 +47,9 @@ func Run(t *testing.T, open func(t testing.TB) *store.DB) {
 		{"M33_TokensThatExpireAreFoundOnce", testExpiring},
 		{"Reports", testReports},
 		{"RunRequests", testRunRequests},
+		{"InconclusiveRuns", testInconclusiveRuns},
+		{"BlindLocations", testBlindLocations},
+		{"SelfObservations", testSelfObservations},
 		{"GuestRuns", testGuestRuns},
 
 		{"L15_NeverConnected", testNeverConnected},
