@@ -35,7 +35,9 @@ type app struct {
 	format string // table, json or yaml
 	// interactive: a person sits there, who sees errw and can answer.
 	interactive bool
-	now         func() time.Time
+	// pictures: out is a terminal, which shows characters that draw.
+	pictures bool
+	now      func() time.Time
 }
 
 func newApp(g *global, in io.Reader, out, errw io.Writer) (*app, error) {
@@ -60,7 +62,7 @@ func newApp(g *global, in io.Reader, out, errw io.Writer) (*app, error) {
 	}
 	return &app{
 		client: c, out: out, errw: errw, in: in, format: g.Output,
-		interactive: terminal(in) && terminal(errw), now: time.Now,
+		interactive: terminal(in) && terminal(errw), pictures: terminal(out), now: time.Now,
 	}, nil
 }
 

@@ -145,6 +145,8 @@ type Tx interface {
 	// InsertRuns inserts runs and returns the ids of those that were new.
 	InsertRuns(ctx context.Context, runs []Run) (inserted map[string]bool, err error)
 	InsertSkips(ctx context.Context, skips []Skip) error
+	// AppendRunBatch leaves runs for the rollups.
+	AppendRunBatch(ctx context.Context, b RunBatch) error
 	// LockLocations reads and locks; locations without a row are left out.
 	LockLocations(ctx context.Context, keys []LocationKey) (map[LocationKey]Location, error)
 	PutLocations(ctx context.Context, rows []Location) error

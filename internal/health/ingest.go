@@ -90,6 +90,9 @@ func (i *Ingest) commit(ctx context.Context, items []Item) error {
 		if err := noteBlind(ctx, tx, runs, fresh); err != nil {
 			return nil, err
 		}
+		if err := leaveForRollups(ctx, tx, runs, fresh); err != nil {
+			return nil, err
+		}
 		systems, err := stepLocations(ctx, tx, runs, fresh)
 		if err != nil || len(systems) == 0 {
 			return nil, err

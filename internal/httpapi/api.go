@@ -115,6 +115,7 @@ type Records interface {
 	Seats(ctx context.Context, systemIDs []string) ([]health.Seat, error)
 	Events(ctx context.Context, after int64, limit int) ([]entity.Event, error)
 	LastEvent(ctx context.Context) (int64, error)
+	health.HistoryStore
 }
 
 // Bells wake who subscribes to topics; the returned function ends that.
@@ -181,6 +182,7 @@ func New(o Options) *API {
 	a.addSandbox()
 	a.addRunRequests()
 	a.addResults()
+	a.addHistory()
 	a.addEvents()
 	a.addDocuments()
 	a.addStrategies()

@@ -105,6 +105,7 @@ type Server struct {
 	fleet    *fleet.Fleet
 	runs     *fleet.RunRequests
 	ingest   *health.Ingest
+	roller   *health.Roller
 	watch    *health.Watch
 	hub      *hub.Hub
 	secrets  *secret.Service
@@ -176,6 +177,7 @@ func (s *Server) wire(ctx context.Context, root, oldRoot []byte) (err error) {
 	s.fleet.SetGrace(s.config.Grace)
 	s.fleet.SetMaxSkew(cmp.Or(s.config.MaxClockSkew, fleet.DefaultMaxSkew))
 	s.ingest = health.NewIngest(s.db, recorder, s.log)
+	s.roller = health.NewRoller(s.db, s.log)
 	s.watch = health.NewWatch(s.db, s.db, recorder, s.log, s.subscribe(entity.TopicEvents, fleet.TopicConfig))
 
 	if s.secrets, err = secret.New(secret.Config{Store: s.db, Recorder: recorder, Bell: s.bell, Root: root, OldRoot: oldRoot, KV: s.config.Vault, Log: s.log}); err != nil {
@@ -244,6 +246,7 @@ func (s *Server) Run(ctx context.Context) error {
 	durable.Go(func() error { return s.keepHouse(below) })
 	durable.Go(func() error { return s.fleet.Run(below) })
 	durable.Go(func() error { return s.ingest.Run(below) })
+	durable.Go(func() error { return s.roller.Run(below) })
 	durable.Go(func() error { return s.watch.Run(below) })
 
 	outside, ctx := errgroup.WithContext(ctx)

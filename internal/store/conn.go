@@ -15,6 +15,8 @@ type conn struct {
 	db   *DB
 	on   handle
 	inTx bool
+	// snapshot: the transaction only reads, on SQLite over a reading connection.
+	snapshot bool
 }
 
 type handle interface {

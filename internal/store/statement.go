@@ -98,6 +98,9 @@ func (c conn) statement(ctx context.Context, text string) *sql.Stmt {
 		return nil
 	}
 	if tx, ok := c.on.(*sql.Tx); ok {
+		if c.snapshot {
+			return nil
+		}
 		if ready := c.db.writing.find(text); ready != nil {
 			return tx.StmtContext(ctx, ready) // the transaction closes it
 		}

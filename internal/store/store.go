@@ -52,6 +52,9 @@ var (
 	_ secret.Tx  = (*Tx)(nil)
 
 	_ packages.Tx = (*Tx)(nil)
+
+	_ health.HistoryStore = (*DB)(nil)
+	_ health.RollupTx     = (*Tx)(nil)
 )
 
 // DB is an open database whose schema is this program's. It is safe for
