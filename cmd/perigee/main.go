@@ -39,11 +39,16 @@ type commandLine struct {
 	Dev   DevCmd   `cmd:"" group:"core" help:"Run a core with a satellite, targets and checks to try things with."`
 	Serve ServeCmd `cmd:"" group:"core" help:"Run a core."`
 
-	Status  StatusCmd  `cmd:"" group:"watch" help:"Show how systems are doing, and on whose word."`
-	Result  ResultCmd  `cmd:"" group:"watch" help:"What satellites found."`
-	History HistoryCmd `cmd:"" group:"watch" help:"How a system did over time: availability and latency."`
-	Skip    SkipCmd    `cmd:"" group:"watch" help:"Slots that were due and not run."`
-	Event   EventCmd   `cmd:"" group:"watch" help:"What happened, and what happens."`
+	Status       StatusCmd       `cmd:"" group:"watch" help:"Show how systems are doing, and on whose word."`
+	Result       ResultCmd       `cmd:"" group:"watch" help:"What satellites found."`
+	History      HistoryCmd      `cmd:"" group:"watch" help:"How a system did over time: availability and latency."`
+	Skip         SkipCmd         `cmd:"" group:"watch" help:"Slots that were due and not run."`
+	Event        EventCmd        `cmd:"" group:"watch" help:"What happened, and what happens."`
+	Status       StatusCmd       `cmd:"" group:"watch" help:"Show how systems are doing, and on whose word."`
+	Result       ResultCmd       `cmd:"" group:"watch" help:"What satellites found."`
+	Skip         SkipCmd         `cmd:"" group:"watch" help:"Slots that were due and not run."`
+	Event        EventCmd        `cmd:"" group:"watch" help:"What happened, and what happens."`
+	Completeness CompletenessCmd `cmd:"" group:"watch" help:"What became of every slot that was due."`
 
 	Satellite  SatelliteCmd  `cmd:"" group:"define" help:"Satellites and their tokens."`
 	System     SystemCmd     `cmd:"" group:"define" help:"Systems: what is watched."`

@@ -113,9 +113,15 @@ type Records interface {
 	Skips(ctx context.Context, f health.RunFilter, p fleet.Page) ([]health.Skip, string, error)
 	SystemHealths(ctx context.Context, ids []string) (map[string]health.SystemHealth, error)
 	Seats(ctx context.Context, systemIDs []string) ([]health.Seat, error)
+	Eras(ctx context.Context, f health.RunFilter, p fleet.Page) ([]health.Era, string, error)
 	Events(ctx context.Context, after int64, limit int) ([]entity.Event, error)
 	LastEvent(ctx context.Context) (int64, error)
 	health.HistoryStore
+}
+
+// Ledger is what the API asks of the ledger.
+type Ledger interface {
+	Completeness(ctx context.Context, f health.RunFilter, p fleet.Page) (items []health.Completeness, w health.Window, next string, err error)
 }
 
 // Bells wake who subscribes to topics; the returned function ends that.
@@ -132,8 +138,10 @@ type Options struct {
 	// Packages are what scripts may import.
 	Packages Packages
 	Records  Records
-	Auth     *auth.Authenticator
-	Bells    Bells
+	// Ledger says what became of the slots that were due.
+	Ledger Ledger
+	Auth   *auth.Authenticator
+	Bells  Bells
 	// RunRequests passes on runs that are asked for.
 	RunRequests RunRequests
 	// Satellites takes the requests at SatellitePath, unauthenticated.
@@ -183,6 +191,7 @@ func New(o Options) *API {
 	a.addRunRequests()
 	a.addResults()
 	a.addHistory()
+	a.addCompleteness()
 	a.addEvents()
 	a.addDocuments()
 	a.addStrategies()

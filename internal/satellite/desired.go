@@ -128,7 +128,8 @@ func intervalOf(a *protocol.Assignment) (time.Duration, error) {
 		return 0, fmt.Errorf("the interval of %v seconds cannot be kept: it must be between %v and %v",
 			a.IntervalSeconds, minInterval, maxInterval)
 	}
-	return time.Duration(a.IntervalSeconds * float64(time.Second)).Truncate(time.Millisecond), nil
+	// 1.001 seconds is 1000.9999… milliseconds to a computer; the core counts 1001.
+	return time.Duration(a.IntervalSeconds * float64(time.Second)).Round(time.Microsecond).Truncate(time.Millisecond), nil
 }
 
 // loadDesired reads the file; a missing one is a satellite that has not met its

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/perigee-monitoring/perigee/internal/auth"
+	"github.com/perigee-monitoring/perigee/internal/health"
 	"github.com/perigee-monitoring/perigee/internal/httpapi"
 )
 
@@ -42,7 +43,7 @@ func (s *Server) readiness() []httpapi.Readiness {
 // wireHTTP makes the API and the server that runs it.
 func (s *Server) wireHTTP(metrics *prometheus.Registry) {
 	s.api = httpapi.New(httpapi.Options{
-		Fleet: s.fleet, Catalog: s.Catalog, Secrets: s.secrets, Sandbox: s.sandbox, Packages: s.packages, Records: s.db, Auth: auth.New(s.db), Bells: s.bell, RunRequests: s.runs, Satellites: s.hub,
+		Fleet: s.fleet, Catalog: s.Catalog, Secrets: s.secrets, Sandbox: s.sandbox, Packages: s.packages, Records: s.db, Ledger: health.NewLedger(s.db), Auth: auth.New(s.db), Bells: s.bell, RunRequests: s.runs, Satellites: s.hub,
 		TrustForwarded: s.config.TrustForwarded,
 		Ready:          s.readiness(),
 		Draining:       s.hub.Draining,

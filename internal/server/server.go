@@ -142,6 +142,9 @@ func (s *Server) open(ctx context.Context) error {
 	if s.db, err = store.Open(ctx, c.Database, s.log); err != nil {
 		return err
 	}
+	if err := s.db.FillEras(ctx); err != nil {
+		return fmt.Errorf("looking through what is due: %w", err)
+	}
 	if s.bell, err = newBus(c.Bus, c.Database, s.db.Engine(), s.log); err != nil {
 		return err
 	}

@@ -71,6 +71,7 @@ func fillPlaced(ctx context.Context, c conn, items []catalog.Assignment) error {
 }
 
 func (tx *Tx) PutAssignment(ctx context.Context, a catalog.Assignment) error {
+	tx.turn(a.CheckID)
 	created, err := tx.orNow(ctx, a.CreatedAt)
 	if err != nil {
 		return err

@@ -35,6 +35,7 @@ func (tx *Tx) AllChecks(ctx context.Context) ([]catalog.Check, error) {
 }
 
 func (tx *Tx) PutCheck(ctx context.Context, c catalog.Check) error {
+	tx.turn(c.ID)
 	created, err := tx.orNow(ctx, c.CreatedAt)
 	if err != nil {
 		return err

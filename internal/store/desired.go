@@ -8,12 +8,13 @@ import (
 
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
+	"github.com/perigee-monitoring/perigee/internal/health"
 	"github.com/perigee-monitoring/perigee/protocol"
 )
 
 // grantFor is how long a pair may be reported for after it was taken away: as long
 // as a satellite is expected to hold results of runs that were due before.
-const grantFor = 7 * 24 * time.Hour
+const grantFor = health.GrantFor
 
 // placed is one row of a satellite's desired set: the revision, and a placement
 // with what it means now, if there is any.

@@ -41,6 +41,11 @@ func pairs(ctx context.Context, c conn, q string, args ...any) (map[string][]str
 // with it have risen before: that locks the satellites, whose leases bound what they
 // may have run of the seats that they lose.
 func (tx *Tx) Place(ctx context.Context, add, remove []catalog.Placement) error {
+	for _, rows := range [][]catalog.Placement{add, remove} {
+		for i := range rows {
+			tx.turn(rows[i].CheckID)
+		}
+	}
 	now, err := tx.Now(ctx)
 	if err != nil {
 		return err
@@ -98,6 +103,9 @@ func (tx *Tx) revoke(ctx context.Context, column, id string) error {
 		return err
 	}
 	if err := tx.fenceWhere(ctx, column, id); err != nil {
+		return err
+	}
+	if err := tx.turnWhere(ctx, column, id); err != nil {
 		return err
 	}
 	_, err = tx.exec(ctx, `UPDATE placements SET removed_at = $2 WHERE `+column+` = $1 AND removed_at IS NULL`, id, now.UnixMicro())

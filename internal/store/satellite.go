@@ -139,6 +139,9 @@ func (tx *Tx) DeleteSatellite(ctx context.Context, id string) error {
 	if err := tx.fenceWhere(ctx, "satellite_id", id); err != nil {
 		return err
 	}
+	if err := tx.turnWhere(ctx, "satellite_id", id); err != nil {
+		return err
+	}
 	return tx.execOne(ctx, satelliteNamed(id), `DELETE FROM satellites WHERE id = $1`, id)
 }
 
@@ -159,7 +162,10 @@ func (tx *Tx) SetApplied(ctx context.Context, id string, applied protocol.Applie
 	if err := tx.report(ctx, id, "applied_errors", applied.Errors); err != nil {
 		return err
 	}
-	return tx.execOne(ctx, satelliteNamed(id), `UPDATE satellite_reports SET applied_revision = $2 WHERE satellite_id = $1`, id, applied.Revision)
+	if err := tx.execOne(ctx, satelliteNamed(id), `UPDATE satellite_reports SET applied_revision = $2 WHERE satellite_id = $1`, id, applied.Revision); err != nil {
+		return err
+	}
+	return tx.told(ctx, id, applied)
 }
 
 func (tx *Tx) report(ctx context.Context, id, column string, v any) error {

@@ -42,6 +42,8 @@ var (
 	_ auth.Store    = (*DB)(nil)
 	_ secret.Store  = (*DB)(nil)
 
+	_ health.LedgerStore = (*DB)(nil)
+
 	_ packages.Store     = (*DB)(nil)
 	_ packages.BlobStore = Blobs{}
 
@@ -165,7 +167,11 @@ func (db *DB) tryTx(ctx context.Context, fn func(entity.Tx) error) error {
 		return translate(bounded, err, "")
 	}
 	defer sqlTx.Rollback() //nolint:errcheck // nothing to undo after a commit; after an error that one counts
-	if err := fn(&Tx{conn: conn{db: db, on: sqlTx, inTx: true}}); err != nil {
+	tx := &Tx{conn: conn{db: db, on: sqlTx, inTx: true}}
+	if err := fn(tx); err != nil {
+		return err
+	}
+	if err := tx.turnEras(ctx); err != nil {
 		return err
 	}
 	if err := sqlTx.Commit(); err != nil {
@@ -181,6 +187,8 @@ func (db *DB) tryTx(ctx context.Context, fn func(entity.Tx) error) error {
 type Tx struct {
 	conn
 	now time.Time
+	// turned are the checks of which something else may be due now (see turnEras).
+	turned map[string]bool
 }
 
 // Now is the database's clock when it is first asked for in the transaction: after
