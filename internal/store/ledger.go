@@ -242,8 +242,9 @@ func (r ledgerReader) LocationSkips(ctx context.Context, span health.Window, key
 		w.and(`k.system_id = ANY($$)`, sortedKeys(systems))
 		w.and(`k.to_slot >= $$`, span.From.UnixMicro())
 		w.and(`k.from_slot < $$`, span.To.UnixMicro())
+		w.and(`k.asked = $$`, "") // answers to those who asked for a run account for no due slot
 		some, err := all(ctx, r.conn, scanSkip, `WITH b AS MATERIALIZED `+table+`
-			SELECT k.id, k.satellite_id, k.check_id, k.system_id, k.environment_id, k.from_slot, k.to_slot, k.count, k.reason, k.received_at
+			SELECT k.id, k.satellite_id, k.check_id, k.system_id, k.environment_id, k.from_slot, k.to_slot, k.count, k.reason, k.asked, k.received_at
 			FROM skips AS k JOIN b ON `+atLocation("k")+w.String(), w.args...)
 		skips = append(skips, some...)
 		return err
