@@ -119,11 +119,11 @@ func fates(f *health.Fates) []string {
 	for _, n := range []int64{f.Lost, f.NotExecuted, f.NotTold, f.Unaccounted, f.Awaited} {
 		cells = append(cells, fmt.Sprint(n))
 	}
-	return append(cells, percent(f.Completeness), percent(f.Uptime))
+	return append(cells, wholePercent(f.Completeness), wholePercent(f.Uptime))
 }
 
-// percent is a share; one that is not whole does not look so: 99.99% is not 100%.
-func percent(share *float64) string {
+// wholePercent is a share; one that is not whole does not look so: 99.99% is not 100%.
+func wholePercent(share *float64) string {
 	switch {
 	case share == nil:
 		return "-"

@@ -44,10 +44,6 @@ type commandLine struct {
 	History      HistoryCmd      `cmd:"" group:"watch" help:"How a system did over time: availability and latency."`
 	Skip         SkipCmd         `cmd:"" group:"watch" help:"Slots that were due and not run."`
 	Event        EventCmd        `cmd:"" group:"watch" help:"What happened, and what happens."`
-	Status       StatusCmd       `cmd:"" group:"watch" help:"Show how systems are doing, and on whose word."`
-	Result       ResultCmd       `cmd:"" group:"watch" help:"What satellites found."`
-	Skip         SkipCmd         `cmd:"" group:"watch" help:"Slots that were due and not run."`
-	Event        EventCmd        `cmd:"" group:"watch" help:"What happened, and what happens."`
 	Completeness CompletenessCmd `cmd:"" group:"watch" help:"What became of every slot that was due."`
 
 	Satellite  SatelliteCmd  `cmd:"" group:"define" help:"Satellites and their tokens."`

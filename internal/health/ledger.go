@@ -58,15 +58,15 @@ const (
 	// GrantFor is how long after the end of an era its satellite may still report for it
 	// (spec M68).
 	GrantFor = 7 * 24 * time.Hour
-	// lateAfter is how long after its slot a result is in time, unless its interval is
+	// inTimeWithin is how long after its slot a result is in time, unless its interval is
 	// longer: a run may take as long as that.
-	lateAfter = time.Minute
+	inTimeWithin = time.Minute
 	// MaxLedgerSpan bounds the window of one question.
 	MaxLedgerSpan = 31 * 24 * time.Hour
 )
 
 // inTime is how long after its slot a result of the interval counts as reported in time.
-func inTime(interval time.Duration) time.Duration { return max(interval, lateAfter) }
+func inTime(interval time.Duration) time.Duration { return max(interval, inTimeWithin) }
 
 // Fates is how many slots met which fate. Every due slot has exactly one: all counts
 // from Reported to Awaited add up to Due.
