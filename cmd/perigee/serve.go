@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/blob"
+	"github.com/perigee-monitoring/perigee/internal/health"
 	"github.com/perigee-monitoring/perigee/internal/secret"
 	"github.com/perigee-monitoring/perigee/internal/server"
 )
@@ -28,6 +29,10 @@ type ServeCmd struct {
 	Database         string        `env:"PERIGEE_DATABASE" placeholder:"URL" help:"postgres://… or a SQLite file; perigee.db in the data directory when left out."`
 	Bus              string        `env:"PERIGEE_BUS" placeholder:"BUS" help:"How several cores tell each other to look: postgres, postgres://… to reach its notifications another way (past a pooler), nats://…, or local for one core; by the database when left out."`
 	KeepTransitions  time.Duration `default:"2160h" env:"PERIGEE_KEEP_TRANSITIONS" placeholder:"DURATION" help:"How long it is known what happened to satellites and systems (${default}, which is 90 days)."`
+	KeepRuns         time.Duration `default:"168h" env:"PERIGEE_KEEP_RUNS" placeholder:"DURATION" help:"How long single results and skips are kept (${default}, which is 7 days)."`
+	KeepMinutes      time.Duration `default:"48h" env:"PERIGEE_KEEP_MINUTES" placeholder:"DURATION" help:"How long history is kept by the minute (${default})."`
+	KeepHours        time.Duration `default:"2160h" env:"PERIGEE_KEEP_HOURS" placeholder:"DURATION" help:"How long history is kept by the hour, longer than by the minute (${default}, which is 90 days)."`
+	KeepDays         time.Duration `default:"9600h" env:"PERIGEE_KEEP_DAYS" placeholder:"DURATION" help:"How long history is kept by the day, longer than anything else of it (${default}, which is 400 days)."`
 	NpmRegistry      string        `env:"PERIGEE_NPM_REGISTRY" placeholder:"URL" help:"Where script packages are fetched from; npm's public registry when left out. PERIGEE_NPM_TOKEN is shown to it."`
 	Blobs            string        `default:"db" env:"PERIGEE_BLOBS" placeholder:"PLACE" help:"Where their bytes are kept: db, dir:PATH, or s3://BUCKET?endpoint=https://HOST with PERIGEE_S3_ACCESS_KEY and PERIGEE_S3_SECRET_KEY (${default})."`
 	SecretKeyFile    string        `env:"PERIGEE_SECRET_KEY_FILE" placeholder:"FILE" help:"Root key of secrets, 32 bytes in base64, the same for all cores of a database; secret.key in the data directory, made at the first start, when left out. PERIGEE_SECRET_KEY may hold the key itself."`
@@ -66,6 +71,7 @@ func (c *ServeCmd) Run(ctx context.Context) error {
 	}
 	s, err := server.New(ctx, server.Config{
 		KeepTransitions: c.KeepTransitions,
+		Keep:            health.Retention{Runs: c.KeepRuns, Minutes: c.KeepMinutes, Hours: c.KeepHours, Days: c.KeepDays},
 		Registry:        c.NpmRegistry, RegistryToken: os.Getenv("PERIGEE_NPM_TOKEN"), Blobs: c.Blobs,
 		BlobKeys:      blob.Keys{AccessKey: os.Getenv("PERIGEE_S3_ACCESS_KEY"), SecretKey: os.Getenv("PERIGEE_S3_SECRET_KEY"), SessionToken: os.Getenv("PERIGEE_S3_SESSION_TOKEN")},
 		SecretKeyFile: c.SecretKeyFile, SecretKeyOldFile: c.SecretKeyOldFile, SecretKey: os.Getenv("PERIGEE_SECRET_KEY"), Vault: vault,

@@ -221,15 +221,34 @@ func remake(ctx context.Context, tx RollupTx, finer Tier, marks []Mark) error {
 	return tx.PutRollups(ctx, t, merge(t, rows))
 }
 
-// Retention is for how long things are kept.
+// Retention is for how long things are kept: runs with the skips beside them, and each
+// tier of rollups. A coarser tier is kept for longer than the finer one it is made of.
 type Retention struct {
-	// Runs and skips; each tier of rollups.
 	Runs, Minutes, Hours, Days time.Duration
+}
+
+// DefaultRetention is how long things are kept when nobody says otherwise.
+var DefaultRetention = Retention{Runs: 7 * 24 * time.Hour, Minutes: 2 * 24 * time.Hour, Hours: 90 * 24 * time.Hour, Days: 400 * 24 * time.Hour}
+
+// Validate says what is wrong with it.
+func (k Retention) Validate() error {
+	const least, most = 24 * time.Hour, 10 * 366 * 24 * time.Hour
+	switch {
+	case k.Runs < least || k.Minutes < least:
+		return fault.New(fault.Invalid, "runs and minutes must be kept for at least a day")
+	case k.Hours <= k.Minutes || k.Days <= k.Hours:
+		return fault.New(fault.Invalid, "hours must be kept for longer than minutes, and days for longer than hours")
+	case k.Days <= k.Runs:
+		return fault.New(fault.Invalid, "days must be kept for longer than runs")
+	case k.Days > most:
+		return fault.New(fault.Invalid, "nothing can be kept for longer than ten years")
+	}
+	return nil
 }
 
 // Forget moves the state on to what is still kept at now, and returns since when the
 // tiers are whole: what is older may be purged. It never passes a bucket that the
-// coarser tier still needs.
+// coarser tier still needs. While another core rolls up it does nothing, and the state is zero.
 func (r *Roller) Forget(ctx context.Context, keep Retention) (RollupState, error) {
 	var state RollupState
 	err := r.tx(ctx, func(tx RollupTx, s RollupState) error {
@@ -259,5 +278,8 @@ func (r *Roller) Forget(ctx context.Context, keep Retention) (RollupState, error
 		}
 		return tx.PutRollupState(ctx, state)
 	})
+	if errors.Is(err, errAnother) {
+		return RollupState{}, nil
+	}
 	return state, err
 }

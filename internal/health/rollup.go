@@ -117,12 +117,14 @@ const lateAfter = time.Minute
 
 // counted is the run's class.
 func counted(r *Run) class {
-	switch r.Status {
-	case check.Healthy:
+	switch {
+	case r.Inconclusive != "":
+		return classInconclusive
+	case r.Status == check.Healthy:
 		return classHealthy
-	case check.Degraded:
+	case r.Status == check.Degraded:
 		return classDegraded
-	case check.Unhealthy:
+	case r.Status == check.Unhealthy:
 		return classUnhealthy
 	default:
 		return classInconclusive
@@ -143,14 +145,15 @@ type RunBatch struct {
 // Len is how many runs there are.
 func (b *RunBatch) Len() int { return len(b.Location) }
 
-// batchOf takes those runs that were new.
+// batchOf takes those runs that were new and that the schedule made: what somebody asked
+// for, most likely while something was wrong, would weigh more than its time.
 func batchOf(runs []Run, fresh map[string]bool) RunBatch {
 	var b RunBatch
 	known := map[LocationKey]int{}
 	taken := make(map[string]bool, len(fresh))
 	for i := range runs {
 		r := &runs[i]
-		if !fresh[r.RunID] || taken[r.RunID] {
+		if !fresh[r.RunID] || taken[r.RunID] || r.Asked != "" {
 			continue
 		}
 		taken[r.RunID] = true

@@ -17,6 +17,7 @@ import (
 
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/entity"
+	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/health"
 	"github.com/perigee-monitoring/perigee/internal/pgtest"
 )
@@ -37,7 +38,7 @@ func recount(runs map[string]health.Run, t health.Tier, from time.Time) map[coun
 	all := map[countedKey]*counted{}
 	for _, r := range runs {
 		at := t.Bucket(r.Slot)
-		if at.Before(from) {
+		if at.Before(from) || r.Asked != "" {
 			continue
 		}
 		k := countedKey{health.LocationKey{SystemID: r.SystemID, CheckID: r.CheckID, SatelliteID: r.SatelliteID, EnvironmentID: r.EnvironmentID}, at.Unix()}
@@ -46,10 +47,12 @@ func recount(runs map[string]health.Run, t health.Tier, from time.Time) map[coun
 			c = &counted{}
 			all[k] = c
 		}
-		switch r.Status {
-		case check.Healthy:
+		switch {
+		case r.Inconclusive != "":
+			c.Inconclusive++
+		case r.Status == check.Healthy:
 			c.Healthy++
-		case check.Degraded:
+		case r.Status == check.Degraded:
 			c.Degraded++
 		default:
 			c.Unhealthy++
@@ -57,7 +60,7 @@ func recount(runs map[string]health.Run, t health.Tier, from time.Time) map[coun
 		if r.ReceivedAt.Sub(r.Slot) > time.Minute {
 			c.Late++
 		}
-		if r.Status != check.Unhealthy && r.LatencyMs != nil {
+		if r.Status != check.Unhealthy && r.Inconclusive == "" && r.LatencyMs != nil {
 			c.latencies = append(c.latencies, *r.LatencyMs)
 		}
 	}
@@ -146,6 +149,12 @@ func someRuns(r *rand.Rand, now time.Time, n int) []health.Run {
 		}
 		run.SatelliteID = satelliteID(r.IntN(2))
 		run.RunID = check.RunID(slot, run.SatelliteID, key)
+		switch r.IntN(12) {
+		case 0:
+			run.Inconclusive = "resolver"
+		case 1:
+			run.Asked = fleet.AskedForOpinion
+		}
 		if r.IntN(5) > 0 {
 			ms := r.Int64N(400)
 			run.LatencyMs = &ms

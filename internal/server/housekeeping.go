@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/fault"
+	"github.com/perigee-monitoring/perigee/internal/health"
 )
 
 // chore is work that has to be done from time to time. Each is a conditional
@@ -42,6 +43,7 @@ func (s *Server) chores() []*chore {
 			}
 			return err
 		}},
+		{name: "forgetting old results", every: 10 * time.Minute, do: s.forgetHistory},
 		{name: "collecting packages", every: 24 * time.Hour, do: func(ctx context.Context) error {
 			_, err := s.packages.Collect(ctx)
 			if fault.Is(err, fault.Conflict) { // another core is at it
@@ -78,4 +80,21 @@ func (s *Server) keepHouse(ctx context.Context) error {
 			cancel()
 		}
 	}
+}
+
+// forgetHistory makes room for the days to come, and forgets what is kept no longer.
+func (s *Server) forgetHistory(ctx context.Context) error {
+	now, err := s.db.Now(ctx)
+	if err != nil {
+		return err
+	}
+	keep := s.config.Keep
+	if err := s.db.MakePartitions(ctx, now, keep); err != nil {
+		return err
+	}
+	whole, err := s.roller.Forget(ctx, keep)
+	if err != nil || whole == (health.RollupState{}) { // another core is at it
+		return err
+	}
+	return s.db.PurgeHistory(ctx, now.Add(-keep.Runs), whole, health.Day.Bucket(now.Add(-keep.Days)))
 }

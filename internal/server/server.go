@@ -58,6 +58,8 @@ type Config struct {
 	// KeepTransitions is how long it is known what happened to satellites and systems;
 	// zero means 90 days.
 	KeepTransitions time.Duration
+	// Keep is how long results and their rollups are kept; zero means the defaults.
+	Keep health.Retention
 	// SecretKeyFile holds the root key of secrets, 32 bytes in base64; "" is secret.key in
 	// DataDir, which is made when it is missing. Several cores of one database need the
 	// same. SecretKey is the key itself and wins.
@@ -120,6 +122,10 @@ type Server struct {
 // undoes it when Run is not called.
 func New(ctx context.Context, c Config) (*Server, error) {
 	c.KeepTransitions = cmp.Or(c.KeepTransitions, defaultKeepTransitions)
+	c.Keep = cmp.Or(c.Keep, health.DefaultRetention)
+	if err := c.Keep.Validate(); err != nil {
+		return nil, err
+	}
 	s := &Server{config: c, log: c.Log}
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -144,6 +150,9 @@ func (s *Server) open(ctx context.Context) error {
 	}
 	if err := s.db.FillEras(ctx); err != nil {
 		return fmt.Errorf("looking through what is due: %w", err)
+	}
+	if err := s.db.MakePartitions(ctx, time.Now(), c.Keep); err != nil {
+		return err
 	}
 	if s.bell, err = newBus(c.Bus, c.Database, s.db.Engine(), s.log); err != nil {
 		return err

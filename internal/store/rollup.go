@@ -5,7 +5,6 @@ import (
 	"context"
 	"database/sql"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/fault"
@@ -256,25 +255,4 @@ func (db *DB) ReadSnapshot(ctx context.Context, fn func(health.HistoryReader) er
 	}
 	defer tx.Rollback() //nolint:errcheck // it only read
 	return fn(&Tx{conn: conn{db: db, on: tx, inTx: true, snapshot: true}})
-}
-
-// purgeBuckets deletes rollups of before then from tables that are not dropped.
-func (db *DB) purgeBuckets(ctx context.Context, t health.Tier, before time.Time) (gone int64, err error) {
-	key := "bucket, system_id, check_id, satellite_id, environment_id"
-	if t != health.Minute {
-		key = "system_id, bucket, check_id, satellite_id, environment_id"
-	}
-	q := `DELETE FROM ` + rollupTables[t] + ` WHERE (` + key + `) IN (SELECT ` + key + ` FROM ` + rollupTables[t] + ` WHERE bucket < $1 ORDER BY bucket LIMIT ` + strconv.Itoa(purgePiece) + `)`
-	return db.purge(ctx, q, before.UnixMicro())
-}
-
-// purge repeats a statement that deletes at most purgePiece rows until it finds less.
-func (db *DB) purge(ctx context.Context, q string, args ...any) (gone int64, err error) {
-	for {
-		n, err := db.writes().exec(ctx, q, slices.Clone(args)...)
-		gone += n
-		if err != nil || n < purgePiece {
-			return gone, err
-		}
-	}
 }

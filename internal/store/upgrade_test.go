@@ -2,13 +2,17 @@ package store_test
 
 import (
 	"database/sql"
+	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/pressly/goose/v3"
 
+	"github.com/perigee-monitoring/perigee/internal/fleet"
+	"github.com/perigee-monitoring/perigee/internal/health"
 	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/secret"
 )
@@ -84,4 +88,58 @@ func TestPreviousValuesBecomeFormerOnes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Runs of before they were kept by the day stay, are known by their ids, and are
+// forgotten in their time.
+func TestRunsOfBeforePartitionsStay(t *testing.T) {
+	t.Parallel()
+	url := pgtest.URL(t)
+	now := time.Now()
+	id := func(at time.Time) string { return fmt.Sprintf("%012x%020d", at.UnixMilli(), 0) }
+	var ids []string
+	for _, age := range []time.Duration{30 * 24 * time.Hour, time.Hour, -72 * time.Hour} {
+		ids = append(ids, id(now.Add(-age)))
+	}
+	var values []string
+	for _, id := range ids {
+		values = append(values, "('"+id+"', 's', 'c', 'y', '', 'healthy', 1, 1, 1, 1, '', '')")
+	}
+	oldDatabase(t, "postgres", url, 13, `INSERT INTO runs (run_id, satellite_id, check_id, system_id, environment_id, status, executed_at, received_at, slot, revision, source, message)
+		VALUES `+strings.Join(values, ", "))
+	db := open(t, url)
+	keep := health.DefaultRetention
+	is := func(want ...string) {
+		t.Helper()
+		runs, _, err := db.Runs(t.Context(), health.RunFilter{}, fleet.Page{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, r := range runs {
+			got = append(got, r.RunID)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("-want +got\n%s", diff)
+		}
+	}
+	if err := db.MakePartitions(t.Context(), now, keep); err != nil {
+		t.Fatal(err)
+	}
+	is(ids[2], ids[1], ids[0])
+	later := now.Add(6 * 24 * time.Hour)
+	for at := now; !at.After(later); at = at.Add(24 * time.Hour) {
+		if err := db.MakePartitions(t.Context(), at, keep); err != nil {
+			t.Fatal(err)
+		}
+	}
+	is(ids[2], ids[1], ids[0])
+	if err := db.PurgeHistory(t.Context(), now.Add(-keep.Runs), health.RollupState{}, time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	is(ids[2], ids[1], ids[0]) // they go with the day on which the last of them was made
+	if err := db.PurgeHistory(t.Context(), now.Add(2*24*time.Hour), health.RollupState{}, time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	is(ids[2])
 }

@@ -82,6 +82,7 @@ func Run(t *testing.T, open func(t testing.TB) *store.DB) {
 		{"RunFilter", testRunFilter},
 		{"RunPagesWhileInserting", testRunPages},
 		{"RunTextThatCannotBeStored", testRunText},
+		{"Retention", testRetention},
 		{"ManyRuns", testManyRuns},
 		{"Skips", testSkips},
 		{"Locations", testLocations},

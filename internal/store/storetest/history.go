@@ -1,0 +1,77 @@
+package storetest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/internal/health"
+	"github.com/perigee-monitoring/perigee/internal/store"
+)
+
+// Runs and buckets are forgotten when their time has come, whether their partition was
+// made before them, after them, or never (a partition goes as a whole, when all of it has); and a run of a kept day stays known by its id.
+func testRetention(_ *testing.T, s *suite) {
+	const day = 24 * time.Hour
+	w := s.world("1")
+	now := s.now()
+	keep := health.Retention{Runs: 7 * day, Minutes: 2 * day, Hours: 20 * day, Days: 40 * day}
+	var all, kept []health.Run
+	for _, age := range []time.Duration{60 * day, 30 * day, 9 * day, 6 * day, 3 * day, time.Hour, 0, -day, -60 * day} {
+		r := newRun(w, now.Add(-age), check.Healthy)
+		all = append(all, r)
+		if age < keep.Runs {
+			kept = append([]health.Run{r}, kept...)
+		}
+	}
+	rollup := func(age time.Duration, t health.Tier) health.Rollup {
+		return health.Rollup{LocationKey: locationKey(w), Bucket: t.Bucket(now.Add(-age)), Tally: health.Tally{Healthy: 1}}
+	}
+	ages := []time.Duration{150 * day, 30 * day, 10 * day, day, 0}
+	add := func() {
+		s.tx(func(tx *store.Tx) error {
+			for _, t := range health.Tiers {
+				var rows []health.Rollup
+				for _, age := range ages {
+					rows = append(rows, rollup(age, t))
+				}
+				if err := tx.AddRollups(s.ctx(), t, rows); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	s.insertRuns(all[:5]...)
+	add()
+	s.ok(s.db.MakePartitions(s.ctx(), now, keep))
+	s.insertRuns(all...)
+	add()
+	s.ok(s.db.MakePartitions(s.ctx(), now, keep))
+	s.same(map[string]bool{}, s.insertRuns(all...))
+
+	whole := health.RollupState{MinutesFrom: health.Day.Bucket(now.Add(-keep.Minutes)), HoursFrom: health.Day.Bucket(now.Add(-keep.Hours))}
+	for range 2 {
+		s.ok(s.db.PurgeHistory(s.ctx(), now.Add(-keep.Runs), whole, health.Day.Bucket(now.Add(-keep.Days))))
+		s.same(kept, s.runs(health.RunFilter{}))
+		got := map[health.Tier][]health.Rollup{}
+		s.tx(func(tx *store.Tx) error {
+			for _, t := range health.Tiers {
+				f := health.RollupFilter{SystemIDs: []string{w.system.ID}, From: now.Add(-200 * day), To: now.Add(day)}
+				got[t] = must(tx.Rollups(s.ctx(), t, f))(s)
+			}
+			return nil
+		})
+		want := map[health.Tier][]health.Rollup{}
+		for t, n := range map[health.Tier]int{health.Minute: 2, health.Hour: 3, health.Day: 4} {
+			for _, age := range ages[len(ages)-n:] {
+				r := rollup(age, t)
+				r.Healthy = 2
+				want[t] = append(want[t], r)
+			}
+		}
+		s.same(want, got, cmpopts.EquateEmpty())
+	}
+}
