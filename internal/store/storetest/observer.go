@@ -26,6 +26,21 @@ func testInconclusiveRuns(_ *testing.T, s *suite) {
 	s.same([]health.Run{ill, red}, s.runs(health.RunFilter{}))
 	s.same([]health.Run{red}, s.runs(health.RunFilter{Status: check.Unhealthy}))
 	s.same([]health.Run{ill}, s.runs(health.RunFilter{Status: health.Inconclusive}))
+
+	// The ledger tells them apart.
+	stretch := health.Stretch{
+		LocationKey: locationKey(w), Schedule: check.Schedule{Interval: time.Second},
+		After: slot.UnixMilli() - 1, Until: slot.UnixMilli() + 2000, InTime: time.Minute,
+	}
+	counted := map[bool]int64{}
+	s.ok(s.db.ReadLedger(s.ctx(), func(r health.LedgerReader) error {
+		counts, err := r.CountRuns(s.ctx(), health.Window{From: slot.Add(-time.Minute), To: slot.Add(time.Minute)}, []health.Stretch{stretch})
+		for _, c := range counts {
+			counted[c.Inconclusive] += c.Count
+		}
+		return err
+	}))
+	s.same(map[bool]int64{false: 1, true: 1}, counted)
 }
 
 // testBlindLocations: the newest run that says nothing is known of its seat alone.
