@@ -25,6 +25,8 @@ var arrows = map[string]string{
 	// Public, and at the bottom.
 	"check":    "",
 	"protocol": "check",
+	// Public: what results mean, as pure functions.
+	"verdict": "check",
 
 	// Public: what a core is held to. It knows the socket, and not our codec.
 	"conformance": "internal/link",
@@ -48,7 +50,7 @@ var arrows = map[string]string{
 	"internal/entity":  "internal/fault",
 	"internal/fleet":   "check protocol internal/fault internal/entity internal/selector",
 	"internal/catalog": "check protocol internal/fault internal/entity internal/fleet internal/selector internal/assertion internal/checkschema",
-	"internal/health":  "check protocol internal/fault internal/entity internal/fleet internal/assertion",
+	"internal/health":  "check verdict protocol internal/fault internal/entity internal/fleet internal/assertion",
 	"internal/auth":    "internal/fault internal/entity",
 	"internal/secret":  "check protocol internal/fault internal/entity internal/redact",
 	"internal/sandbox": "internal/fault internal/entity",
@@ -59,14 +61,14 @@ var arrows = map[string]string{
 
 	// The edges of the core.
 	"internal/hub":   "internal/redact internal/secret check protocol internal/link internal/scriptpkg internal/fleet internal/health internal/catalog internal/entity internal/fault",
-	"internal/store": "internal/sandbox internal/packages internal/secret check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth",
-	"internal/store/storetest": "internal/sandbox internal/packages internal/scriptpkg internal/secret check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth " +
+	"internal/store": "verdict internal/sandbox internal/packages internal/secret check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth",
+	"internal/store/storetest": "verdict internal/sandbox internal/packages internal/scriptpkg internal/secret check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth " +
 		"internal/store internal/pgtest",
-	"internal/httpapi":  "internal/sandbox internal/packages internal/secret check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth internal/hub internal/checkschema internal/selector",
+	"internal/httpapi":  "verdict internal/sandbox internal/packages internal/secret check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth internal/hub internal/checkschema internal/selector",
 	"internal/manifest": "check internal/catalog internal/fault",
 	// The command line reads another core's database and hands what it found to the API.
 	"internal/checkstack": "check internal/catalog",
-	"internal/client":     "check internal/catalog internal/fleet internal/health internal/entity internal/httpapi internal/fault",
+	"internal/client":     "verdict check internal/catalog internal/fleet internal/health internal/entity internal/httpapi internal/fault",
 
 	// Who administers a core of ours for the conformance suite.
 	"internal/administrator": "conformance check internal/client internal/httpapi internal/packages internal/catalog internal/fleet internal/health",
@@ -74,7 +76,7 @@ var arrows = map[string]string{
 	// Where everything is joined.
 	"internal/server": anything,
 	// checkschema, because files of checks are judged without a core too.
-	"cmd/perigee": "internal/sandbox conformance internal/administrator internal/blob internal/packages internal/secret check internal/checkschema internal/checkstack internal/server internal/httpapi internal/client internal/manifest internal/fault internal/catalog internal/fleet " +
+	"cmd/perigee": "verdict internal/sandbox conformance internal/administrator internal/blob internal/packages internal/secret check internal/checkschema internal/checkstack internal/server internal/httpapi internal/client internal/manifest internal/fault internal/catalog internal/fleet " +
 		"internal/health internal/entity internal/targets",
 	"cmd/perigee-satellite": "check protocol internal/scriptpkg internal/satellite internal/probe internal/assertion internal/link",
 

@@ -41,11 +41,12 @@ const (
 // Evidence is everything that a verdict rests on, as it was when it was made.
 type Evidence struct {
 	// At is the time of the judgement, by the core's clock.
-	At          time.Time `json:"at"`
-	System      Named     `json:"system"`
-	Check       Named     `json:"check"`
-	Assignment  Named     `json:"assignment"`
-	Environment string    `json:"environmentId,omitempty"`
+	At         time.Time `json:"at"`
+	System     Named     `json:"system"`
+	Check      Named     `json:"check"`
+	Assignment Named     `json:"assignment"`
+	// Environment is empty where the check runs in none.
+	Environment Named `json:"environment"`
 	// Policy is as people wrote it; Applied is with its defaults.
 	Policy  check.Policy `json:"policy"`
 	Applied check.Policy `json:"applied"`
@@ -53,6 +54,12 @@ type Evidence struct {
 	// Runs are the newest of each seat that had been received by then, oldest first,
 	// as far as they are still kept.
 	Runs []Run `json:"runs"`
+}
+
+// Judged is a verdict with what it rests on.
+type Judged struct {
+	Verdict  Verdict  `json:"verdict"`
+	Evidence Evidence `json:"evidence"`
 }
 
 // Named is a definition; Changed is when it was last changed, for assignments.
@@ -68,7 +75,8 @@ func (e *Evidence) Judge() Judgement { return Judge(e.Policy, e.Seats, e.At) }
 // Verify says in what a verdict does not follow from its evidence: the judgement of
 // the seats, the state of each seat after its newest run, and that run itself must
 // all be what the rules make of them. nil is that everything follows.
-func Verify(v Verdict, e Evidence) error {
+func Verify(j Judged) error {
+	v, e := &j.Verdict, &j.Evidence
 	var wrong []error
 	bad := func(format string, args ...any) { wrong = append(wrong, fmt.Errorf(format, args...)) }
 	if got := e.Judge(); got.Status != v.Status || got.Reason != v.Reason {

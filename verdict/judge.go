@@ -23,14 +23,28 @@ type Seat struct {
 	Region      string         `json:"region"`
 	Online      bool           `json:"online"`
 	Interval    check.Duration `json:"interval"`
-	// ClockOffsetMs is how far the satellite's clock is ahead of the core's; null is
-	// not known.
-	ClockOffsetMs *float64 `json:"clockOffsetMs"`
 	// State is null before the first run. The fields below it are of the newest run.
 	State     *State `json:"state"`
 	RunID     string `json:"runId,omitempty"`
 	LatencyMs *int64 `json:"latencyMs,omitempty"`
 	Message   string `json:"message,omitempty"`
+	// Blind is the newest run that says nothing; null when there was none.
+	Blind *Blind `json:"blind"`
+}
+
+// Blind is a run that says nothing about its system, because the satellite was ill.
+type Blind struct {
+	ExecutedAt time.Time `json:"executedAt"` // not after ReceivedAt
+	ReceivedAt time.Time `json:"receivedAt"`
+	Reason     string    `json:"reason"`
+}
+
+// IsBlind reports whether the newest that was heard of the seat is a run that says
+// nothing, within the time in which a result would be fresh. What was measured before it
+// still counts while it is fresh itself.
+func (s *Seat) IsBlind(now time.Time) bool {
+	b := s.Blind
+	return b != nil && s.Online && (s.State == nil || b.ExecutedAt.After(s.State.ExecutedAt)) && now.Sub(b.ReceivedAt) <= s.patience()
 }
 
 // Fresh reports whether the seat says something about now: its satellite is
@@ -61,6 +75,8 @@ type Judgement struct {
 	Status check.Status `json:"status"`
 	// Reason is for people: who says what, and how many of how many.
 	Reason string `json:"reason"`
+	// Class says where the fault lies, as far as this can be told from here.
+	Class Class `json:"class"`
 }
 
 // Judge gives the verdict on one check of one system in one environment, from its
@@ -69,15 +85,17 @@ type Judgement struct {
 // M11), and one that never was is unknown.
 func Judge(p check.Policy, seats []Seat, now time.Time) Judgement {
 	if len(seats) == 0 {
-		return Judgement{check.Unknown, "no satellite is assigned"}
+		return Judgement{check.Unknown, "no satellite is assigned", ClassNone}
 	}
 	p = p.WithDefaults()
-	var votes, waiting, catching, measured, online []*Seat
+	var votes, blind, waiting, catching, measured, online []*Seat
 	for i := range seats {
 		s := &seats[i]
 		switch {
 		case s.Fresh(now) && s.State.Status != check.Unknown:
 			votes = append(votes, s)
+		case s.IsBlind(now):
+			blind = append(blind, s)
 		case s.Fresh(now):
 			waiting = append(waiting, s)
 		case s.Online && s.CatchesUp():
@@ -93,18 +111,20 @@ func Judge(p check.Policy, seats []Seat, now time.Time) Judgement {
 	switch {
 	case len(votes) > 0:
 		return quorum(p, votes, len(seats))
+	case len(blind) > 0:
+		return Judgement{check.Unknown, "observer ill: " + blind[0].Satellite + ": " + blind[0].Blind.Reason, ClassObserver}
 	case len(waiting) > 0:
-		return Judgement{check.Unknown, waiting[0].Satellite + ": failing, and not often enough yet to count"}
+		return Judgement{check.Unknown, waiting[0].Satellite + ": failing, and not often enough yet to count", ClassNone}
 	case len(measured) == 0 && len(online) == 0:
-		return Judgement{check.Unknown, "waiting: no assigned satellite is online yet"}
+		return Judgement{check.Unknown, "waiting: no assigned satellite is online yet", ClassNone}
 	case len(measured) == 0:
-		return Judgement{check.Unknown, "waiting for the first result"}
+		return Judgement{check.Unknown, "waiting for the first result", ClassNone}
 	case len(online) == 0:
-		return Judgement{check.Degraded, "not measured: " + allOf(len(seats)) + " offline"}
+		return Judgement{check.Degraded, "not measured: " + allOf(len(seats)) + " offline", ClassNone}
 	case len(catching) > 0:
-		return Judgement{check.Degraded, "not measured: " + catching[0].Satellite + " is still delivering old results"}
+		return Judgement{check.Degraded, "not measured: " + catching[0].Satellite + " is still delivering old results", ClassNone}
 	default:
-		return Judgement{check.Degraded, "not measured: the satellite is online and sends no results"}
+		return Judgement{check.Degraded, "not measured: the satellite is online and sends no results", ClassNone}
 	}
 }
 
@@ -136,7 +156,7 @@ func quorum(p check.Policy, votes []*Seat, seats int) Judgement {
 	if seats > 1 || t.rule() != "" {
 		reason += " (" + t.words(seats) + ")"
 	}
-	return Judgement{status, reason}
+	return Judgement{status, reason, ClassNone}
 }
 
 // speaker is whose word a verdict is told by: the first whose status it is, else

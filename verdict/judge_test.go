@@ -65,7 +65,7 @@ func TestQuorums(t *testing.T) {
 		{check.Quorum{}, "eu:no", check.Unknown, "waiting for the first result"},
 	} {
 		got := Judge(check.Policy{Quorum: tc.quorum}, seats(tc.places), epoch)
-		if want := (Judgement{tc.status, tc.reason}); got != want {
+		if want := (Judgement{tc.status, tc.reason, ClassNone}); got != want {
 			t.Errorf("%s of %s is\n%+v, want\n%+v", tc.quorum.Kind, tc.places, got, want)
 		}
 	}

@@ -31,7 +31,11 @@ type Run struct {
 	Revision int64 `json:"revision,omitempty"`
 	// Inconclusive is why it says nothing about the target: the observer was ill.
 	Inconclusive string `json:"inconclusive,omitempty"`
-	Message      string `json:"message,omitempty"`
+	// ClockOffsetMs is core clock less satellite clock, by which ExecutedAt is corrected
+	// where it is more than its uncertainty; nil is not known.
+	ClockOffsetMs      *float64 `json:"clockOffsetMs,omitempty"`
+	ClockUncertaintyMs *float64 `json:"clockUncertaintyMs,omitempty"`
+	Message            string   `json:"message,omitempty"`
 }
 
 // at is the executed time, but not after the time of receipt: a satellite whose

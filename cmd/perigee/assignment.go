@@ -34,16 +34,21 @@ type AssignmentCreateCmd struct {
 	Local     bool     `default:"true" negatable:"" help:"Whether the core's built-in satellite runs it too (it does)."`
 	environmentChoice
 	Enabled bool              `default:"true" negatable:"" help:"Whether it runs at all yet (it does)."`
+	Policy  string            `placeholder:"YAML" help:"When results mean that something is wrong: '{thresholds: {unhealthy: 3}, quorum: {kind: count, count: 2}}'. Each result counts and the worst place wins when left out."`
 	Label   map[string]string `mapsep:"none" placeholder:"KEY=VALUE" help:"A label; may be repeated."`
 }
 
 // Run makes it.
 func (c *AssignmentCreateCmd) Run(ctx context.Context, a *app) error {
+	policy, err := policyFlag(c.Policy)
+	if err != nil {
+		return err
+	}
 	var made catalog.Assignment
 	if err := a.client.Post(ctx, "/assignments", catalog.AssignmentInput{
 		Name: c.Name, Labels: c.Label, Check: c.Check, System: c.System, IncludeLocal: &c.Local, Enabled: &c.Enabled,
 		Satellites:   catalog.Selector{Names: c.Satellite, Selector: c.Selector},
-		Environments: c.chosen(nil), SatelliteEnvironments: c.narrowed(nil),
+		Environments: c.chosen(nil), SatelliteEnvironments: c.narrowed(nil), Policy: policy,
 	}, &made); err != nil {
 		return err
 	}
@@ -104,6 +109,7 @@ func (a *app) assignment(w *tabwriter.Writer, one *catalog.Assignment) {
 		row(w, "  on "+satellite, chosenText(one.SatelliteEnvironments[satellite]))
 	}
 	row(w, "Runs on", runsOn(one))
+	row(w, "Policy", policyText(one.Policy))
 	row(w, "Labels", dash(pairs(one.Labels)))
 	row(w, "Created", instant(one.CreatedAt))
 	row(w, "Updated", instant(one.UpdatedAt))
@@ -120,16 +126,24 @@ type AssignmentUpdateCmd struct {
 	Selector     *string  `placeholder:"SELECTOR" help:"Another selector; '' for none."`
 	Local        *bool    `negatable:"" help:"Whether the core's built-in satellite runs it too."`
 	environmentChoice
+	Policy *string `placeholder:"YAML" help:"Another policy; '' for none."`
 	labelFlags
 }
 
 // Run changes what was given and leaves the rest.
 func (c *AssignmentUpdateCmd) Run(ctx context.Context, a *app) error {
 	if c.Name == nil && c.Check == nil && c.System == nil && c.Satellite == nil && !c.NoSatellites &&
-		c.Selector == nil && c.Local == nil && !c.environmentChoice.given() && !c.labelFlags.given() {
+		c.Selector == nil && c.Local == nil && c.Policy == nil && !c.environmentChoice.given() && !c.labelFlags.given() {
 		return usage("perigee assignment update --help", "nothing to change was given")
 	}
+	policy, err := policyFlag(value(c.Policy))
+	if err != nil {
+		return err
+	}
 	return a.changeAssignment(ctx, c.Assignment, func(in *catalog.AssignmentInput) {
+		if c.Policy != nil {
+			in.Policy = policy
+		}
 		in.Labels = c.instead(in.Labels)
 		in.Environments, in.SatelliteEnvironments = c.chosen(in.Environments), c.narrowed(in.SatelliteEnvironments)
 		in.Name = *cmp.Or(c.Name, &in.Name)
@@ -152,7 +166,7 @@ func (a *app) changeAssignment(ctx context.Context, ref string, change func(*cat
 	in := catalog.AssignmentInput{
 		Name: one.Name, Labels: one.Labels, Check: one.CheckID, System: one.SystemID,
 		IncludeLocal: &one.IncludeLocal, Enabled: &one.Enabled, Satellites: one.Satellites,
-		Environments: one.Environments, SatelliteEnvironments: one.SatelliteEnvironments,
+		Environments: one.Environments, SatelliteEnvironments: one.SatelliteEnvironments, Policy: one.Policy,
 	}
 	change(&in)
 	var changed catalog.Assignment

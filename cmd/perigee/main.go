@@ -45,6 +45,7 @@ type commandLine struct {
 	Skip         SkipCmd         `cmd:"" group:"watch" help:"Slots that were due and not run."`
 	Event        EventCmd        `cmd:"" group:"watch" help:"What happened, and what happens."`
 	Completeness CompletenessCmd `cmd:"" group:"watch" help:"What became of every slot that was due."`
+	Verdict      VerdictCmd      `cmd:"" group:"watch" help:"Verdicts on checks, and what they rest on."`
 
 	Satellite  SatelliteCmd  `cmd:"" group:"define" help:"Satellites and their tokens."`
 	System     SystemCmd     `cmd:"" group:"define" help:"Systems: what is watched."`

@@ -45,7 +45,7 @@ func (a *app) statuses(w *tabwriter.Writer, all []httpapi.SystemStatus, verbose 
 		}
 		row(w, s.System, string(s.Status), a.ago(value(s.Since)), counts, "", "", s.Reason)
 		for _, c := range s.Checks {
-			row(w, "  "+c.Check, string(c.Status), "", "", "", "", c.Reason)
+			row(w, "  "+c.Check, string(c.Status), a.ago(value(c.Since)), "", "", "", c.Reason)
 			for _, l := range c.Locations {
 				row(w, "    "+place(&l), string(l.Status), a.ago(value(l.Since)), "", a.ago(value(l.ExecutedAt)), milliseconds(l.LatencyMs), remarks(&l))
 			}
@@ -59,8 +59,12 @@ func place(l *httpapi.LocationStatus) string {
 	if l.Region != "" {
 		text += " (" + l.Region + ")"
 	}
-	if l.Environment != "" {
-		text += " in " + l.Environment
+	return inEnvironment(text, l.Environment)
+}
+
+func inEnvironment(text, environment string) string {
+	if environment != "" {
+		text += " in " + environment
 	}
 	return text
 }
@@ -76,6 +80,9 @@ func remarks(l *httpapi.LocationStatus) string {
 		all = append(all, "no result yet")
 	case !l.Fresh:
 		all = append(all, "does not count: no recent result")
+	}
+	if l.Flapping {
+		all = append(all, "flapping")
 	}
 	if l.Message != "" {
 		all = append(all, l.Message)

@@ -37,10 +37,10 @@ shop    unhealthy  5m ago  1/2     front is unhealthy
 	runs(t, &StatusCmd{System: "shop", Verbose: true}, "table", answers, `
 SYSTEM / CHECK / SATELLITE  STATUS     SINCE   CHECKS  RAN     LATENCY  REASON
 shop                        unhealthy  5m ago  1/2                      front is unhealthy
-  front                     unhealthy                                   1 of 2 locations
+  front                     unhealthy  -                                1 of 2 locations
     eu-1 (eu)               unhealthy  5m ago          8s ago  12 ms    status 500
     us-1 (us)               unknown    -               -       -        satellite offline; no result yet
-  mail                      healthy
+  mail                      healthy    -
 `)
 }
 

@@ -3,46 +3,72 @@ package health
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/verdict"
 )
 
-// EnvironmentVerdict is how a check is doing in one environment of its system.
+// EnvironmentVerdict is how a check is doing in one environment of its system, and on
+// whose word.
 type EnvironmentVerdict struct {
-	EnvironmentID string       `json:"environmentId"`
-	Environment   string       `json:"environment"`
-	Status        check.Status `json:"status"`
-	Reason        string       `json:"reason"`
+	SystemID      string
+	CheckID       string
+	Check         string
+	EnvironmentID string
+	Environment   string // its name; "" without environments
+	verdict.Judgement
+	Seats []Seat // at least one
+	// At is when it was judged.
+	At time.Time
 }
 
-// judgeEnvironments judges each environment by its own seats, apart from the others,
-// and gives the worst of these verdicts with the environment's name in its reason.
-// Without environments it is what judge says.
-func judgeEnvironments(seats []Seat, judge func([]Seat) CheckVerdict) CheckVerdict {
+// JudgeCheck gives the verdict on one check of one system from its seats, by the
+// policy of their assignment. Each environment is judged by its own seats, apart from
+// the others; the worst of these verdicts is the check's, with the environment's name
+// in its reason.
+func JudgeCheck(seats []Seat, now time.Time) CheckVerdict {
+	if len(seats) == 0 {
+		none := verdict.Judge(check.Policy{}, nil, now)
+		return CheckVerdict{Status: none.Status, Reason: none.Reason}
+	}
+	v := CheckVerdict{CheckID: seats[0].CheckID, Check: seats[0].CheckName, Seats: seats}
 	type environment struct{ name, id string }
 	apart := map[environment][]Seat{}
 	for _, s := range seats {
 		key := environment{s.Environment, s.EnvironmentID}
 		apart[key] = append(apart[key], s)
 	}
-	if only := apart[environment{}]; len(only) == len(seats) {
-		return judge(seats)
+	for key, of := range apart {
+		v.Environments = append(v.Environments, EnvironmentVerdict{
+			SystemID: of[0].SystemID, CheckID: v.CheckID, Check: v.Check, EnvironmentID: key.id, Environment: key.name,
+			Judgement: verdict.Judge(of[0].Policy, places(of), now), Seats: of, At: now,
+		})
 	}
-	keys := make([]environment, 0, len(apart))
-	for key := range apart {
-		keys = append(keys, key)
-	}
-	slices.SortFunc(keys, func(a, b environment) int { return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.id, b.id)) })
-	var worst CheckVerdict
-	var all []EnvironmentVerdict
-	for i, key := range keys {
-		v := judge(apart[key])
-		all = append(all, EnvironmentVerdict{EnvironmentID: key.id, Environment: key.name, Status: v.Status, Reason: v.Reason})
-		if i == 0 || check.Worst(worst.Status, v.Status) != worst.Status {
-			worst = v
-			worst.Reason = cmp.Or(key.name, "without environment") + ": " + v.Reason
+	slices.SortFunc(v.Environments, func(a, b EnvironmentVerdict) int {
+		return cmp.Or(cmp.Compare(a.Environment, b.Environment), cmp.Compare(a.EnvironmentID, b.EnvironmentID))
+	})
+	for i, in := range v.Environments {
+		if i > 0 && check.Worst(v.Status, in.Status) == v.Status {
+			continue
+		}
+		v.Status, v.Reason = in.Status, in.Reason
+		if v.InEnvironments() {
+			v.Reason = cmp.Or(in.Environment, "without environment") + ": " + in.Reason
 		}
 	}
-	worst.Seats, worst.Environments = seats, all
-	return worst
+	return v
+}
+
+// InEnvironments reports whether the check runs in environments at all.
+func (v *CheckVerdict) InEnvironments() bool {
+	return len(v.Environments) != 1 || v.Environments[0].EnvironmentID != ""
+}
+
+func places(seats []Seat) []verdict.Seat {
+	all := make([]verdict.Seat, len(seats))
+	for i := range seats {
+		all[i] = seats[i].Place()
+	}
+	return all
 }

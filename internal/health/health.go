@@ -16,6 +16,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/protocol"
+	"github.com/perigee-monitoring/perigee/verdict"
 )
 
 // Run is one executed check as it is stored and shown.
@@ -81,13 +82,13 @@ type LocationKey struct {
 // Location is how things stand there: what the newest run said and since when.
 type Location struct {
 	LocationKey
-	Status     check.Status
-	Since      time.Time // executed time of the run that changed it to Status
-	ExecutedAt time.Time // of the newest run, not after ReceivedAt
-	ReceivedAt time.Time // of the newest run, by the core's clock
-	RunID      string    // of the newest run
-	LatencyMs  *int64
-	Message    string
+	verdict.State
+	// Of the newest run.
+	RunID     string
+	LatencyMs *int64
+	Message   string
+	// Policy is that of the assignment, filled in by LockLocations.
+	Policy check.Policy
 }
 
 // Seat is a location as a verdict needs it: where an assignment is placed, and
@@ -100,8 +101,12 @@ type Seat struct {
 	Region        string
 	Online        bool // the satellite is online
 	Interval      check.Duration
-	Location      *Location // nil: no run yet
-	Blind         *Blind    // the newest run that says nothing; nil: there was none
+	// Assignment is what placed it there, with when it was last changed, and Policy
+	// that of the assignment.
+	Assignment verdict.Named
+	Policy     check.Policy
+	Location   *Location // nil: no run yet
+	Blind      *Blind    // the newest run that says nothing; nil: there was none
 }
 
 // SystemHealth is the stored verdict of a system; the state of entity kind "health".
@@ -123,6 +128,12 @@ type RunFilter struct {
 	From, To    time.Time    // by slot, From inclusive, To exclusive
 }
 
+// VerdictFilter narrows a list of verdicts. Zero fields do not narrow.
+type VerdictFilter struct {
+	CheckID  string
+	SystemID string
+}
+
 // Store is what health reads outside of transactions.
 type Store interface {
 	// Runs lists runs, newest slot first.
@@ -133,6 +144,12 @@ type Store interface {
 	SystemHealths(ctx context.Context, ids []string) (map[string]SystemHealth, error)
 	// Seats gives where the systems' enabled assignments are placed (all when nil).
 	Seats(ctx context.Context, systemIDs []string) ([]Seat, error)
+	// Verdicts gives the verdicts that hold now, on checks of the systems (all when nil).
+	Verdicts(ctx context.Context, systemIDs []string) ([]verdict.Verdict, error)
+	// VerdictHistory lists verdicts, newest first.
+	VerdictHistory(ctx context.Context, f VerdictFilter, p fleet.Page) (items []verdict.Verdict, next string, err error)
+	// Evidence gives one verdict and what it rests on, Runs not filled in.
+	Evidence(ctx context.Context, verdictID string) (verdict.Judged, error)
 	// Events lists events after seq, oldest first.
 	Events(ctx context.Context, after int64, limit int) ([]entity.Event, error)
 	// LastEvent is the highest seq, 0 for none.
@@ -149,6 +166,8 @@ type Tx interface {
 	AppendRunBatch(ctx context.Context, b RunBatch) error
 	// LockLocations reads and locks; locations without a row are left out.
 	LockLocations(ctx context.Context, keys []LocationKey) (map[LocationKey]Location, error)
+	// Policies gives the policies of the assignments that the keys belong to.
+	Policies(ctx context.Context, keys []LocationKey) (map[LocationKey]check.Policy, error)
 	PutLocations(ctx context.Context, rows []Location) error
 	// PutBlind keeps the newest runs that say nothing.
 	PutBlind(ctx context.Context, rows []Blind) error
@@ -157,4 +176,8 @@ type Tx interface {
 	LockSystems(ctx context.Context, ids []string) (map[string]SystemHealth, error)
 	PutSystemHealths(ctx context.Context, rows []SystemHealth) error
 	Seats(ctx context.Context, systemIDs []string) ([]Seat, error)
+	// Verdicts are those that hold now, on checks of systems that LockSystems has locked.
+	Verdicts(ctx context.Context, systemIDs []string) ([]verdict.Verdict, error)
+	// PutVerdicts ends verdicts, by id, and inserts others.
+	PutVerdicts(ctx context.Context, at time.Time, end []string, begin []verdict.Judged) error
 }

@@ -7,8 +7,8 @@ import (
 	"log/slog"
 	"slices"
 	"sync/atomic"
-	"time"
 
+	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
@@ -143,21 +143,27 @@ func stepLocations(ctx context.Context, tx Tx, runs []Run, fresh map[string]bool
 	if err != nil {
 		return nil, err
 	}
+	policies, err := policiesOfNew(ctx, tx, keys, known)
+	if err != nil {
+		return nil, err
+	}
 	var moved []Location
 	systems := map[string]bool{}
 	for _, key := range keys {
 		loc, existed := known[key]
-		loc.LocationKey = key
-		before, stepped := loc.Status, false
+		if !existed {
+			loc = Location{LocationKey: key, Policy: policies[key]}
+		}
+		before, stepped := loc, false
 		rs := byKey[key]
-		slices.SortStableFunc(rs, func(a, b Run) int { return effective(a).Compare(effective(b)) })
+		slices.SortStableFunc(rs, func(a, b Run) int { return a.effective().Compare(b.effective()) })
 		for _, r := range rs {
 			stepped = loc.step(r) || stepped
 		}
 		if stepped {
 			moved = append(moved, loc)
 		}
-		if stepped && (!existed || loc.Status != before) {
+		if stepped && (!existed || loc.Status != before.Status || loc.speaksAnew(&before)) {
 			systems[key.SystemID] = true
 		}
 	}
@@ -169,27 +175,19 @@ func stepLocations(ctx context.Context, tx Tx, runs []Run, fresh map[string]bool
 	return sortedKeys(systems), nil
 }
 
-// step takes a run in and reports whether it is the newest. A late result
-// changes history only.
-func (l *Location) step(r Run) bool {
-	at := effective(r)
-	if l.RunID != "" && !at.After(l.ExecutedAt) {
-		return false
+// policiesOfNew reads the policies of the locations that have no row yet. (Those of
+// the others came with their rows.)
+func policiesOfNew(ctx context.Context, tx Tx, keys []LocationKey, known map[LocationKey]Location) (map[LocationKey]check.Policy, error) {
+	if len(known) == len(keys) {
+		return nil, nil
 	}
-	if l.Status != r.Status {
-		l.Status, l.Since = r.Status, at
+	var unknown []LocationKey
+	for _, key := range keys {
+		if _, existed := known[key]; !existed {
+			unknown = append(unknown, key)
+		}
 	}
-	l.ExecutedAt, l.ReceivedAt, l.RunID, l.LatencyMs, l.Message = at, r.ReceivedAt, r.RunID, r.LatencyMs, r.Message
-	return true
-}
-
-// effective is the executed time, but not after the time of receipt: a satellite
-// whose clock runs ahead must not shut out what it reports after it is set right.
-func effective(r Run) time.Time {
-	if r.ExecutedAt.After(r.ReceivedAt) {
-		return r.ReceivedAt
-	}
-	return r.ExecutedAt
+	return tx.Policies(ctx, unknown)
 }
 
 // judgeSystems judges the systems under lock and returns what changed.
@@ -211,11 +209,17 @@ func judgeSystems(ctx context.Context, tx Tx, ids []string) ([]entity.Change, er
 	for _, s := range seats {
 		bySystem[s.SystemID] = append(bySystem[s.SystemID], s)
 	}
+	holding, err := tx.Verdicts(ctx, existing)
+	if err != nil {
+		return nil, err
+	}
 	var put []SystemHealth
 	var changes []entity.Change
+	var checks []CheckVerdict
 	for _, id := range existing {
 		old := before[id]
-		judged, _ := JudgeSystem(id, bySystem[id], now)
+		judged, verdicts := JudgeSystem(id, bySystem[id], now)
+		checks = append(checks, verdicts...)
 		if same(judged, old) {
 			continue
 		}
@@ -226,10 +230,20 @@ func judgeSystems(ctx context.Context, tx Tx, ids []string) ([]entity.Change, er
 		put = append(put, judged)
 		changes = append(changes, entity.Change{Kind: Kind, ID: id, Prev: old.state(), Next: judged.state()})
 	}
-	if len(put) == 0 {
-		return nil, nil
+	if len(put) > 0 {
+		if err := tx.PutSystemHealths(ctx, put); err != nil {
+			return nil, err
+		}
 	}
-	return changes, tx.PutSystemHealths(ctx, put)
+	flips := compareVerdicts(checks, holding)
+	if flips.none() {
+		return changes, nil
+	}
+	begin, more, err := flips.begin(now)
+	if err != nil {
+		return nil, err
+	}
+	return append(changes, more...), tx.PutVerdicts(ctx, now, flips.end, begin)
 }
 
 // same reports whether a verdict says what the stored one says.

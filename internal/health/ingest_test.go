@@ -170,10 +170,10 @@ func TestL223_M9_M10_ResultsMoveTheSystem(t *testing.T) {
 				t.Errorf("%s: system is %s, want %s", step.name, got, step.want)
 			}
 		}
-		want := []string{
-			"healthcheck.system_health_changed", "healthcheck.system_healthy",
-			"healthcheck.system_health_changed", "healthcheck.system_degraded",
-			"healthcheck.system_health_changed", "healthcheck.system_healthy",
+		want := []string{ // of the system, and of the check
+			"healthcheck.system_health_changed", "healthcheck.system_healthy", "entity.changed",
+			"healthcheck.system_health_changed", "healthcheck.system_degraded", "healthcheck.check_failed",
+			"healthcheck.system_health_changed", "healthcheck.system_healthy", "entity.changed",
 		}
 		if diff := cmp.Diff(want, w.events()); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)

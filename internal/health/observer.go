@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/verdict"
 )
 
 // Inconclusive in RunFilter.Status is runs that say nothing. It is no status of a run,
@@ -15,23 +16,14 @@ const Inconclusive check.Status = "inconclusive"
 // satellite was ill.
 type Blind struct {
 	LocationKey
-	ExecutedAt time.Time // not after ReceivedAt
-	ReceivedAt time.Time
-	Reason     string
+	verdict.Blind
 }
 
 // IsBlind reports whether the newest that was heard of the seat is a run that says
-// nothing, within the time in which a result would be fresh. What was measured before it
-// still counts while it is fresh itself.
+// nothing.
 func (s *Seat) IsBlind(now time.Time) bool {
-	b := s.Blind
-	return b != nil && s.Online && (s.Location == nil || b.ExecutedAt.After(s.Location.ExecutedAt)) &&
-		now.Sub(b.ReceivedAt) <= staleAfter*time.Duration(s.Interval)+staleGrace
-}
-
-// observerIll is the reason of a verdict on what nobody could see.
-func (s *Seat) observerIll() string {
-	return "observer ill: " + s.SatelliteName + ": " + s.Blind.Reason
+	place := s.Place()
+	return place.IsBlind(now)
 }
 
 // noteBlind keeps of each location the newest run that says nothing. Such a run steps
@@ -43,8 +35,8 @@ func noteBlind(ctx context.Context, tx Tx, runs []Run, fresh map[string]bool) er
 			continue
 		}
 		key := LocationKey{SystemID: r.SystemID, CheckID: r.CheckID, SatelliteID: r.SatelliteID, EnvironmentID: r.EnvironmentID}
-		if at := effective(r); newest[key].ExecutedAt.Before(at) {
-			newest[key] = Blind{LocationKey: key, ExecutedAt: at, ReceivedAt: r.ReceivedAt, Reason: r.Inconclusive}
+		if at := r.effective(); newest[key].ExecutedAt.Before(at) {
+			newest[key] = Blind{key, verdict.Blind{ExecutedAt: at, ReceivedAt: r.ReceivedAt, Reason: r.Inconclusive}}
 		}
 	}
 	if len(newest) == 0 {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/entity"
+	"github.com/perigee-monitoring/perigee/verdict"
 )
 
 var now = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -21,7 +22,10 @@ func seat(checkName, satellite string, online bool, status check.Status, age tim
 		CheckName:   checkName, SatelliteName: satellite, Online: online, Interval: check.Duration(10 * time.Second),
 	}
 	if status != "" {
-		s.Location = &Location{LocationKey: s.LocationKey, Status: status, ReceivedAt: now.Add(-age), ExecutedAt: now.Add(-age), Message: "it said so"}
+		s.Location = &Location{
+			LocationKey: s.LocationKey, Message: "it said so",
+			State: verdict.State{Status: status, ReceivedAt: now.Add(-age), ExecutedAt: now.Add(-age)},
+		}
 	}
 	return s
 }

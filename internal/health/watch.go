@@ -78,9 +78,16 @@ func (w *Watch) look(ctx context.Context) error {
 	for _, s := range seats {
 		bySystem[s.SystemID] = append(bySystem[s.SystemID], s)
 	}
+	holding, err := w.store.Verdicts(ctx, nil)
+	if err != nil {
+		return err
+	}
 	suspects := map[string]bool{}
+	var checks []CheckVerdict
 	for id, old := range stored {
-		if judged, _ := JudgeSystem(id, bySystem[id], now); !same(judged, old) {
+		judged, verdicts := JudgeSystem(id, bySystem[id], now)
+		checks = append(checks, verdicts...)
+		if !same(judged, old) {
 			suspects[id] = true
 		}
 	}
@@ -88,9 +95,18 @@ func (w *Watch) look(ctx context.Context) error {
 		if _, known := stored[id]; known {
 			continue
 		}
-		if judged, _ := JudgeSystem(id, of, now); !same(judged, SystemHealth{SystemID: id}) {
+		judged, verdicts := JudgeSystem(id, of, now)
+		checks = append(checks, verdicts...)
+		if !same(judged, SystemHealth{SystemID: id}) {
 			suspects[id] = true
 		}
+	}
+	flipped := compareVerdicts(checks, holding)
+	for i := range flipped.judged {
+		suspects[flipped.judged[i].SystemID] = true
+	}
+	for _, key := range flipped.gone {
+		suspects[key.systemID] = true
 	}
 	if len(suspects) == 0 {
 		return nil

@@ -29,6 +29,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/packages"
 	"github.com/perigee-monitoring/perigee/internal/sandbox"
 	"github.com/perigee-monitoring/perigee/internal/secret"
+	"github.com/perigee-monitoring/perigee/verdict"
 )
 
 // Base is where the REST API begins, and SatellitePath where satellites connect
@@ -114,6 +115,9 @@ type Records interface {
 	SystemHealths(ctx context.Context, ids []string) (map[string]health.SystemHealth, error)
 	Seats(ctx context.Context, systemIDs []string) ([]health.Seat, error)
 	Eras(ctx context.Context, f health.RunFilter, p fleet.Page) ([]health.Era, string, error)
+	Verdicts(ctx context.Context, systemIDs []string) ([]verdict.Verdict, error)
+	VerdictHistory(ctx context.Context, f health.VerdictFilter, p fleet.Page) ([]verdict.Verdict, string, error)
+	Evidence(ctx context.Context, verdictID string) (verdict.Judged, error)
 	Events(ctx context.Context, after int64, limit int) ([]entity.Event, error)
 	LastEvent(ctx context.Context) (int64, error)
 	health.HistoryStore
@@ -184,6 +188,7 @@ func New(o Options) *API {
 	a.addSatellites()
 	a.addSystems()
 	a.addChecks()
+	a.addVerdicts()
 	a.addAssignments()
 	a.addPackages()
 	a.addSecrets()

@@ -17,6 +17,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/health"
 	"github.com/perigee-monitoring/perigee/internal/httpapi"
 	"github.com/perigee-monitoring/perigee/protocol"
+	"github.com/perigee-monitoring/perigee/verdict"
 )
 
 // placed is one check of one system on one satellite.
@@ -184,7 +185,7 @@ func TestStatusNamesItsEvidence(t *testing.T) {
 	c.get("/systems/shop/status", &before)
 	want := httpapi.SystemStatus{
 		SystemID: p.system.ID, System: "shop", Status: check.Unknown, Reason: before.Reason, TotalChecks: 1,
-		Checks: []httpapi.CheckStatus{{CheckID: p.check.ID, Check: "page", Status: check.Unknown, Reason: before.Checks[0].Reason, Locations: []httpapi.LocationStatus{
+		Checks: []httpapi.CheckStatus{{CheckID: p.check.ID, Check: "page", Status: check.Unknown, Reason: before.Checks[0].Reason, Policy: check.Policy{}.WithDefaults(), Locations: []httpapi.LocationStatus{
 			{SatelliteID: p.satellite.ID, Satellite: "eu-1", Region: "eu", Status: check.Unknown},
 		}}},
 	}
@@ -201,6 +202,7 @@ func TestStatusNamesItsEvidence(t *testing.T) {
 	if after.Status != check.Unhealthy || after.Since == nil || after.HealthyChecks != 0 {
 		t.Errorf("after a result: %+v", after)
 	}
+	verdictOf(t, c, after)
 	at := after.Checks[0].Locations[0]
 	if at.RunID != run.RunID || at.Message != "no answer" || !at.Fresh || !at.Online || at.LatencyMs == nil || *at.LatencyMs != 12 || at.ExecutedAt == nil || !at.ExecutedAt.Equal(run.ExecutedAt) {
 		t.Errorf("evidence: %+v", at)
@@ -211,4 +213,27 @@ func TestStatusNamesItsEvidence(t *testing.T) {
 		t.Errorf("all systems: %+v", all.Items)
 	}
 	c.wrong(http.MethodGet, "/systems/none/status", nil, http.StatusNotFound)
+}
+
+// verdictOf follows a status to its verdict, and reaches that again from its evidence.
+func verdictOf(t *testing.T, c *core, of httpapi.SystemStatus) {
+	t.Helper()
+	is := of.Checks[0]
+	if is.VerdictID == nil || is.Since == nil {
+		t.Fatalf("status without its verdict: %+v", is)
+	}
+	var history list[verdict.Verdict]
+	c.get("/checks/"+is.Check+"/verdicts?system="+of.System, &history)
+	if len(history.Items) != 1 || history.Items[0].ID != *is.VerdictID || history.Items[0].Status != is.Status || history.Items[0].Until != nil {
+		t.Errorf("history: %+v", history.Items)
+	}
+	var judged verdict.Judged
+	c.get("/checks/"+is.CheckID+"/evidence/"+*is.VerdictID, &judged)
+	if err := verdict.Verify(judged); err != nil {
+		t.Error(err)
+	}
+	if e := judged.Evidence; len(e.Seats) != 1 || len(e.Runs) != 1 || e.Seats[0].RunID != e.Runs[0].RunID || e.System.Name != of.System || e.Check.Name != is.Check {
+		t.Errorf("evidence: %+v", e)
+	}
+	c.wrong(http.MethodGet, "/checks/"+is.Check+"/evidence/none", nil, http.StatusNotFound)
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
+	"github.com/perigee-monitoring/perigee/verdict"
 )
 
 // Limits of requests.
@@ -64,7 +65,14 @@ func schemaName(t reflect.Type, hint string) string {
 	case reflect.TypeFor[check.Window]():
 		return "FailureWindow"
 	}
-	return huma.DefaultSchemaNamer(t, hint)
+	name := huma.DefaultSchemaNamer(t, hint)
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if judged := reflect.TypeFor[verdict.Verdict](); t.PkgPath() == judged.PkgPath() && t != judged {
+		return judged.Name() + name // its nouns are everybody's: State, Run, Seat
+	}
+	return name
 }
 
 // durationSchema is the schema of check.Duration, which cannot say it itself

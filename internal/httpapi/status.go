@@ -8,6 +8,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/catalog"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/health"
+	"github.com/perigee-monitoring/perigee/verdict"
 )
 
 // SystemStatus is the verdict on a system with everything that it rests on.
@@ -28,10 +29,27 @@ type CheckStatus struct {
 	CheckID string       `json:"checkId"`
 	Check   string       `json:"check"`
 	Status  check.Status `json:"status"`
-	Reason  string       `json:"reason"`
+	// Reason is who says what, with the policy's arithmetic.
+	Reason string `json:"reason"`
+	// Since and VerdictID are of the stored verdict; null where it does not say so
+	// (yet), and where the check runs in environments, which have verdicts of their own.
+	Since     *time.Time `json:"since"`
+	VerdictID *string    `json:"verdictId"`
+	// Policy is the assignment's, with its defaults.
+	Policy check.Policy `json:"policy"`
 	// Environments are judged apart; the worst of them is the check's verdict.
-	Environments []health.EnvironmentVerdict `json:"environments,omitempty"`
-	Locations    []LocationStatus            `json:"locations"`
+	Environments []EnvironmentStatus `json:"environments,omitempty"`
+	Locations    []LocationStatus    `json:"locations"`
+}
+
+// EnvironmentStatus is the verdict on a check in one environment of its system.
+type EnvironmentStatus struct {
+	EnvironmentID string       `json:"environmentId"`
+	Environment   string       `json:"environment"`
+	Status        check.Status `json:"status"`
+	Reason        string       `json:"reason"`
+	Since         *time.Time   `json:"since"`
+	VerdictID     *string      `json:"verdictId"`
 }
 
 // LocationStatus is what one satellite says of the check. Without a result yet
@@ -49,12 +67,16 @@ type LocationStatus struct {
 	// Inconclusive is why the newest run says nothing; null when it says something.
 	Inconclusive *string      `json:"inconclusive"`
 	Status       check.Status `json:"status"`
-	Since        *time.Time   `json:"since"`
-	ExecutedAt   *time.Time   `json:"executedAt"`
-	ReceivedAt   *time.Time   `json:"receivedAt"`
-	LatencyMs    *int64       `json:"latencyMs"`
-	Message      string       `json:"message"`
-	RunID        string       `json:"runId"`
+	// Flapping: results change too often, and it counts as degraded.
+	Flapping bool `json:"flapping"`
+	// Recent are the newest results, oldest first: h, d, u.
+	Recent     string     `json:"recent"`
+	Since      *time.Time `json:"since"`
+	ExecutedAt *time.Time `json:"executedAt"`
+	ReceivedAt *time.Time `json:"receivedAt"`
+	LatencyMs  *int64     `json:"latencyMs"`
+	Message    string     `json:"message"`
+	RunID      string     `json:"runId"`
 }
 
 // allSystems reads every page.
@@ -92,6 +114,15 @@ func (a *API) statuses(ctx context.Context, systems []catalog.System) ([]SystemS
 	if err != nil {
 		return nil, err
 	}
+	verdicts, err := a.Records.Verdicts(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	holding := map[[3]string]*verdict.Verdict{}
+	for i := range verdicts {
+		v := &verdicts[i]
+		holding[[3]string{v.SystemID, v.CheckID, v.EnvironmentID}] = v
+	}
 	bySystem := map[string][]health.Seat{}
 	for _, s := range seats {
 		bySystem[s.SystemID] = append(bySystem[s.SystemID], s)
@@ -107,15 +138,29 @@ func (a *API) statuses(ctx context.Context, systems []catalog.System) ([]SystemS
 			view.Since = &old.Since
 		}
 		for _, v := range verdicts {
-			view.Checks = append(view.Checks, checkStatus(v, now))
+			view.Checks = append(view.Checks, checkStatus(v, holding, now))
 		}
 		all[i] = view
 	}
 	return all, nil
 }
 
-func checkStatus(v health.CheckVerdict, now time.Time) CheckStatus {
-	view := CheckStatus{CheckID: v.CheckID, Check: v.Check, Status: v.Status, Reason: v.Reason, Environments: v.Environments, Locations: []LocationStatus{}}
+func checkStatus(v health.CheckVerdict, holding map[[3]string]*verdict.Verdict, now time.Time) CheckStatus {
+	view := CheckStatus{
+		CheckID: v.CheckID, Check: v.Check, Status: v.Status, Reason: v.Reason,
+		Policy: v.Seats[0].Policy.WithDefaults(), Locations: []LocationStatus{},
+	}
+	for _, in := range v.Environments {
+		one := EnvironmentStatus{EnvironmentID: in.EnvironmentID, Environment: in.Environment, Status: in.Status, Reason: in.Reason}
+		if held := holding[[3]string{in.SystemID, in.CheckID, in.EnvironmentID}]; held != nil && held.Status == in.Status {
+			one.Since, one.VerdictID = &held.At, &held.ID
+		}
+		if !v.InEnvironments() {
+			view.Since, view.VerdictID = one.Since, one.VerdictID
+		} else {
+			view.Environments = append(view.Environments, one)
+		}
+	}
 	for _, seat := range v.Seats {
 		l := LocationStatus{
 			SatelliteID: seat.SatelliteID, Satellite: seat.SatelliteName, Region: seat.Region, EnvironmentID: seat.EnvironmentID, Environment: seat.Environment,
@@ -124,6 +169,7 @@ func checkStatus(v health.CheckVerdict, now time.Time) CheckStatus {
 		if at := seat.Location; at != nil {
 			l.Status, l.Since, l.ExecutedAt, l.ReceivedAt = at.Status, &at.Since, &at.ExecutedAt, &at.ReceivedAt
 			l.LatencyMs, l.Message, l.RunID = at.LatencyMs, at.Message, at.RunID
+			l.Flapping, l.Recent = at.Flapping, at.Recent
 		}
 		if seat.IsBlind(now) {
 			l.Inconclusive = &seat.Blind.Reason

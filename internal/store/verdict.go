@@ -3,11 +3,15 @@ package store
 import (
 	"cmp"
 	"context"
+	"encoding/json"
+	"fmt"
 	"slices"
 	"time"
 
 	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/health"
+	"github.com/perigee-monitoring/perigee/verdict"
 )
 
 func keyOrder(a, b health.LocationKey) int {
@@ -15,12 +19,23 @@ func keyOrder(a, b health.LocationKey) int {
 		cmp.Compare(a.SatelliteID, b.SatelliteID), cmp.Compare(a.EnvironmentID, b.EnvironmentID))
 }
 
-const locationColumns = `l.system_id, l.check_id, l.satellite_id, l.environment_id, l.status, l.since, l.executed_at, l.received_at, l.run_id, l.latency_ms, l.message`
+const locationColumns = `l.system_id, l.check_id, l.satellite_id, l.environment_id, l.status, l.since, l.executed_at, l.received_at, l.run_id, l.latency_ms, l.message, l.memory`
 
 func scanLocation(row scanner) (health.Location, error) {
 	var l health.Location
 	return l, row.Scan(&l.SystemID, &l.CheckID, &l.SatelliteID, &l.EnvironmentID, &l.Status, moment{&l.Since},
-		moment{&l.ExecutedAt}, moment{&l.ReceivedAt}, &l.RunID, &l.LatencyMs, &l.Message)
+		moment{&l.ExecutedAt}, moment{&l.ReceivedAt}, &l.RunID, &l.LatencyMs, &l.Message, document{&l.Memory}, policyText{&l.Policy})
+}
+
+// policyText reads a policy; most are the original's, which need no decoding.
+type policyText struct{ into *check.Policy }
+
+func (p policyText) Scan(src any) error {
+	if src == nil || src == "{}" {
+		*p.into = check.Policy{}
+		return nil
+	}
+	return document{p.into}.Scan(src)
 }
 
 // keyColumns are keys as rows of their own.
@@ -38,9 +53,10 @@ func (tx *Tx) LockLocations(ctx context.Context, keys []health.LocationKey) (map
 	keys = slices.Compact(slices.SortedFunc(slices.Values(keys), keyOrder))
 	err := chunks(keys, func(keys []health.LocationKey) error {
 		table, args := keyTable(tx.db.dialect, keys)
-		for l, err := range each(ctx, tx.conn, scanLocation, `SELECT `+locationColumns+` FROM `+table+`
+		for l, err := range each(ctx, tx.conn, scanLocation, `SELECT `+locationColumns+`, a.policy FROM `+table+`
 			JOIN locations AS l ON l.system_id = b.system_id AND l.check_id = b.check_id
 				AND l.satellite_id = b.satellite_id AND l.environment_id = b.environment_id
+			LEFT JOIN assignments AS a ON a.check_id = l.check_id AND a.system_id = l.system_id
 			ORDER BY l.system_id, l.check_id, l.satellite_id, l.environment_id FOR NO KEY UPDATE OF l`, args...) {
 			if err != nil {
 				return err
@@ -50,6 +66,24 @@ func (tx *Tx) LockLocations(ctx context.Context, keys []health.LocationKey) (map
 		return nil
 	})
 	return locked, err
+}
+
+func (tx *Tx) Policies(ctx context.Context, keys []health.LocationKey) (map[health.LocationKey]check.Policy, error) {
+	policies := make(map[health.LocationKey]check.Policy, len(keys))
+	err := chunks(keys, func(keys []health.LocationKey) error {
+		table, args := keyTable(tx.db.dialect, keys)
+		for l, err := range each(ctx, tx.conn, func(row scanner) (l health.Location, err error) {
+			return l, row.Scan(&l.SystemID, &l.CheckID, &l.SatelliteID, &l.EnvironmentID, policyText{&l.Policy})
+		}, `SELECT b.system_id, b.check_id, b.satellite_id, b.environment_id, a.policy FROM `+table+`
+			JOIN assignments AS a ON a.check_id = b.check_id AND a.system_id = b.system_id`, args...) {
+			if err != nil {
+				return err
+			}
+			policies[l.LocationKey] = l.Policy
+		}
+		return nil
+	})
+	return policies, err
 }
 
 // keyTable gives keys as a table: in arrays to PostgreSQL, as JSON to SQLite.
@@ -82,9 +116,10 @@ func (tx *Tx) PutLocations(ctx context.Context, rows []health.Location) error {
 			col("run_id", "text", rows, func(l *health.Location) string { return l.RunID }),
 			col("latency_ms", "bigint", rows, func(l *health.Location) *int64 { return l.LatencyMs }),
 			col("message", "text", rows, func(l *health.Location) string { return stored(l.Message) }),
+			col("memory", "text", rows, memory),
 		)
 		if tx.db.dialect == sqlite {
-			return tx.repeat(ctx, `INSERT INTO locations (`+locationNames+`) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11
+			return tx.repeat(ctx, `INSERT INTO locations (`+locationNames+`) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12
 				WHERE EXISTS (SELECT 1 FROM systems WHERE id = $1) AND EXISTS (SELECT 1 FROM checks WHERE id = $2)
 				AND EXISTS (SELECT 1 FROM satellites WHERE id = $3) `+locationUpsert, len(rows), cols, func(int, int64) {})
 		}
@@ -96,11 +131,20 @@ func (tx *Tx) PutLocations(ctx context.Context, rows []health.Location) error {
 	})
 }
 
+// memory is what a location remembers, as JSON; it always marshals.
+func memory(l *health.Location) string {
+	text, err := json.Marshal(l.Memory)
+	if err != nil {
+		return "{}"
+	}
+	return string(text)
+}
+
 const (
-	locationNames  = `system_id, check_id, satellite_id, environment_id, status, since, executed_at, received_at, run_id, latency_ms, message`
+	locationNames  = `system_id, check_id, satellite_id, environment_id, status, since, executed_at, received_at, run_id, latency_ms, message, memory`
 	locationUpsert = `ON CONFLICT (system_id, check_id, satellite_id, environment_id) DO UPDATE SET
 		status = excluded.status, since = excluded.since, executed_at = excluded.executed_at, received_at = excluded.received_at,
-		run_id = excluded.run_id, latency_ms = excluded.latency_ms, message = excluded.message`
+		run_id = excluded.run_id, latency_ms = excluded.latency_ms, message = excluded.message, memory = excluded.memory`
 )
 
 func (db *DB) Seats(ctx context.Context, systemIDs []string) ([]health.Seat, error) {
@@ -115,7 +159,7 @@ func (tx *Tx) Seats(ctx context.Context, systemIDs []string) ([]health.Seat, err
 // each environment.
 func seats(ctx context.Context, c conn, systemIDs []string) ([]health.Seat, error) {
 	q := `SELECT p.system_id, p.check_id, p.satellite_id, coalesce(l.environment_id, ''), k.name, s.name, s.region, ` + online + `, k.interval_us, ` + environmentColumns + `,
-			l.status, l.since, l.executed_at, l.received_at, l.run_id, l.latency_ms, l.message
+			a.id, a.name, a.updated_at, a.policy, l.status, l.since, l.executed_at, l.received_at, l.run_id, l.latency_ms, l.message, l.memory
 		FROM placements AS p
 		JOIN assignments AS a ON a.id = p.assignment_id AND a.enabled
 		JOIN checks AS k ON k.id = p.check_id AND NOT k.paused
@@ -145,16 +189,18 @@ func scanSeat(row scanner) (heard, error) {
 	var since, executed, received *time.Time
 	var runID, message *string
 	var latency *int64
+	var remembered verdict.Memory
 	dest := append([]any{&s.SystemID, &s.CheckID, &s.SatelliteID, &s.EnvironmentID, &s.CheckName, &s.SatelliteName, &s.Region, &s.Online, &interval}, s.dest()...)
-	err := row.Scan(append(dest, &status, momentOrNil{&since}, momentOrNil{&executed}, momentOrNil{&received}, &runID, &latency, &message)...)
+	err := row.Scan(append(dest, &s.Assignment.ID, &s.Assignment.Name, momentOrNil{&s.Assignment.Changed}, policyText{&s.Policy},
+		&status, momentOrNil{&since}, momentOrNil{&executed}, momentOrNil{&received}, &runID, &latency, &message, document{&remembered})...)
 	if err != nil {
 		return s, err
 	}
 	s.Interval = check.Duration(time.Duration(interval) * time.Microsecond)
 	if status != nil {
 		s.Location = &health.Location{
-			LocationKey: s.LocationKey, Status: *status, Since: *since, ExecutedAt: *executed,
-			ReceivedAt: *received, RunID: *runID, LatencyMs: latency, Message: *message,
+			LocationKey: s.LocationKey, RunID: *runID, LatencyMs: latency, Message: *message, Policy: s.Policy,
+			State: verdict.State{Status: *status, Since: *since, ExecutedAt: *executed, ReceivedAt: *received, Memory: remembered},
 		}
 	}
 	return s, nil
@@ -224,5 +270,97 @@ func (tx *Tx) PutSystemHealths(ctx context.Context, rows []health.SystemHealth) 
 				col("since", "bigint", rows, func(h *health.SystemHealth) int64 { return h.Since.UnixMicro() }),
 				col("reason", "text", rows, func(h *health.SystemHealth) string { return stored(h.Reason) }),
 			})
+	})
+}
+
+const verdictColumns = `id, system_id, check_id, environment_id, status, reason, class, word, at, until`
+
+func scanVerdict(row scanner) (verdict.Verdict, error) {
+	var v verdict.Verdict
+	return v, row.Scan(&v.ID, &v.SystemID, &v.CheckID, &v.EnvironmentID, &v.Status, &v.Reason, &v.Class, &v.Word, moment{&v.At}, momentOrNil{&v.Until})
+}
+
+func (db *DB) Verdicts(ctx context.Context, systemIDs []string) ([]verdict.Verdict, error) {
+	return verdicts(ctx, db.reads(), systemIDs)
+}
+
+func (tx *Tx) Verdicts(ctx context.Context, systemIDs []string) ([]verdict.Verdict, error) {
+	return verdicts(ctx, tx.conn, systemIDs)
+}
+
+func verdicts(ctx context.Context, c conn, systemIDs []string) ([]verdict.Verdict, error) {
+	const q, order = `SELECT ` + verdictColumns + ` FROM verdicts WHERE until IS NULL`, ` ORDER BY system_id, check_id, environment_id`
+	switch {
+	case systemIDs == nil:
+		return all(ctx, c, scanVerdict, q+order)
+	case len(systemIDs) == 0:
+		return nil, nil
+	default:
+		return all(ctx, c, scanVerdict, q+` AND system_id = ANY($1)`+order, systemIDs)
+	}
+}
+
+func (db *DB) VerdictHistory(ctx context.Context, f health.VerdictFilter, p fleet.Page) ([]verdict.Verdict, string, error) {
+	last, err := after(p)
+	if err != nil {
+		return nil, "", err
+	}
+	var w where
+	if last != "" {
+		w.and(`id < $$`, last)
+	}
+	if f.CheckID != "" {
+		w.and(`check_id = $$`, f.CheckID)
+	}
+	if f.SystemID != "" {
+		w.and(`system_id = $$`, f.SystemID)
+	}
+	rows, err := all(ctx, db.reads(), scanVerdict, `SELECT `+verdictColumns+` FROM verdicts`+w.String()+` ORDER BY id DESC LIMIT `+w.arg(limit(p)+1), w.args...)
+	if err != nil {
+		return nil, "", err
+	}
+	items, next := paged(rows, p, func(v verdict.Verdict) string { return v.ID })
+	return items, next, nil
+}
+
+// Evidence gives the system its present name: it may have been renamed since.
+func (db *DB) Evidence(ctx context.Context, verdictID string) (verdict.Judged, error) {
+	return one(ctx, db.reads(), fmt.Sprintf("verdict %q", verdictID), func(row scanner) (j verdict.Judged, err error) {
+		v, system := &j.Verdict, ""
+		err = row.Scan(&v.ID, &v.SystemID, &v.CheckID, &v.EnvironmentID, &v.Status, &v.Reason, &v.Class, &v.Word, moment{&v.At}, momentOrNil{&v.Until}, document{&j.Evidence}, &system)
+		j.Evidence.System.Name = system
+		return j, err
+	}, `SELECT v.id, v.system_id, v.check_id, v.environment_id, v.status, v.reason, v.class, v.word, v.at, v.until, v.evidence, y.name
+		FROM verdicts AS v JOIN systems AS y ON y.id = v.system_id WHERE v.id = $1`, verdictID)
+}
+
+// PutVerdicts ends first: only one verdict of a check holds at a time.
+func (tx *Tx) PutVerdicts(ctx context.Context, at time.Time, end []string, begin []verdict.Judged) error {
+	if len(end) > 0 {
+		if _, err := tx.exec(ctx, `UPDATE verdicts SET until = $1 WHERE id = ANY($2)`, at.UnixMicro(), end); err != nil {
+			return err
+		}
+	}
+	evidence := make(map[string]string, len(begin))
+	for i := range begin {
+		text, err := jsonText(begin[i].Evidence)
+		if err != nil {
+			return err
+		}
+		evidence[begin[i].Verdict.ID] = stored(text)
+	}
+	return chunks(begin, func(rows []verdict.Judged) error {
+		return tx.insertMany(ctx, "verdicts", "", len(rows), []column{
+			col("id", "text", rows, func(v *verdict.Judged) string { return v.Verdict.ID }),
+			col("system_id", "text", rows, func(v *verdict.Judged) string { return v.Verdict.SystemID }),
+			col("check_id", "text", rows, func(v *verdict.Judged) string { return v.Verdict.CheckID }),
+			col("environment_id", "text", rows, func(v *verdict.Judged) string { return v.Verdict.EnvironmentID }),
+			col("status", "text", rows, func(v *verdict.Judged) string { return string(v.Verdict.Status) }),
+			col("reason", "text", rows, func(v *verdict.Judged) string { return stored(v.Verdict.Reason) }),
+			col("class", "text", rows, func(v *verdict.Judged) string { return string(v.Verdict.Class) }),
+			col("word", "text", rows, func(v *verdict.Judged) string { return stored(v.Verdict.Word) }),
+			col("at", "bigint", rows, func(v *verdict.Judged) int64 { return v.Verdict.At.UnixMicro() }),
+			col("evidence", "text", rows, func(v *verdict.Judged) string { return evidence[v.Verdict.ID] }),
+		})
 	})
 }

@@ -457,15 +457,15 @@ class SystemRow {
 function drawCheck(check) {
   const rows = check.locations.map(at => [
     element('span', {}, at.satellite, element('span', { class: 'quiet' }, ` ${[at.region, at.environmentId].filter(Boolean).join(' · ')}`)),
-    statusOf(at.status),
+    element('span', {}, statusOf(at.status), at.flapping ? element('span', { class: 'quiet' }, ' flapping') : null),
     at.message || null,
     at.latencyMs === null ? null : `${at.latencyMs} ms`,
     element('span', {}, at.receivedAt ? time(at.receivedAt, 'ago') : 'no result yet', at.fresh ? null : doubt(at)),
   ]);
   return element('div', { class: 'check evidence' },
     element('h3', {}, statusOf(check.status), check.check),
-    // What was measured speaks for itself below.
-    check.locations.some(at => at.fresh) ? null : element('p', { class: 'reason' }, check.reason),
+    // What one place measured speaks for itself below.
+    check.locations.length === 1 && check.locations[0].fresh ? null : element('p', { class: 'reason' }, check.reason),
     table(`What is measured of ${check.check}`, ['Satellite', 'Status', 'Message', '#Latency', 'Result'], rows));
 }
 

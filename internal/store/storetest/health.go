@@ -14,6 +14,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/health"
 	"github.com/perigee-monitoring/perigee/internal/store"
 	"github.com/perigee-monitoring/perigee/protocol"
+	"github.com/perigee-monitoring/perigee/verdict"
 )
 
 func locationKey(w *world) health.LocationKey {
@@ -51,7 +52,10 @@ func (s *suite) putLocation(w *world, status check.Status) health.Location {
 	s.t.Helper()
 	now := s.now()
 	l := health.Location{
-		LocationKey: locationKey(w), Status: status, Since: now.Add(-time.Hour), ExecutedAt: now, ReceivedAt: now.Add(time.Second),
+		LocationKey: locationKey(w), State: verdict.State{
+			Status: status, Since: now.Add(-time.Hour), ExecutedAt: now, ReceivedAt: now.Add(time.Second),
+			Memory: verdict.Memory{Recent: "hdu", Flapping: true, Settled: check.Healthy, Before: verdict.Before{Status: check.Degraded, LagMs: 12}},
+		},
 		RunID: "r", LatencyMs: ptr(int64(7)), Message: "m",
 	}
 	s.tx(func(tx *store.Tx) error { return tx.PutLocations(s.ctx(), []health.Location{l}) })
@@ -245,7 +249,7 @@ func testOrphanLocations(_ *testing.T, s *suite) {
 	var rows []health.Location
 	var keys []health.LocationKey
 	for _, w := range []*world{a, b, c, whole} {
-		rows = append(rows, health.Location{LocationKey: locationKey(w), Status: check.Healthy})
+		rows = append(rows, health.Location{LocationKey: locationKey(w), State: verdict.State{Status: check.Healthy}})
 		keys = append(keys, locationKey(w))
 	}
 	s.tx(func(tx *store.Tx) error { return tx.PutLocations(s.ctx(), rows) })

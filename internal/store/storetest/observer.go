@@ -12,6 +12,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/health"
 	"github.com/perigee-monitoring/perigee/internal/store"
 	"github.com/perigee-monitoring/perigee/protocol"
+	"github.com/perigee-monitoring/perigee/verdict"
 )
 
 // testInconclusiveRuns: such a run keeps what it measured, and is found only as what it is.
@@ -48,7 +49,7 @@ func testBlindLocations(_ *testing.T, s *suite) {
 	w, other := s.world("1"), s.world("2")
 	now := s.now()
 	blind := func(w *world, executed time.Time, reason string) health.Blind {
-		return health.Blind{LocationKey: locationKey(w), ExecutedAt: executed, ReceivedAt: executed.Add(time.Second), Reason: reason}
+		return health.Blind{LocationKey: locationKey(w), Blind: verdict.Blind{ExecutedAt: executed, ReceivedAt: executed.Add(time.Second), Reason: reason}}
 	}
 	put := func(rows ...health.Blind) {
 		s.tx(func(tx *store.Tx) error { return tx.PutBlind(s.ctx(), rows) })
