@@ -9,6 +9,7 @@ import (
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/health"
 	"github.com/perigee-monitoring/perigee/protocol"
+	"github.com/perigee-monitoring/perigee/verdict"
 )
 
 // A run that says nothing is stored and moves nothing; when there is nothing else, that
@@ -59,10 +60,10 @@ func TestBlindSeats(t *testing.T) {
 	seat := func(measured, blind time.Duration) health.Seat {
 		s := health.Seat{CheckName: "c", SatelliteName: "eu-1", Online: true, Interval: check.Duration(10 * time.Second)}
 		if measured > 0 {
-			s.Location = &health.Location{Status: check.Healthy, ExecutedAt: ago(measured), ReceivedAt: ago(measured)}
+			s.Location = &health.Location{State: verdict.State{Status: check.Healthy, ExecutedAt: ago(measured), ReceivedAt: ago(measured)}}
 		}
 		if blind > 0 {
-			s.Blind = &health.Blind{ExecutedAt: ago(blind), ReceivedAt: ago(blind), Reason: "gateway: gone"}
+			s.Blind = &health.Blind{Blind: verdict.Blind{ExecutedAt: ago(blind), ReceivedAt: ago(blind), Reason: "gateway: gone"}}
 		}
 		return s
 	}
