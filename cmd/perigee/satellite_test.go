@@ -103,6 +103,20 @@ Where it shall check from, run:
 	}
 }
 
+const ill = `{"id":"7f4d","name":"eu-1","region":"eu","tags":{},"status":"online","lastHeartbeatAt":"2026-11-22T04:59:57Z",
+	"createdAt":"2026-11-20T08:00:00Z","capabilities":[],"appliedErrors":[],"epoch":3,"desiredRevision":7,"appliedRevision":7,
+	"illSince":"2026-11-22T04:59:00Z","pulse":{"sentAt":1,"offsetMs":-300000,"uncertaintyMs":0.75},
+	"observer":{"ill":[{"kind":"resolver","since":1,"detail":"no answer from the nameserver"}],"clockSkewed":true}}`
+
+func TestSatellitesShowTheirIllness(t *testing.T) {
+	t.Parallel()
+	runs(t, &SatelliteListCmd{}, "table", map[string]string{"GET /satellites?limit=1000": `{"items":[` + ill + `,` + us1 + `],"nextCursor":null}`}, `
+NAME  REGION  STATUS   ILL              HEARD   VERSION  TAGS
+eu-1  eu      online   resolver, clock  3s ago  -
+us-1  us      offline  -                -       -
+`)
+}
+
 func TestSatellitesShowTheirTokens(t *testing.T) {
 	t.Parallel()
 	runs(t, &SatelliteListCmd{}, "table", map[string]string{"GET /satellites?limit=1000": `{"items":[` + overlapping + `,` + us1 + `],"nextCursor":null}`}, `
