@@ -31,6 +31,8 @@ type AssignmentCreateCmd struct {
 	System    string   `required:"" placeholder:"NAME" help:"The system (name or id)."`
 	Satellite []string `sep:"none" placeholder:"NAME" help:"A satellite to run it; may be repeated."`
 	Selector  string   `placeholder:"SELECTOR" help:"Satellites to run it, by their tags: 'region in (eu, us), tier!=test'."`
+	Count     int      `placeholder:"N" help:"On so many of those that the selector picks, instead of all."`
+	SpreadBy  string   `placeholder:"LABEL" help:"Spread them over the values of this label: region."`
 	Local     bool     `default:"true" negatable:"" help:"Whether the core's built-in satellite runs it too (it does)."`
 	environmentChoice
 	Enabled bool              `default:"true" negatable:"" help:"Whether it runs at all yet (it does)."`
@@ -47,7 +49,7 @@ func (c *AssignmentCreateCmd) Run(ctx context.Context, a *app) error {
 	var made catalog.Assignment
 	if err := a.client.Post(ctx, "/assignments", catalog.AssignmentInput{
 		Name: c.Name, Labels: c.Label, Check: c.Check, System: c.System, IncludeLocal: &c.Local, Enabled: &c.Enabled,
-		Satellites:   catalog.Selector{Names: c.Satellite, Selector: c.Selector},
+		Satellites:   catalog.Selector{Names: c.Satellite, Selector: c.Selector, Count: c.Count, SpreadBy: c.SpreadBy},
 		Environments: c.chosen(nil), SatelliteEnvironments: c.narrowed(nil), Policy: policy,
 	}, &made); err != nil {
 		return err
@@ -104,6 +106,14 @@ func (a *app) assignment(w *tabwriter.Writer, one *catalog.Assignment) {
 	row(w, "Local", fmt.Sprint(one.IncludeLocal))
 	row(w, "Satellites", dash(strings.Join(one.Satellites.Names, ", ")))
 	row(w, "Selector", dash(one.Satellites.Selector))
+	if n := one.Satellites.Count; n > 0 {
+		spread := ""
+		if by := one.Satellites.SpreadBy; by != "" {
+			spread = ", spread by " + by
+		}
+		row(w, "Count", fmt.Sprintf("%d%s", n, spread))
+		a.seats(w, one.Seats, n)
+	}
 	row(w, "Environments", chosenText(one.Environments))
 	for _, satellite := range slices.Sorted(maps.Keys(one.SatelliteEnvironments)) {
 		row(w, "  on "+satellite, chosenText(one.SatelliteEnvironments[satellite]))
@@ -122,6 +132,8 @@ type AssignmentUpdateCmd struct {
 	Check        *string  `placeholder:"NAME" help:"Another check (name or id)."`
 	System       *string  `placeholder:"NAME" help:"Another system (name or id)."`
 	Satellite    []string `sep:"none" placeholder:"NAME" xor:"satellites" help:"Satellites by name instead of those it has; may be repeated."`
+	Count        *int     `placeholder:"N" help:"On so many of those that the selector picks; 0 for all."`
+	SpreadBy     *string  `placeholder:"LABEL" help:"Spread them over the values of this label."`
 	NoSatellites bool     `xor:"satellites" help:"Take all satellites that are there by name away."`
 	Selector     *string  `placeholder:"SELECTOR" help:"Another selector; '' for none."`
 	Local        *bool    `negatable:"" help:"Whether the core's built-in satellite runs it too."`
@@ -132,7 +144,7 @@ type AssignmentUpdateCmd struct {
 
 // Run changes what was given and leaves the rest.
 func (c *AssignmentUpdateCmd) Run(ctx context.Context, a *app) error {
-	if c.Name == nil && c.Check == nil && c.System == nil && c.Satellite == nil && !c.NoSatellites &&
+	if c.Name == nil && c.Check == nil && c.System == nil && c.Satellite == nil && !c.NoSatellites && c.Count == nil && c.SpreadBy == nil &&
 		c.Selector == nil && c.Local == nil && c.Policy == nil && !c.environmentChoice.given() && !c.labelFlags.given() {
 		return usage("perigee assignment update --help", "nothing to change was given")
 	}
@@ -150,6 +162,8 @@ func (c *AssignmentUpdateCmd) Run(ctx context.Context, a *app) error {
 		in.Check = *cmp.Or(c.Check, &in.Check)
 		in.System = *cmp.Or(c.System, &in.System)
 		in.Satellites.Selector = *cmp.Or(c.Selector, &in.Satellites.Selector)
+		in.Satellites.Count = *cmp.Or(c.Count, &in.Satellites.Count)
+		in.Satellites.SpreadBy = *cmp.Or(c.SpreadBy, &in.Satellites.SpreadBy)
 		in.IncludeLocal = cmp.Or(c.Local, in.IncludeLocal)
 		if c.Satellite != nil || c.NoSatellites {
 			in.Satellites.Names = c.Satellite

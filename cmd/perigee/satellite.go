@@ -25,6 +25,9 @@ type SatelliteCmd struct {
 	Update              SatelliteUpdateCmd              `cmd:"" help:"Rename, move or tag a satellite."`
 	RotateToken         SatelliteRotateTokenCmd         `cmd:"" help:"Replace a satellite's token, at once or with an overlap."`
 	RevokePreviousToken SatelliteRevokePreviousTokenCmd `cmd:"" help:"End a rotation's overlap now, and what the old token opened."`
+	Cordon              SatelliteCordonCmd              `cmd:"" help:"Give a satellite no new seats of counted assignments."`
+	Uncordon            SatelliteUncordonCmd            `cmd:"" help:"Give a satellite seats again, and end its drain."`
+	Drain               SatelliteDrainCmd               `cmd:"" help:"Cordon a satellite and move its seats away."`
 	Delete              SatelliteDeleteCmd              `cmd:"" help:"Delete a satellite and end its session."`
 	Transitions         SatelliteTransitionsCmd         `cmd:"" help:"What happened to a satellite, newest first."`
 }
@@ -35,12 +38,13 @@ type SatelliteCreateCmd struct {
 	Region           string            `required:"" placeholder:"REGION" help:"Where it is."`
 	Tag              map[string]string `mapsep:"none" placeholder:"KEY=VALUE" help:"What selectors see; may be repeated."`
 	OfflineThreshold *time.Duration    `placeholder:"D" help:"How long it may be silent before it counts as offline, 15s to 24h; 45s when left out."`
+	Weight           int64             `placeholder:"N" help:"Its share of seats in proportion to others, 1 to 1000; 1 when left out."`
 	Expires          *time.Duration    `placeholder:"D" help:"How long its token is valid; for ever when left out."`
 }
 
 // Run makes it.
 func (c *SatelliteCreateCmd) Run(ctx context.Context, a *app) error {
-	body := httpapi.NewSatellite{Name: c.Name, Region: c.Region, Tags: c.Tag}
+	body := httpapi.NewSatellite{Name: c.Name, Region: c.Region, Tags: c.Tag, Weight: c.Weight}
 	if c.OfflineThreshold != nil {
 		body.OfflineThresholdMs = new(c.OfflineThreshold.Milliseconds())
 	}
@@ -132,18 +136,22 @@ func (c *SatelliteListCmd) Run(ctx context.Context, a *app) error {
 	return a.print(list[fleet.Satellite]{all}, func(w *tabwriter.Writer) {
 		tokens := slices.ContainsFunc(all, func(s fleet.Satellite) bool { return a.tokenState(&s) != "-" })
 		ill := slices.ContainsFunc(all, func(s fleet.Satellite) bool { return s.Observer.Illness() != "" })
-		show := func(token, illness string, cells ...string) {
+		seated := slices.ContainsFunc(all, func(s fleet.Satellite) bool { return s.Seats > 0 || s.CordonedAt != nil })
+		show := func(token, illness, seats string, cells ...string) {
 			if tokens { // a column only when there is something to look at
 				cells = slices.Insert(cells, len(cells)-1, token)
+			}
+			if seated {
+				cells = slices.Insert(cells, 3, seats)
 			}
 			if ill {
 				cells = slices.Insert(cells, 3, illness)
 			}
 			row(w, cells...)
 		}
-		show("TOKEN", "ILL", "NAME", "REGION", "STATUS", "HEARD", "VERSION", "TAGS")
+		show("TOKEN", "ILL", "SEATS", "NAME", "REGION", "STATUS", "HEARD", "VERSION", "TAGS")
 		for _, s := range all {
-			show(a.tokenState(&s), dash(s.Observer.Illness()), s.Name, s.Region, string(s.Status), a.ago(value(s.LastHeartbeatAt)), dash(value(s.Version)), pairs(s.Tags))
+			show(a.tokenState(&s), dash(s.Observer.Illness()), seatCount(&s), s.Name, s.Region, string(s.Status), a.ago(value(s.LastHeartbeatAt)), dash(value(s.Version)), pairs(s.Tags))
 		}
 	})
 }
@@ -196,6 +204,9 @@ func (a *app) satellite(w *tabwriter.Writer, s *fleet.Satellite) {
 	}
 	row(w, "Offline after", fleet.Threshold(s.OfflineThresholdMs).String())
 	row(w, "Definitions", definitions(s))
+	if s.Seats > 0 || s.CordonedAt != nil || s.Weighs() != 1 {
+		row(w, "Seats", seating(s))
+	}
 	for _, e := range s.AppliedErrors {
 		row(w, "", fmt.Sprintf("check %s of system %s: %s", e.ConfigID, e.SystemID, e.Message))
 	}
@@ -280,6 +291,7 @@ type SatelliteUpdateCmd struct {
 	Tag              map[string]string `mapsep:"none" placeholder:"KEY=VALUE" xor:"tags" help:"Tags instead of those it has; may be repeated."`
 	NoTags           bool              `xor:"tags" help:"Take all tags away."`
 	OfflineThreshold *time.Duration    `placeholder:"D" xor:"threshold" help:"How long it may be silent before it counts as offline, 15s to 24h."`
+	Weight           *int64            `placeholder:"N" help:"Its share of seats in proportion to others, 1 to 1000."`
 	DefaultThreshold bool              `xor:"threshold" help:"Back to the default of 45s."`
 }
 
@@ -300,6 +312,9 @@ func (c *SatelliteUpdateCmd) Run(ctx context.Context, a *app) error {
 	}
 	if c.OfflineThreshold != nil {
 		body["offlineThresholdMs"] = c.OfflineThreshold.Milliseconds()
+	}
+	if c.Weight != nil {
+		body["weight"] = *c.Weight
 	}
 	if c.DefaultThreshold {
 		body["offlineThresholdMs"] = nil

@@ -46,6 +46,7 @@ type ServeCmd struct {
 	Local            bool          `default:"true" negatable:"" env:"PERIGEE_LOCAL" help:"Run the built-in satellite, which carries out assignments that include the core (on)."`
 	LocalScripts     bool          `env:"PERIGEE_LOCAL_SCRIPTS" help:"Let the built-in satellite run shell scripts, as the user of this process; whoever may edit checks can then do here what this user can."`
 	TrustForwarded   bool          `env:"PERIGEE_TRUST_FORWARDED" help:"Believe X-Forwarded-For; only behind a proxy that sets it."`
+	PlacementHoldOff time.Duration `default:"1m" env:"PERIGEE_PLACEMENT_HOLD_OFF" placeholder:"DURATION" help:"How long a satellite may be lost before the seats of counted assignments that it has move, at least 5s (${default})."`
 	DisconnectGrace  time.Duration `default:"0s" env:"PERIGEE_DISCONNECT_GRACE" placeholder:"DURATION" help:"How long a satellite may be away before satellite.disconnected is told, at most 5m; who comes back in time was never away (${default})."`
 	MaxClockSkew     time.Duration `default:"5s" env:"PERIGEE_MAX_CLOCK_SKEW" placeholder:"DURATION" help:"How far a satellite's clock may be from the core's before satellite.clock_skew is told (${default})."`
 	DrainSpan        time.Duration `default:"5s" env:"PERIGEE_DRAIN_SPAN" placeholder:"DURATION" help:"Over how long a stop lets satellites go to the other cores, at most 6s (${default})."`
@@ -55,6 +56,9 @@ type ServeCmd struct {
 
 // Run serves until the context ends.
 func (c *ServeCmd) Run(ctx context.Context) error {
+	if c.PlacementHoldOff < 5*time.Second {
+		return fmt.Errorf("--placement-hold-off must be at least 5s")
+	}
 	if c.DisconnectGrace < 0 || c.DisconnectGrace > maxGrace {
 		return fmt.Errorf("--disconnect-grace must be from 0s to %s", maxGrace)
 	}
@@ -76,7 +80,7 @@ func (c *ServeCmd) Run(ctx context.Context) error {
 		BlobKeys:      blob.Keys{AccessKey: os.Getenv("PERIGEE_S3_ACCESS_KEY"), SecretKey: os.Getenv("PERIGEE_S3_SECRET_KEY"), SessionToken: os.Getenv("PERIGEE_S3_SESSION_TOKEN")},
 		SecretKeyFile: c.SecretKeyFile, SecretKeyOldFile: c.SecretKeyOldFile, SecretKey: os.Getenv("PERIGEE_SECRET_KEY"), Vault: vault,
 		Listen: c.Listen, Database: c.Database, Bus: c.Bus, DataDir: c.DataDir, AdminToken: c.AdminToken,
-		Local: c.Local, LocalScripts: c.LocalScripts, TrustForwarded: c.TrustForwarded, Grace: c.DisconnectGrace, MaxClockSkew: c.MaxClockSkew, DrainSpan: c.DrainSpan, Version: versionText(), Log: log,
+		Local: c.Local, LocalScripts: c.LocalScripts, TrustForwarded: c.TrustForwarded, Grace: c.DisconnectGrace, HoldOff: c.PlacementHoldOff, MaxClockSkew: c.MaxClockSkew, DrainSpan: c.DrainSpan, Version: versionText(), Log: log,
 	})
 	if err != nil {
 		return err

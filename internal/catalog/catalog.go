@@ -72,7 +72,9 @@ type Assignment struct {
 	// Policy says when results mean that something is wrong.
 	Policy check.Policy `json:"policy,omitzero"`
 	// Placed are the names of the satellites that run it now; filled in on read.
-	Placed    []string  `json:"placed"`
+	Placed []string `json:"placed"`
+	// Seats are where the seats of a counted assignment are; filled in on read.
+	Seats     []SeatAt  `json:"seats,omitempty"`
 	CreatedAt time.Time `json:"createdAt"`
 	UpdatedAt time.Time `json:"updatedAt"`
 }
@@ -126,6 +128,12 @@ type Tx interface {
 	DeleteCheck(ctx context.Context, id string) error
 	PutAssignment(ctx context.Context, a Assignment) error
 	DeleteAssignment(ctx context.Context, id string) error
+	// SeatsOf are where the seats of the assignments are, in the order of their ids and
+	// numbers; nil means of all assignments.
+	SeatsOf(ctx context.Context, assignmentIDs []string) ([]SeatAt, error)
+	// Watched is since when some core has been looking without a gap.
+	Watched(ctx context.Context) (time.Time, error)
+	// Placements and those that follow are about placements that are no seats.
 	// Placements gives, for each assignment, the satellites on which it is placed now.
 	Placements(ctx context.Context) (map[string][]string, error)
 	// PlacementsOf is Placements of the given assignments only.
@@ -152,6 +160,20 @@ type Placement struct {
 	// Handover, of a seat that goes away: the satellite keeps it up to the end of its
 	// lease, and the one that gets it begins behind that.
 	Handover bool
+}
+
+// SeatAt is a seat of a counted assignment and where it is.
+type SeatAt struct {
+	AssignmentID string `json:"-"`
+	SatelliteID  string `json:"satelliteId"`
+	Satellite    string `json:"satellite"`
+	Number       int    `json:"seat"`
+	// Since is after which slot it is run there, Until the last one while it is handed
+	// over to another satellite; nil otherwise.
+	Since time.Time  `json:"since"`
+	Until *time.Time `json:"until,omitempty"`
+	// Reason is why it is there, or, while it is handed over, why it goes.
+	Reason Reason `json:"reason"`
 }
 
 // Reason is why a seat is where it is.

@@ -248,6 +248,21 @@ func (tx *memoryTx) DeleteAssignment(_ context.Context, id string) error {
 	return remove(tx.data.assignments, id)
 }
 
+func (tx *memoryTx) Watched(context.Context) (time.Time, error) { return epoch, nil }
+
+func (tx *memoryTx) SeatsOf(_ context.Context, ids []string) ([]catalog.SeatAt, error) {
+	var seats []catalog.SeatAt
+	for p := range tx.data.placements {
+		if p.Seat > 0 && (ids == nil || slices.Contains(ids, p.AssignmentID)) {
+			seats = append(seats, catalog.SeatAt{AssignmentID: p.AssignmentID, SatelliteID: p.SatelliteID, Number: p.Seat})
+		}
+	}
+	slices.SortFunc(seats, func(a, b catalog.SeatAt) int {
+		return cmp.Or(strings.Compare(a.AssignmentID, b.AssignmentID), cmp.Compare(a.Number, b.Number))
+	})
+	return seats, nil
+}
+
 func (tx *memoryTx) Placements(context.Context) (map[string][]string, error) {
 	tx.calls["Placements"]++
 	return tx.placements(func(catalog.Placement) bool { return true }), nil
@@ -261,7 +276,7 @@ func (tx *memoryTx) PlacementsOf(_ context.Context, ids []string) (map[string][]
 func (tx *memoryTx) placements(match func(catalog.Placement) bool) map[string][]string {
 	found := map[string][]string{}
 	for p := range tx.data.placements {
-		if match(p) {
+		if p.Seat == 0 && match(p) {
 			found[p.AssignmentID] = append(found[p.AssignmentID], p.SatelliteID)
 		}
 	}
@@ -272,7 +287,7 @@ func (tx *memoryTx) PlacementsOn(_ context.Context, id string) ([]string, error)
 	tx.calls["PlacementsOn"]++
 	var found []string
 	for p := range tx.data.placements {
-		if p.SatelliteID == id {
+		if p.Seat == 0 && p.SatelliteID == id {
 			found = append(found, p.AssignmentID)
 		}
 	}
@@ -282,6 +297,7 @@ func (tx *memoryTx) PlacementsOn(_ context.Context, id string) ([]string, error)
 func (tx *memoryTx) Place(_ context.Context, add, remove []catalog.Placement) error {
 	tx.calls["Place"]++
 	for _, p := range remove {
+		p.Reason, p.Handover = "", false
 		if !tx.data.placements[p] {
 			return fault.New(fault.Internal, "%v is not placed", p)
 		}
@@ -289,6 +305,7 @@ func (tx *memoryTx) Place(_ context.Context, add, remove []catalog.Placement) er
 		tx.data.grants = append(tx.data.grants, p)
 	}
 	for _, p := range add {
+		p.Reason = ""
 		if _, ok := tx.data.assignments[p.AssignmentID]; !ok || tx.data.placements[p] {
 			return fault.New(fault.Internal, "%v is placed already, or its assignment is missing", p)
 		}

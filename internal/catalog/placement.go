@@ -50,7 +50,9 @@ func (p *placer) match(a *Assignment) []string {
 	for _, name := range a.Satellites.Names {
 		ids = p.appendNamed(ids, name)
 	}
-	ids = append(ids, p.pick(a.Satellites.Selector)...)
+	if a.Satellites.Count == 0 { // or its selector picks seats
+		ids = append(ids, p.pick(a.Satellites.Selector)...)
+	}
 	slices.Sort(ids)
 	return slices.Compact(ids)
 }
@@ -93,7 +95,7 @@ func (p *placer) on(a *Assignment, c candidate) bool {
 	if c.name == LocalSatellite {
 		return a.IncludeLocal
 	}
-	return a.Satellites.Selector != "" && p.parsed(a.Satellites.Selector).Matches(c.labels)
+	return a.Satellites.Selector != "" && a.Satellites.Count == 0 && p.parsed(a.Satellites.Selector).Matches(c.labels)
 }
 
 // parsed reads a stored selector. Only valid ones are stored; should a damaged
@@ -124,6 +126,7 @@ type plan struct {
 type work struct {
 	satelliteID string
 	pair        pair
+	seat        int
 }
 
 func newPlan() *plan {
@@ -152,6 +155,9 @@ func (e *edit) plan(ctx context.Context, all altered) (*plan, error) {
 	p := newPlan()
 	touched := e.touched(all)
 	if err := e.planAssignments(ctx, p, touched, len(all.satellites) > 0); err != nil {
+		return nil, err
+	}
+	if err := e.planSeats(ctx, p, touched); err != nil {
 		return nil, err
 	}
 	if len(all.satellites) == 0 {
@@ -274,7 +280,8 @@ func (e *edit) planAssignments(ctx context.Context, p *plan, touched map[string]
 // placedAlike: the alteration does not concern where the assignment runs.
 func (t touch) placedAlike() bool {
 	return t.before != nil && t.after != nil && t.before.IncludeLocal == t.after.IncludeLocal &&
-		t.before.Satellites.Selector == t.after.Satellites.Selector && slices.Equal(t.before.Satellites.Names, t.after.Satellites.Names)
+		t.before.Satellites.Selector == t.after.Satellites.Selector && slices.Equal(t.before.Satellites.Names, t.after.Satellites.Names) &&
+		(t.before.Satellites.Count == 0) == (t.after.Satellites.Count == 0)
 }
 
 // planOne takes one assignment from the satellites it has to those it should
@@ -282,12 +289,12 @@ func (t touch) placedAlike() bool {
 func (e *edit) planOne(p *plan, t touch, have, want []string) {
 	if t.before != nil && e.atWork(t.before, e.checks.before) {
 		for _, id := range have {
-			p.loses[work{id, t.before.pair()}] = true
+			p.loses[work{id, t.before.pair(), 0}] = true
 		}
 	}
 	if t.after != nil && e.atWork(t.after, e.checks.after) {
 		for _, id := range want {
-			p.gains[work{id, t.after.pair()}] = true
+			p.gains[work{id, t.after.pair(), 0}] = true
 			if t.told || t.environments && e.toldOfEnvironments(t, id) {
 				p.told[id] = true
 			}
@@ -340,13 +347,16 @@ func (e *edit) planSatellite(ctx context.Context, p *plan, s fleet.Satellite, as
 		}
 		differ := p.gains
 		if want {
+			if err := e.planUnseat(ctx, p, &a, s.ID); err != nil {
+				return err
+			}
 			p.add = append(p.add, a.on([]string{s.ID})...)
 		} else {
 			p.remove = append(p.remove, a.on([]string{s.ID})...)
 			differ = p.loses
 		}
 		if e.atWork(&a, e.checks.after) {
-			differ[work{s.ID, a.pair()}] = true
+			differ[work{s.ID, a.pair(), 0}] = true
 		}
 	}
 	return nil

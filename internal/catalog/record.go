@@ -29,7 +29,10 @@ func Derivers() []entity.Deriver {
 			}
 		}, Payload: payload})
 	}
-	return all
+	return append(all, entity.Deriver{
+		Kind: KindSeat, Types: func(entity.Change) []string { return []string{TypeMoved} },
+		Payload: func(c entity.Change) any { return c.Next["moved"] },
+	})
 }
 
 func payload(c entity.Change) any {

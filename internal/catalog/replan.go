@@ -124,6 +124,9 @@ func (c *Catalog) Replan(ctx context.Context) (affected []string, err error) {
 		if err := e.planAssignments(ctx, p, touched, true); err != nil {
 			return err
 		}
+		if err := e.planSeats(ctx, p, touched); err != nil {
+			return err
+		}
 		affected, err = e.carryOut(ctx, altered{}, p)
 		return err
 	})

@@ -13,6 +13,8 @@ type post struct {
 	name   string
 	labels map[string]string
 	weight float64
+	// strategies are what it can run; none is not known.
+	strategies []string
 	// open: it may get seats. away is why it must not keep those it has, "" if it may.
 	open bool
 	away Reason

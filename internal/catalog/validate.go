@@ -12,6 +12,7 @@ import (
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/selector"
+	"github.com/perigee-monitoring/perigee/protocol"
 )
 
 // Limits of what people may define.
@@ -27,6 +28,8 @@ const (
 	// fields of a system or an environment as JSON, in bytes.
 	MaxEnvironments = 64
 	MaxFields       = 16 << 10
+	// MaxSeats is the most seats of one assignment.
+	MaxSeats = protocol.MaxSeats
 	// MaxSpec is the largest spec of a check as JSON, in bytes.
 	MaxSpec = 256 << 10
 	// MaxDocuments is the most documents of one Apply.
@@ -121,6 +124,16 @@ func (p *problems) selector(path string, s Selector, includeLocal bool) {
 			p.add(path+".selector", s.Selector, "%s", err.Error())
 		}
 	}
+	switch {
+	case s.Count < 0 || s.Count > MaxSeats:
+		p.add(path+".count", s.Count, "must be from 1 to %d, or 0 for all that match", MaxSeats)
+	case s.Count > 0 && text == "":
+		p.add(path+".count", s.Count, "counts what a selector picks: give a selector")
+	case s.SpreadBy != "" && s.Count == 0:
+		p.add(path+".spreadBy", s.SpreadBy, "spreads the seats of a count: give a count")
+	case len(s.SpreadBy) > MaxLabelKey || s.SpreadBy != "" && !labelKey.MatchString(s.SpreadBy):
+		p.add(path+".spreadBy", s.SpreadBy, "must be the name of a label")
+	}
 	if !includeLocal && len(s.Names) == 0 && text == "" {
 		p.add(path, nil, "names no place to run: give names or a selector, or set includeLocal")
 	}
@@ -129,7 +142,7 @@ func (p *problems) selector(path string, s Selector, includeLocal bool) {
 // canonical is the form in which a selector is kept; one that cannot be read
 // stays as it is.
 func (s Selector) canonical() Selector {
-	c := Selector{Names: sortedUnique(s.Names), Selector: strings.TrimSpace(s.Selector)}
+	c := Selector{Names: sortedUnique(s.Names), Selector: strings.TrimSpace(s.Selector), Count: s.Count, SpreadBy: s.SpreadBy}
 	if sel, err := selector.Parse(c.Selector); err == nil {
 		c.Selector = sel.String()
 	}

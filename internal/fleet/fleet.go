@@ -101,6 +101,8 @@ type NewSatellite struct {
 	OfflineThresholdMs *int64
 	// TokenExpiresIn is how long its token is valid; 0 for ever.
 	TokenExpiresIn time.Duration
+	// Weight is its share of seats in proportion to others; 0 is as 1.
+	Weight int64
 }
 
 // Patch changes a satellite; nil fields stay.
@@ -110,6 +112,7 @@ type Patch struct {
 	Tags               map[string]string
 	OfflineThresholdMs *int64
 	ClearThreshold     bool
+	Weight             *int64
 }
 
 // Create makes a satellite and returns its token, which is shown this once.
@@ -118,7 +121,7 @@ func (f *Fleet) Create(ctx context.Context, actor entity.Actor, n NewSatellite) 
 	if n.Tags == nil {
 		n.Tags = map[string]string{}
 	}
-	s := Satellite{ID: uuid.Must(uuid.NewV7()).String(), Name: n.Name, Region: n.Region, Tags: n.Tags, OfflineThresholdMs: n.OfflineThresholdMs}
+	s := Satellite{ID: uuid.Must(uuid.NewV7()).String(), Name: n.Name, Region: n.Region, Tags: n.Tags, OfflineThresholdMs: n.OfflineThresholdMs, Weight: n.Weight}
 	if err := Validate(s); err != nil {
 		return Satellite{}, "", err
 	}
@@ -191,6 +194,9 @@ func (p *Patch) apply(s *Satellite) {
 	}
 	if p.OfflineThresholdMs != nil {
 		s.OfflineThresholdMs = p.OfflineThresholdMs
+	}
+	if p.Weight != nil {
+		s.Weight = *p.Weight
 	}
 	if p.ClearThreshold {
 		s.OfflineThresholdMs = nil
@@ -326,6 +332,9 @@ func Validate(s Satellite) error {
 			Path:    "offlineThresholdMs",
 			Message: fmt.Sprintf("must be from %d (15 s) to %d (24 h)", MinThreshold.Milliseconds(), MaxThreshold.Milliseconds()), Value: *t,
 		})
+	}
+	if s.Weight < 0 || s.Weight > MaxWeight {
+		fields = append(fields, fault.Field{Path: "weight", Message: fmt.Sprintf("must be from 1 to %d", MaxWeight), Value: s.Weight})
 	}
 	if fields != nil {
 		return &fault.Error{Kind: fault.Invalid, Message: "the satellite is not valid", Fields: fields}

@@ -143,8 +143,8 @@ type Lease struct {
 	Revision    int64
 }
 
-// LeaseSpan is the longest lease: as long as the default threshold, which is three
-// heartbeats. A satellite with a shorter threshold has leases of that.
+// LeaseSpan is how far a lease reaches: as long as the default threshold, which is three
+// heartbeats.
 const LeaseSpan = protocol.OfflineThreshold
 
 // Filter narrows a list of satellites. Zero fields do not narrow.

@@ -46,6 +46,7 @@ type Fleet interface {
 	Rotate(ctx context.Context, actor entity.Actor, id string, r fleet.Rotation) (fleet.Satellite, string, error)
 	RevokePrevious(ctx context.Context, actor entity.Actor, id string) (fleet.Satellite, error)
 	Delete(ctx context.Context, actor entity.Actor, id string) error
+	SetCordon(ctx context.Context, actor entity.Actor, id string, c fleet.Cordon) (fleet.Satellite, error)
 }
 
 // Catalog is what the API asks of the definitions' service. Refs are ids or names.

@@ -18,6 +18,7 @@ type NewSatellite struct {
 	Region             string            `json:"region"`
 	Tags               map[string]string `json:"tags,omitempty" doc:"What selectors see, besides name and region."`
 	OfflineThresholdMs *int64            `json:"offlineThresholdMs,omitempty" nullable:"true" doc:"How long it may be silent before it counts as offline; null is the default, 45 s."`
+	Weight             int64             `json:"weight,omitempty" doc:"Its share of the seats of counted assignments in proportion to others, 1 to 1000; 1 when absent."`
 	TokenExpiresInMs   *int64            `json:"tokenExpiresInMs,omitempty" nullable:"true" doc:"How long its token is valid; null is for ever."`
 }
 
@@ -35,6 +36,7 @@ type SatellitePatch struct {
 	Region             *string           `json:"region,omitempty"`
 	Tags               map[string]string `json:"tags,omitempty"`
 	OfflineThresholdMs *int64            `json:"offlineThresholdMs,omitempty" nullable:"true"`
+	Weight             *int64            `json:"weight,omitempty" doc:"Its share of seats in proportion to others, 1 to 1000."`
 }
 
 // SatelliteToken is a satellite and its token, which is shown this once.
@@ -73,7 +75,25 @@ func (a *API) addSatellites() {
 		}
 		return answered(a.Fleet.RevokePrevious(ctx, actor(ctx), s.ID))
 	})
+	for word, c := range cordons {
+		route(a, http.MethodPost, "/satellites/{id}/"+word, word+"-satellite", c.summary, func(ctx context.Context, in *Ref) (*answer[fleet.Satellite], error) {
+			s, err := a.satellite(ctx, in.ID)
+			if err != nil {
+				return nil, err
+			}
+			return answered(a.Fleet.SetCordon(ctx, actor(ctx), s.ID, c.cordon))
+		})
+	}
 	route(a, http.MethodGet, "/satellites/{id}/transitions", "list-satellite-transitions", "What happened to a satellite, newest first", a.listTransitions)
+}
+
+var cordons = map[string]struct {
+	cordon  fleet.Cordon
+	summary string
+}{
+	"cordon":   {fleet.Cordoned, "Give a satellite no new seats"},
+	"uncordon": {fleet.Uncordoned, "Give a satellite seats again, and end its drain"},
+	"drain":    {fleet.Drained, "Cordon a satellite and move its seats away"},
 }
 
 // satellite reads a satellite by id or name.
@@ -105,7 +125,7 @@ func (a *API) listSatellites(ctx context.Context, in *satelliteQuery) (*answer[L
 func (a *API) createSatellite(ctx context.Context, in *struct{ Body NewSatellite }) (*created[SatelliteToken], error) {
 	s, token, err := a.Fleet.Create(ctx, actor(ctx), fleet.NewSatellite{
 		Name: in.Body.Name, Region: in.Body.Region, Tags: in.Body.Tags, OfflineThresholdMs: in.Body.OfflineThresholdMs,
-		TokenExpiresIn: milliseconds(in.Body.TokenExpiresInMs),
+		TokenExpiresIn: milliseconds(in.Body.TokenExpiresInMs), Weight: in.Body.Weight,
 	})
 	if err != nil {
 		return nil, err
@@ -128,6 +148,7 @@ func (a *API) updateSatellite(ctx context.Context, in *patchInput) (*answer[flee
 	return answered(a.Fleet.Update(ctx, actor(ctx), s.ID, fleet.Patch{
 		Name: in.Body.Name, Region: in.Body.Region, Tags: in.Body.Tags,
 		OfflineThresholdMs: in.Body.OfflineThresholdMs,
+		Weight:             in.Body.Weight,
 		ClearThreshold:     isNull(in.RawBody, "offlineThresholdMs"),
 	}))
 }

@@ -79,6 +79,8 @@ type Config struct {
 	TrustForwarded bool
 	// Grace is how long a satellite may be away before that is told.
 	Grace time.Duration
+	// HoldOff is how long a satellite may be lost before its seats move; zero is a minute.
+	HoldOff time.Duration
 	// MaxClockSkew is how far satellites' clocks may be off before that is told. Default
 	// fleet.DefaultMaxSkew.
 	MaxClockSkew time.Duration
@@ -110,6 +112,7 @@ type Server struct {
 	roller   *health.Roller
 	watch    *health.Watch
 	hub      *hub.Hub
+	mover    *catalog.Mover
 	secrets  *secret.Service
 	sandbox  *sandbox.Service
 	packages *packages.Service
@@ -212,6 +215,7 @@ func (s *Server) wire(ctx context.Context, root, oldRoot []byte) (err error) {
 		Log: s.log, Metrics: metrics,
 	})
 	s.fleet.SetLeased(s.hub.Leased)
+	s.mover = catalog.NewMover(s.Catalog, s.db, s.config.HoldOff, s.subscribe(fleet.TopicConfig))
 	s.wireHTTP(registry(s, metrics))
 	return nil
 }
@@ -257,6 +261,7 @@ func (s *Server) Run(ctx context.Context) error {
 	durable.Go(func() error { return s.packages.Run(below) })
 	durable.Go(func() error { return s.keepHouse(below) })
 	durable.Go(func() error { return s.fleet.Run(below) })
+	durable.Go(func() error { return s.mover.Run(below) })
 	durable.Go(func() error { return s.ingest.Run(below) })
 	durable.Go(func() error { return s.roller.Run(below) })
 	durable.Go(func() error { return s.watch.Run(below) })

@@ -64,8 +64,16 @@ func fillPlaced(ctx context.Context, c conn, items []catalog.Assignment) error {
 	}
 	placed, err := pairs(ctx, c, `SELECT p.assignment_id, s.name FROM placements AS p JOIN satellites AS s ON s.id = p.satellite_id
 		WHERE p.removed_at IS NULL AND p.assignment_id = ANY($1) ORDER BY s.name`, ids)
+	if err != nil {
+		return err
+	}
 	for id, names := range placed {
 		items[at[id]].Placed = names
+	}
+	seats, err := seatsOf(ctx, c, ids)
+	for _, seat := range seats {
+		a := &items[at[seat.AssignmentID]]
+		a.Seats = append(a.Seats, seat)
 	}
 	return err
 }

@@ -87,9 +87,8 @@ func (tx *Tx) PutReplacements(ctx context.Context, satelliteID string, r fleet.R
 		WHERE id = $1`, satelliteID, r.Times, microsOrNil(r.Since), r.Remote, microsOrNil(r.DuplicateUntil))
 }
 
-// leaseUs is for how long a satellite (s) gets leases: fleet.LeaseSpan, or its threshold
-// if that is shorter.
-const leaseUs = `(CASE WHEN s.offline_threshold_ms > 0 AND s.offline_threshold_ms < {threshold} THEN s.offline_threshold_ms ELSE {threshold} END * 1000)`
+// leaseUs is fleet.LeaseSpan.
+const leaseUs = `{threshold} * 1000`
 
 // beaten is what is known of a satellite after its heartbeat was written.
 type beaten struct {

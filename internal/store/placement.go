@@ -9,7 +9,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/catalog"
 )
 
-const activePlacements = `SELECT assignment_id, satellite_id FROM placements WHERE removed_at IS NULL`
+const activePlacements = `SELECT assignment_id, satellite_id FROM placements WHERE removed_at IS NULL AND seat = 0`
 
 func (tx *Tx) Placements(ctx context.Context) (map[string][]string, error) {
 	return pairs(ctx, tx.conn, activePlacements+` ORDER BY satellite_id`)
@@ -21,7 +21,7 @@ func (tx *Tx) PlacementsOf(ctx context.Context, assignmentIDs []string) (map[str
 
 func (tx *Tx) PlacementsOn(ctx context.Context, satelliteID string) ([]string, error) {
 	return all(ctx, tx.conn, scanString,
-		`SELECT assignment_id FROM placements WHERE removed_at IS NULL AND satellite_id = $1 ORDER BY assignment_id`, satelliteID)
+		`SELECT assignment_id FROM placements WHERE removed_at IS NULL AND seat = 0 AND satellite_id = $1 ORDER BY assignment_id`, satelliteID)
 }
 
 // pairs reads rows of two texts into lists of the second by the first.

@@ -85,3 +85,37 @@ func (tx *Tx) seatsBegin(ctx context.Context, now time.Time, add []catalog.Place
 		return new(max(now.UnixMicro(), held[seat{p.CheckID, p.SystemID, p.Seat}]))
 	}, nil
 }
+
+const seatRows = `SELECT p.assignment_id, p.satellite_id, s.name, p.seat, p.since, p.removed_at, p.reason
+	FROM placements AS p JOIN satellites AS s ON s.id = p.satellite_id
+	WHERE p.seat > 0 AND (p.removed_at IS NULL OR p.removed_at > {now})`
+
+func scanSeatAt(row scanner) (at catalog.SeatAt, err error) {
+	return at, row.Scan(&at.AssignmentID, &at.SatelliteID, &at.Satellite, &at.Number, moment{&at.Since}, momentOrNil{&at.Until}, &at.Reason)
+}
+
+func (tx *Tx) SeatsOf(ctx context.Context, assignmentIDs []string) ([]catalog.SeatAt, error) {
+	if assignmentIDs == nil {
+		return all(ctx, tx.conn, scanSeatAt, seatRows+` ORDER BY p.assignment_id, p.seat, p.since`)
+	}
+	return seatsOf(ctx, tx.conn, assignmentIDs)
+}
+
+func seatsOf(ctx context.Context, c conn, assignmentIDs []string) ([]catalog.SeatAt, error) {
+	return all(ctx, c, scanSeatAt, seatRows+` AND p.assignment_id = ANY($1) ORDER BY p.assignment_id, p.seat, p.since`, assignmentIDs)
+}
+
+func (tx *Tx) Watched(ctx context.Context) (time.Time, error) {
+	return one(ctx, tx.conn, "observer", func(row scanner) (t time.Time, err error) { return t, row.Scan(moment{&t}) },
+		`SELECT coalesce(since, 0) FROM observer WHERE id = 1`)
+}
+
+// SeatsAstray is two indexed counts and the sum of what is wanted.
+func (db *DB) SeatsAstray(ctx context.Context, holdOff time.Duration) (empty, astray int, err error) {
+	_, err = one(ctx, db.reads(), "", func(row scanner) (struct{}, error) { return struct{}{}, row.Scan(&empty, &astray) },
+		`SELECT coalesce((SELECT sum(a.seats) FROM assignments AS a WHERE a.seats > 0), 0)
+			- (SELECT count(*) FROM placements AS p WHERE p.seat > 0 AND p.removed_at IS NULL),
+			(SELECT count(*) FROM placements AS p JOIN satellites AS s ON s.id = p.satellite_id
+			WHERE p.seat > 0 AND p.removed_at IS NULL AND (s.draining OR {now} - $1 > coalesce(s.leased_until, 0)))`, holdOff.Microseconds())
+	return empty, astray, err
+}
