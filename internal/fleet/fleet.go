@@ -297,8 +297,10 @@ func RecordChange(before, after *Satellite, actor entity.Actor) entity.Change {
 		if s == nil {
 			return nil
 		}
-		return entity.State{"name": s.Name, "region": s.Region, "tags": s.Tags, "offlineThresholdMs": s.OfflineThresholdMs, "weight": s.Weighs(),
-			"cordoned": s.CordonedAt != nil, "draining": s.Draining}
+		return entity.State{
+			"name": s.Name, "region": s.Region, "tags": s.Tags, "offlineThresholdMs": s.OfflineThresholdMs, "weight": s.Weighs(),
+			"cordoned": s.CordonedAt != nil, "draining": s.Draining,
+		}
 	}
 	id := ""
 	for _, s := range []*Satellite{before, after} {

@@ -25,7 +25,8 @@ func TestClockSkewHasHysteresis(t *testing.T) {
 	var got []bool
 	for _, p := range []*protocol.Pulse{
 		pulse(4999, 0), pulse(5400, 500), pulse(-5600, 500), pulse(4900, 0), pulse(5100, 0), pulse(2600, 0),
-		{Observer: &protocol.Observer{}}, pulse(2400, 200), pulse(2400, 0), pulse(4900, 0), pulse(300000, 1),
+		{Observer: &protocol.Observer{}},
+		pulse(2400, 200), pulse(2400, 0), pulse(4900, 0), pulse(300000, 1),
 	} {
 		o = o.step(p, 5*time.Second)
 		got = append(got, o.Skewed)
