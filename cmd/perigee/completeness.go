@@ -119,18 +119,5 @@ func fates(f *health.Fates) []string {
 	for _, n := range []int64{f.Lost, f.NotExecuted, f.NotTold, f.Unaccounted, f.Awaited} {
 		cells = append(cells, fmt.Sprint(n))
 	}
-	return append(cells, wholePercent(f.Completeness), wholePercent(f.Uptime))
-}
-
-// wholePercent is a share; one that is not whole does not look so: 99.99% is not 100%.
-func wholePercent(share *float64) string {
-	switch {
-	case share == nil:
-		return "-"
-	case *share >= 1:
-		return "100%"
-	case *share > 0.9999:
-		return "99.99%"
-	}
-	return fmt.Sprintf("%.2f%%", *share*100)
+	return append(cells, percent(f.Completeness), percent(f.Uptime))
 }

@@ -24,6 +24,9 @@ const (
 	settleIn = 10 * time.Minute
 	// choreTimeout bounds one chore.
 	choreTimeout = 30 * time.Minute
+	// keepEras is how long it is known what was due, after it ended: longer than anybody
+	// keeps results one by one.
+	keepEras = 400 * 24 * time.Hour
 	// defaultKeepTransitions is how long it is known what happened to satellites and
 	// systems (spec M55).
 	defaultKeepTransitions = 90 * 24 * time.Hour
@@ -44,6 +47,14 @@ func (s *Server) chores() []*chore {
 			return err
 		}},
 		{name: "forgetting old results", every: 10 * time.Minute, do: s.forgetHistory},
+		{name: "forgetting old eras", every: time.Hour, do: func(ctx context.Context) error {
+			now, err := s.db.Now(ctx)
+			if err != nil {
+				return err
+			}
+			_, err = s.db.PurgeEras(ctx, now.Add(-keepEras))
+			return err
+		}},
 		{name: "collecting packages", every: 24 * time.Hour, do: func(ctx context.Context) error {
 			_, err := s.packages.Collect(ctx)
 			if fault.Is(err, fault.Conflict) { // another core is at it

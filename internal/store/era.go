@@ -34,14 +34,16 @@ func (tx *Tx) turnWhere(ctx context.Context, column, id string) error {
 }
 
 // dueNow is what is due of checks, as the definitions and placements say. A seat that
-// is handed over is due up to then.
-const dueNow = `SELECT p.satellite_id, p.check_id, p.system_id, '', c.interval_us / 1000, p.seat,
+// is handed over is due up to then. Each environment is due by itself.
+const dueNow = `SELECT p.satellite_id, p.check_id, p.system_id, c.interval_us / 1000, p.seat,
 		CASE WHEN NOT a.enabled THEN 'disabled' WHEN c.paused THEN 'paused' ELSE 'active' END,
 		s.desired_revision, GREATEST($2, coalesce(p.since, 0)), p.removed_at,
-		CASE WHEN r.applied_revision >= s.desired_revision THEN $2::bigint END
+		CASE WHEN r.applied_revision >= s.desired_revision THEN $2::bigint END,
+		s.name, ` + environmentColumns + `
 	FROM placements AS p
 	JOIN assignments AS a ON a.id = p.assignment_id AND a.check_id = p.check_id AND a.system_id = p.system_id
 	JOIN checks AS c ON c.id = p.check_id
+	JOIN systems AS y ON y.id = p.system_id
 	JOIN satellites AS s ON s.id = p.satellite_id
 	LEFT JOIN satellite_reports AS r ON r.satellite_id = p.satellite_id
 	WHERE (p.removed_at IS NULL OR p.removed_at > $2) AND p.check_id = ANY($1)
@@ -59,9 +61,12 @@ func (tx *Tx) turnEras(ctx context.Context) error {
 		return err
 	}
 	return chunks(sortedKeys(tx.turned), func(checkIDs []string) error {
-		due, err := all(ctx, tx.conn, scanDue, dueNow, checkIDs, now.UnixMicro())
-		if err != nil {
-			return fmt.Errorf("reading what is due: %w", err)
+		var due []health.Era
+		for d, err := range each(ctx, tx.conn, scanDue, dueNow, checkIDs, now.UnixMicro()) {
+			if err != nil {
+				return fmt.Errorf("reading what is due: %w", err)
+			}
+			due = append(due, d.perEnvironment()...)
 		}
 		open, err := all(ctx, tx.conn, scanEra, `SELECT `+eraColumns+` FROM eras AS e WHERE e.check_id = ANY($1) AND (e.until IS NULL OR e.until > $2)`, checkIDs, now.UnixMicro())
 		if err != nil {
@@ -192,10 +197,33 @@ func scanEra(row scanner) (health.Era, error) {
 		moment{&e.Since}, momentOrNil{&e.Until}, momentOrNil{&e.ToldAt})
 }
 
-func scanDue(row scanner) (health.Era, error) {
-	var e health.Era
-	return e, row.Scan(&e.SatelliteID, &e.CheckID, &e.SystemID, &e.EnvironmentID, &e.IntervalMs, &e.Seat, &e.State, &e.Revision,
-		moment{&e.Since}, momentOrNil{&e.Until}, momentOrNil{&e.ToldAt})
+// placementDue is what is due of a placement.
+type placementDue struct {
+	health.Era
+	satellite string
+	environments
+}
+
+func scanDue(row scanner) (placementDue, error) {
+	var d placementDue
+	return d, row.Scan(append([]any{
+		&d.SatelliteID, &d.CheckID, &d.SystemID, &d.IntervalMs, &d.Seat, &d.State, &d.Revision,
+		moment{&d.Since}, momentOrNil{&d.Until}, momentOrNil{&d.ToldAt}, &d.satellite,
+	}, d.environments.dest()...)...)
+}
+
+// perEnvironment is one era for each environment, or the one without.
+func (d *placementDue) perEnvironment() []health.Era {
+	in := d.on(d.satellite)
+	if len(in) == 0 {
+		return []health.Era{d.Era}
+	}
+	eras := make([]health.Era, len(in))
+	for i := range in {
+		eras[i] = d.Era
+		eras[i].EnvironmentID = in[i].ID
+	}
+	return eras
 }
 
 // Eras lists eras that reach into the filter's window, in the order in which they began.

@@ -34,6 +34,9 @@ func (tx *Tx) AllSystems(ctx context.Context) ([]catalog.System, error) {
 }
 
 func (tx *Tx) PutSystem(ctx context.Context, s catalog.System) error {
+	if err := tx.turnWhere(ctx, "system_id", s.ID); err != nil { // its environments
+		return err
+	}
 	created, err := tx.orNow(ctx, s.CreatedAt)
 	if err != nil {
 		return err
