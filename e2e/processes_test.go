@@ -21,7 +21,7 @@ import (
 )
 
 // binaries are built once for all tests of the package.
-type binaries struct{ core, satellite string }
+type binaries struct{ core, satellite, recount string }
 
 var built = sync.OnceValues(func() (binaries, error) {
 	dir, err := os.MkdirTemp("", "perigee-e2e-")
@@ -29,11 +29,11 @@ var built = sync.OnceValues(func() (binaries, error) {
 		return binaries{}, err
 	}
 	buildDir = dir
-	cmd := exec.Command("go", "build", "-o", dir, "../cmd/perigee", "../cmd/perigee-satellite")
+	cmd := exec.Command("go", "build", "-o", dir, "../cmd/perigee", "../cmd/perigee-satellite", "./recount")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return binaries{}, fmt.Errorf("building: %w\n%s", err, out)
 	}
-	return binaries{core: filepath.Join(dir, "perigee"), satellite: filepath.Join(dir, "perigee-satellite")}, nil
+	return binaries{core: filepath.Join(dir, "perigee"), satellite: filepath.Join(dir, "perigee-satellite"), recount: filepath.Join(dir, "recount")}, nil
 })
 
 var buildDir string

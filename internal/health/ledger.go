@@ -463,14 +463,14 @@ func (l *Ledger) Completeness(ctx context.Context, f RunFilter, p fleet.Page) (i
 		if locations, next, err = r.LedgerLocations(ctx, f, p); err != nil {
 			return fmt.Errorf("reading what was due: %w", err)
 		}
-		items, err = account(ctx, r, w, now, locations)
+		items, err = AccountFor(ctx, r, w, now, locations)
 		return err
 	})
 	return items, w, next, err
 }
 
-// account gives what became of the slots of the locations.
-func account(ctx context.Context, r LedgerReader, w Window, now time.Time, locations []LedgerLocation) ([]Completeness, error) {
+// AccountFor gives what became of the slots of the locations.
+func AccountFor(ctx context.Context, r LedgerReader, w Window, now time.Time, locations []LedgerLocation) ([]Completeness, error) {
 	var stretches []Stretch
 	keys := make([]LocationKey, len(locations))
 	first := make([]int, len(locations)+1)

@@ -55,7 +55,12 @@ func rowsTable(d dialect, n int, cols []column) (table string, args []any, err e
 	}
 	names := make([]string, len(cols))
 	for k, c := range cols {
-		names[k] = fmt.Sprintf("json_extract(value, '$[%d]') AS %s", k, c.name)
+		// The type lets SQLite make an index of the rows for the time of the statement.
+		kind := "TEXT"
+		if c.typ == "bigint" {
+			kind = "INTEGER"
+		}
+		names[k] = fmt.Sprintf("CAST(json_extract(value, '$[%d]') AS %s) AS %s", k, kind, c.name)
 	}
 	text, err := json.Marshal(rows)
 	return "(SELECT " + strings.Join(names, ", ") + " FROM json_each($1))", []any{string(text)}, err
