@@ -18,6 +18,7 @@ const state = {
   systems: null, // of GET /status; null before the first read
   satellites: null,
   events: [], // newest first
+  completeness: new Map(), // of systems, by id: what became of the runs of the last hour
   names: new Map(), // ids of systems, also of deleted ones, to names
   currentAt: null, // until when the line before this one kept the views current
   clock: 0, // the core's clock minus ours, ms
@@ -58,6 +59,30 @@ async function readAllSatellites(signal) {
   return all;
 }
 
+// countRuns reads what share of the runs of the last hour was measured, for one system
+// after the other and not more than once a minute each: it is counted anew each time.
+// A failure leaves the share out; what else is shown does not rest on it.
+const COUNT_AGAIN = 60_000;
+let counting = false;
+async function countRuns(systems, signal) {
+  if (counting) return;
+  counting = true;
+  try {
+    for (const { systemId } of systems) {
+      const known = state.completeness.get(systemId);
+      if (known && Date.now() - known.at < COUNT_AGAIN) continue;
+      const from = new Date(Date.now() + state.clock - 3_600_000).toISOString();
+      const counted = await read(`/systems/${systemId}/completeness?from=${from}`, signal);
+      state.completeness.set(systemId, { at: Date.now(), ...counted });
+      systemRows.get(systemId)?.showCompleteness();
+    }
+  } catch {
+    // the next reading tries again
+  } finally {
+    counting = false;
+  }
+}
+
 // views are what is read again when events say that it has changed.
 const views = {
   systems: {
@@ -65,6 +90,7 @@ const views = {
     async load(signal) {
       state.systems = (await read('/status', signal)).items;
       for (const s of state.systems) state.names.set(s.systemId, s.system);
+      void countRuns(state.systems, signal);
     },
   },
   satellites: {
@@ -421,9 +447,10 @@ class SystemRow {
     this.reason = element('span', { class: 'reason' });
     this.since = element('span', { class: 'since' });
     this.count = element('span', { class: 'count' });
+    this.complete = element('span', { class: 'complete' });
     this.checks = element('div', { class: 'checks' });
     this.details = element('details', { class: 'system' },
-      element('summary', {}, this.status, this.name, this.reason, this.since, this.count), this.checks);
+      element('summary', {}, this.status, this.name, this.reason, this.since, this.count, this.complete), this.checks);
     this.details.addEventListener('toggle', () => {
       this.draw();
       if (this.details.open) line?.refresh('systems');
@@ -440,7 +467,16 @@ class SystemRow {
     if (this.since.firstChild?.dateTime !== (system.since ?? undefined)) {
       this.since.replaceChildren(...system.since ? [time(system.since, 'for')] : []);
     }
+    this.showCompleteness();
     this.draw();
+  }
+
+  showCompleteness() {
+    const counted = state.completeness.get(this.system.systemId);
+    const share = counted?.completeness ?? null;
+    // Not rounded up: one run in a thousand that is missing is not none.
+    setText(this.complete, share === null ? '' : `${Math.floor(share * 1000) / 10}% measured`);
+    this.complete.title = share === null ? '' : `Of the last hour's ${counted.due} runs, ${counted.reported + counted.backfilled} were measured`;
   }
 
   // draw makes the evidence, which only an opened system needs.
