@@ -441,13 +441,19 @@ type LedgerStore interface {
 
 // Ledger answers what became of the slots that were due. It is computed from what was
 // due (eras), what was run and what was skipped; nothing is stored for a slot.
-type Ledger struct{ store LedgerStore }
+type Ledger struct {
+	store LedgerStore
+	keep  time.Duration
+}
 
-// NewLedger makes one.
-func NewLedger(store LedgerStore) *Ledger { return &Ledger{store: store} }
+// NewLedger makes one. Runs are kept for so long, 0 for ever: of what was due before,
+// nothing can be said.
+func NewLedger(store LedgerStore, keep time.Duration) *Ledger {
+	return &Ledger{store: store, keep: keep}
+}
 
 // Completeness gives a page of the locations in which something was due in the filter's
-// window, which ends now if not before, with the window.
+// window, with the window: it ends now if not before, and begins where runs are kept.
 func (l *Ledger) Completeness(ctx context.Context, f RunFilter, p fleet.Page) (items []Completeness, w Window, next string, err error) {
 	err = l.store.ReadLedger(ctx, func(r LedgerReader) error {
 		now, err := r.Now(ctx)
@@ -457,6 +463,9 @@ func (l *Ledger) Completeness(ctx context.Context, f RunFilter, p fleet.Page) (i
 		w = Window{From: f.From.Truncate(time.Microsecond), To: f.To.Truncate(time.Microsecond)}
 		if w.To.IsZero() || w.To.After(now) {
 			w.To = now
+		}
+		if oldest := now.Add(-l.keep); l.keep > 0 && w.From.Before(oldest) {
+			w.From = oldest
 		}
 		f.From, f.To = w.From, w.To
 		var locations []LedgerLocation

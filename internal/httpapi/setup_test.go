@@ -95,7 +95,7 @@ func setup(t *testing.T, change ...func(*httpapi.Options)) *core {
 	c.run(c.ingest.Run)
 
 	options := httpapi.Options{
-		Fleet: c.fleet, Catalog: c.catalog, Records: c.db, Ledger: health.NewLedger(c.db), Auth: auth.New(c.db), Bells: bell, RunRequests: fleet.NewRunRequests(c.db, bell),
+		Fleet: c.fleet, Catalog: c.catalog, Records: c.db, Ledger: health.NewLedger(c.db, 0), Auth: auth.New(c.db), Bells: bell, RunRequests: fleet.NewRunRequests(c.db, bell),
 		Satellites: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUpgradeRequired) }),
 		Ready:      []httpapi.Readiness{{Name: "database", Check: c.db.Ping}},
 		Metrics:    prometheus.NewRegistry(), Version: "test", Log: log,

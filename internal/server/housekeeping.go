@@ -24,9 +24,6 @@ const (
 	settleIn = 10 * time.Minute
 	// choreTimeout bounds one chore.
 	choreTimeout = 30 * time.Minute
-	// keepEras is how long it is known what was due, after it ended: longer than anybody
-	// keeps results one by one.
-	keepEras = 400 * 24 * time.Hour
 	// defaultKeepTransitions is how long it is known what happened to satellites and
 	// systems (spec M55).
 	defaultKeepTransitions = 90 * 24 * time.Hour
@@ -52,7 +49,7 @@ func (s *Server) chores() []*chore {
 			if err != nil {
 				return err
 			}
-			_, err = s.db.PurgeEras(ctx, now.Add(-keepEras))
+			_, err = s.db.PurgeEras(ctx, now.Add(-s.config.Keep.Runs))
 			return err
 		}},
 		{name: "collecting packages", every: 24 * time.Hour, do: func(ctx context.Context) error {
