@@ -68,6 +68,10 @@ fuzz: need-go ## every fuzz target for FUZZTIME each
 bench: need-go need-postgres ## the load programs of bench/, beside the goals
 	$(GO) run ./bench $(ARGS)
 
+.PHONY: bench-year
+bench-year: need-go ## a year of one system on SQLite, with ten million results behind it
+	PERIGEE_BENCH_RUNS=10000000 $(GO) test ./internal/health -run '^$$' -bench Year -benchtime 20x -timeout 60m
+
 .PHONY: micro
 micro: need-go ## Go benchmarks of single functions
 	$(GO) test -run '^$$' -bench '$(RUN)' -benchmem $(PKG)
