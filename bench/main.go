@@ -58,7 +58,7 @@ func main() {
 	flag.IntVar(&s.records, "records", 100_000, "how many satellites the records hold when some fall silent")
 	flag.IntVar(&s.runs, "runs", 1_000_000, "how many runs the database holds when a core starts")
 	flag.StringVar(&engines, "engines", "sqlite,postgres", "databases to run on")
-	flag.StringVar(&scenarios, "scenarios", "storm,heartbeats,ingest,pushes,silence,start,revocation,footprint", "what to run")
+	flag.StringVar(&scenarios, "scenarios", "storm,heartbeats,ingest,pushes,silence,start,revocation,opinion,footprint", "what to run")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -98,7 +98,7 @@ func measureAlone(ctx context.Context, s settings, binary, engine string, scenar
 	for _, scenario := range []struct {
 		name string
 		run  func(ctx context.Context, s settings, binary, engine string) ([]figure, error)
-	}{{"silence", silence}, {"start", start}, {"revocation", revocation}, {"footprint", footprint}} {
+	}{{"silence", silence}, {"start", start}, {"revocation", revocation}, {"opinion", opinion}, {"footprint", footprint}} {
 		if !slices.Contains(scenarios, scenario.name) || scenario.name == "footprint" && engine != "sqlite" && slices.Contains(scenarios, "storm") {
 			continue // the satellite does not know what its core keeps its records in
 		}

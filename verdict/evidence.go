@@ -51,6 +51,8 @@ type Evidence struct {
 	Policy  check.Policy `json:"policy"`
 	Applied check.Policy `json:"applied"`
 	Seats   []Seat       `json:"seats"`
+	// Opinion is what other places were asked; null when nobody was.
+	Opinion *Opinion `json:"opinion,omitempty"`
 	// Runs are the newest of each seat that had been received by then, oldest first,
 	// as far as they are still kept.
 	Runs []Run `json:"runs"`
@@ -70,7 +72,7 @@ type Named struct {
 }
 
 // Judge reaches the verdict again.
-func (e *Evidence) Judge() Judgement { return Judge(e.Policy, e.Seats, e.At) }
+func (e *Evidence) Judge() Decision { return Decide(e.Policy, e.Seats, e.Opinion, e.At) }
 
 // Verify says in what a verdict does not follow from its evidence: the judgement of
 // the seats, the state of each seat after its newest run, and that run itself must
@@ -81,6 +83,9 @@ func Verify(j Judged) error {
 	bad := func(format string, args ...any) { wrong = append(wrong, fmt.Errorf(format, args...)) }
 	if got := e.Judge(); got.Status != v.Status || got.Reason != v.Reason {
 		bad("the seats make it %s because %q, and the verdict says %s because %q", got.Status, got.Reason, v.Status, v.Reason)
+	}
+	if got := e.Judge(); got.Class != v.Class || got.Word != v.Word {
+		bad("the fault follows to be of class %s on the word of %q, and the verdict says %s, %q", got.Class, got.Word, v.Class, v.Word)
 	}
 	if !v.At.Equal(e.At) {
 		bad("the verdict is of %s and the evidence of %s", v.At, e.At)

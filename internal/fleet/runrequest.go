@@ -90,15 +90,17 @@ type RunRequest struct {
 
 // RunAnswer is what became of an asked run in one environment: a result, or a skip.
 type RunAnswer struct {
-	RunID         string              `json:"runId"`
-	SatelliteID   string              `json:"-"`
-	EnvironmentID string              `json:"environmentId,omitempty"`
-	Status        check.Status        `json:"status,omitempty"`
-	LatencyMs     *int64              `json:"latencyMs,omitempty"`
-	Message       string              `json:"message,omitempty"`
-	Timings       *check.Timings      `json:"timings,omitempty"`
-	ReceivedAt    time.Time           `json:"receivedAt"`
-	Skipped       protocol.SkipReason `json:"skipped,omitempty"`
+	RunID         string         `json:"runId"`
+	SatelliteID   string         `json:"-"`
+	EnvironmentID string         `json:"environmentId,omitempty"`
+	Status        check.Status   `json:"status,omitempty"`
+	LatencyMs     *int64         `json:"latencyMs,omitempty"`
+	Message       string         `json:"message,omitempty"`
+	Timings       *check.Timings `json:"timings,omitempty"`
+	ReceivedAt    time.Time      `json:"receivedAt"`
+	// Inconclusive is why the run says nothing of its target: the satellite was ill.
+	Inconclusive string              `json:"inconclusive,omitempty"`
+	Skipped      protocol.SkipReason `json:"skipped,omitempty"`
 }
 
 // RunPlace is a satellite as who asks for a run sees it.
@@ -109,6 +111,7 @@ type RunPlace struct {
 	Tags        map[string]string
 	Online      bool
 	Cordoned    bool
+	Ill         bool                // it says itself that something is wrong with it
 	Inventory   *protocol.Inventory // nil from one that does not say
 	// Holds: the satellite is to run the pair now, by its schedule.
 	Holds bool
@@ -116,6 +119,8 @@ type RunPlace struct {
 
 // RunOrder asks for runs of one check of one system at some satellites.
 type RunOrder struct {
+	// ID of the request; "" gives it one.
+	ID string
 	// Pair; SystemID may be left out when the check is assigned to one system only.
 	protocol.Pair
 	// Environment is an id or a name; "" is all that the assignment names.
@@ -225,7 +230,7 @@ func (r *RunRequests) Order(ctx context.Context, o RunOrder) (string, error) {
 			rows[i].State, rows[i].Reason = RunRefused, why
 		}
 	}
-	id := newRequestID()
+	id := cmp.Or(o.ID, newRequestID())
 	if err := r.store.PutRunRequests(ctx, id, o.By, rows, runMemory); err != nil {
 		return "", err
 	}

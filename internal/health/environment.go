@@ -17,7 +17,7 @@ type EnvironmentVerdict struct {
 	Check         string
 	EnvironmentID string
 	Environment   string // its name; "" without environments
-	verdict.Judgement
+	verdict.Decision
 	Seats []Seat // at least one
 	// At is when it was judged.
 	At time.Time
@@ -42,7 +42,7 @@ func JudgeCheck(seats []Seat, now time.Time) CheckVerdict {
 	for key, of := range apart {
 		v.Environments = append(v.Environments, EnvironmentVerdict{
 			SystemID: of[0].SystemID, CheckID: v.CheckID, Check: v.Check, EnvironmentID: key.id, Environment: key.name,
-			Judgement: verdict.Judge(of[0].Policy, places(of), now), Seats: of, At: now,
+			Decision: verdict.Decide(of[0].Policy, places(of), of[0].Opinion, now), Seats: of, At: now,
 		})
 	}
 	slices.SortFunc(v.Environments, func(a, b EnvironmentVerdict) int {

@@ -98,7 +98,7 @@ func (f *flips) begin(now time.Time) ([]verdict.Judged, []entity.Change, error) 
 		next := verdict.Judged{
 			Verdict: verdict.Verdict{
 				ID: id.String(), SystemID: v.SystemID, CheckID: v.CheckID, EnvironmentID: v.EnvironmentID,
-				Status: v.Status, Reason: v.Reason, Class: v.Class, At: now,
+				Status: v.Status, Reason: v.Reason, Class: v.Class, Word: v.Word, At: now,
 			},
 			Evidence: v.evidence(),
 		}
@@ -123,7 +123,7 @@ func (v *EnvironmentVerdict) evidence() verdict.Evidence {
 	return verdict.Evidence{
 		At: v.At, System: verdict.Named{ID: v.SystemID}, Check: verdict.Named{ID: v.CheckID, Name: v.Check},
 		Assignment: first.Assignment, Environment: verdict.Named{ID: v.EnvironmentID, Name: v.Environment},
-		Policy: first.Policy, Applied: first.Policy.WithDefaults(), Seats: places(v.Seats), Runs: []verdict.Run{},
+		Policy: first.Policy, Applied: first.Policy.WithDefaults(), Seats: places(v.Seats), Opinion: first.Opinion, Runs: []verdict.Run{},
 	}
 }
 

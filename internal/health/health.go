@@ -107,6 +107,8 @@ type Seat struct {
 	Policy     check.Policy
 	Location   *Location // nil: no run yet
 	Blind      *Blind    // the newest run that says nothing; nil: there was none
+	// Opinion is what others were asked of the check in this environment; nil: nothing.
+	Opinion *verdict.Opinion
 }
 
 // SystemHealth is the stored verdict of a system; the state of entity kind "health".
@@ -159,6 +161,7 @@ type Store interface {
 // Tx is what health does inside a transaction.
 type Tx interface {
 	entity.Tx
+	OpinionTx
 	// InsertRuns inserts runs and returns the ids of those that were new.
 	InsertRuns(ctx context.Context, runs []Run) (inserted map[string]bool, err error)
 	InsertSkips(ctx context.Context, skips []Skip) error

@@ -46,7 +46,11 @@ type Ingest struct {
 	recorder *entity.Recorder
 	log      *slog.Logger
 	group    *entity.Group[Item]
+	opinions *Opinions // nil: nobody is asked
 }
+
+// Consult has others asked before verdicts become worse. It is called before Run.
+func (i *Ingest) Consult(o *Opinions) { i.opinions = o }
 
 // NewIngest makes an ingest; Run must be running for submissions to finish.
 func NewIngest(store Store, recorder *entity.Recorder, log *slog.Logger) *Ingest {
@@ -97,7 +101,7 @@ func (i *Ingest) commit(ctx context.Context, items []Item) error {
 		if err != nil || len(systems) == 0 {
 			return nil, err
 		}
-		return judgeSystems(ctx, tx, systems)
+		return judgeSystems(ctx, tx, systems, i.opinions)
 	})
 	if err != nil {
 		i.Counts.Failures.Add(1)
@@ -109,6 +113,7 @@ func (i *Ingest) commit(ctx context.Context, items []Item) error {
 	if slices.ContainsFunc(runs, func(r Run) bool { return r.Asked != "" }) || slices.ContainsFunc(skips, func(s Skip) bool { return s.Asked != "" }) {
 		i.recorder.Ring(fleet.TopicAnswer)
 	}
+	i.opinions.tell()
 	i.Counts.Batches.Add(1)
 	i.Counts.Runs.Add(int64(inserted))
 	i.Counts.Duplicates.Add(int64(len(runs) - inserted))
@@ -191,7 +196,7 @@ func policiesOfNew(ctx context.Context, tx Tx, keys []LocationKey, known map[Loc
 }
 
 // judgeSystems judges the systems under lock and returns what changed.
-func judgeSystems(ctx context.Context, tx Tx, ids []string) ([]entity.Change, error) {
+func judgeSystems(ctx context.Context, tx Tx, ids []string, opinions *Opinions) ([]entity.Change, error) {
 	before, err := tx.LockSystems(ctx, ids)
 	if err != nil {
 		return nil, err
@@ -205,13 +210,16 @@ func judgeSystems(ctx context.Context, tx Tx, ids []string) ([]entity.Change, er
 	if err != nil {
 		return nil, err
 	}
-	bySystem := map[string][]Seat{}
-	for _, s := range seats {
-		bySystem[s.SystemID] = append(bySystem[s.SystemID], s)
-	}
 	holding, err := tx.Verdicts(ctx, existing)
 	if err != nil {
 		return nil, err
+	}
+	if err := opinions.hold(ctx, tx, seats, judgementsOf(holding), now); err != nil {
+		return nil, err
+	}
+	bySystem := map[string][]Seat{}
+	for _, s := range seats {
+		bySystem[s.SystemID] = append(bySystem[s.SystemID], s)
 	}
 	var put []SystemHealth
 	var changes []entity.Change

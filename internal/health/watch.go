@@ -25,7 +25,11 @@ type Watch struct {
 	recorder *entity.Recorder
 	ring     <-chan struct{}
 	log      *slog.Logger
+	opinions *Opinions // nil: nobody is asked
 }
+
+// Consult has others asked before verdicts become worse. It is called before Run.
+func (w *Watch) Consult(o *Opinions) { w.opinions = o }
 
 // NewWatch makes a watch that looks when ring rings and every few seconds besides.
 func NewWatch(store Store, clock Clock, recorder *entity.Recorder, log *slog.Logger, ring <-chan struct{}) *Watch {
@@ -111,7 +115,9 @@ func (w *Watch) look(ctx context.Context) error {
 	if len(suspects) == 0 {
 		return nil
 	}
-	return entity.Record(ctx, w.recorder, func(tx Tx) ([]entity.Change, error) {
-		return judgeSystems(ctx, tx, sortedKeys(suspects))
+	err = entity.Record(ctx, w.recorder, func(tx Tx) ([]entity.Change, error) {
+		return judgeSystems(ctx, tx, sortedKeys(suspects), w.opinions)
 	})
+	w.opinions.tell()
+	return err
 }

@@ -35,6 +35,10 @@ type CheckStatus struct {
 	// (yet), and where the check runs in environments, which have verdicts of their own.
 	Since     *time.Time `json:"since"`
 	VerdictID *string    `json:"verdictId"`
+	// Suspect: the verdict is about to become worse, and others are asked first.
+	Suspect bool `json:"suspect"`
+	// Opinion is what they were asked and said; null when nobody was.
+	Opinion *verdict.Opinion `json:"opinion,omitempty"`
 	// Policy is the assignment's, with its defaults.
 	Policy check.Policy `json:"policy"`
 	// Environments are judged apart; the worst of them is the check's verdict.
@@ -50,6 +54,9 @@ type EnvironmentStatus struct {
 	Reason        string       `json:"reason"`
 	Since         *time.Time   `json:"since"`
 	VerdictID     *string      `json:"verdictId"`
+	// Suspect and Opinion are as those of a check without environments.
+	Suspect bool             `json:"suspect"`
+	Opinion *verdict.Opinion `json:"opinion,omitempty"`
 }
 
 // LocationStatus is what one satellite says of the check. Without a result yet
@@ -151,12 +158,12 @@ func checkStatus(v health.CheckVerdict, holding map[[3]string]*verdict.Verdict, 
 		Policy: v.Seats[0].Policy.WithDefaults(), Locations: []LocationStatus{},
 	}
 	for _, in := range v.Environments {
-		one := EnvironmentStatus{EnvironmentID: in.EnvironmentID, Environment: in.Environment, Status: in.Status, Reason: in.Reason}
+		one := EnvironmentStatus{EnvironmentID: in.EnvironmentID, Environment: in.Environment, Status: in.Status, Reason: in.Reason, Suspect: in.Suspect, Opinion: in.Seats[0].Opinion}
 		if held := holding[[3]string{in.SystemID, in.CheckID, in.EnvironmentID}]; held != nil && held.Status == in.Status {
 			one.Since, one.VerdictID = &held.At, &held.ID
 		}
 		if !v.InEnvironments() {
-			view.Since, view.VerdictID = one.Since, one.VerdictID
+			view.Since, view.VerdictID, view.Suspect, view.Opinion = one.Since, one.VerdictID, one.Suspect, one.Opinion
 		} else {
 			view.Environments = append(view.Environments, one)
 		}

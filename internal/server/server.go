@@ -110,6 +110,7 @@ type Server struct {
 	runs     *fleet.RunRequests
 	ingest   *health.Ingest
 	roller   *health.Roller
+	opinions *health.Opinions
 	watch    *health.Watch
 	hub      *hub.Hub
 	mover    *catalog.Mover
@@ -194,6 +195,9 @@ func (s *Server) wire(ctx context.Context, root, oldRoot []byte) (err error) {
 	s.ingest = health.NewIngest(s.db, recorder, s.log)
 	s.roller = health.NewRoller(s.db, s.log)
 	s.watch = health.NewWatch(s.db, s.db, recorder, s.log, s.subscribe(entity.TopicEvents, fleet.TopicConfig))
+	s.opinions = health.NewOpinions(s.db, recorder, s.runs, s.log, s.subscribe(health.TopicOpinion, fleet.TopicAnswer))
+	s.ingest.Consult(s.opinions)
+	s.watch.Consult(s.opinions)
 
 	if s.secrets, err = secret.New(secret.Config{Store: s.db, Recorder: recorder, Bell: s.bell, Root: root, OldRoot: oldRoot, KV: s.config.Vault, Log: s.log}); err != nil {
 		return err
@@ -265,6 +269,7 @@ func (s *Server) Run(ctx context.Context) error {
 	durable.Go(func() error { return s.ingest.Run(below) })
 	durable.Go(func() error { return s.roller.Run(below) })
 	durable.Go(func() error { return s.watch.Run(below) })
+	durable.Go(func() error { return s.opinions.Run(below) })
 
 	outside, ctx := errgroup.WithContext(ctx)
 	drained := make(chan struct{})

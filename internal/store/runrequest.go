@@ -39,12 +39,12 @@ const (
 	holdsPair = `EXISTS (SELECT 1 FROM placements AS p JOIN assignments AS a ON a.id = p.assignment_id AND a.enabled
 		JOIN checks AS c ON c.id = p.check_id AND NOT c.paused
 		WHERE p.satellite_id = s.id AND p.check_id = $1 AND p.system_id = $2 AND p.removed_at IS NULL)`
-	runPlaces = `SELECT s.id, s.name, s.region, s.tags, ` + online + `, s.cordoned_at IS NOT NULL OR s.draining, r.inventory, ` + holdsPair + satelliteTables
+	runPlaces = `SELECT s.id, s.name, s.region, s.tags, ` + online + `, s.cordoned_at IS NOT NULL OR s.draining, s.ill_since IS NOT NULL, r.inventory, ` + holdsPair + satelliteTables
 )
 
 func scanRunPlace(row scanner) (fleet.RunPlace, error) {
 	p := fleet.RunPlace{Tags: map[string]string{}}
-	return p, row.Scan(&p.SatelliteID, &p.Satellite, &p.Region, document{&p.Tags}, &p.Online, &p.Cordoned, document{&p.Inventory}, &p.Holds)
+	return p, row.Scan(&p.SatelliteID, &p.Satellite, &p.Region, document{&p.Tags}, &p.Online, &p.Cordoned, &p.Ill, document{&p.Inventory}, &p.Holds)
 }
 
 func (db *DB) RunPlaces(ctx context.Context, pair protocol.Pair, satellites []string) ([]fleet.RunPlace, error) {
@@ -173,7 +173,7 @@ func (db *DB) RunAnswers(ctx context.Context, of []fleet.RunRequest) ([]fleet.Ru
 	}
 	slot := time.UnixMilli(of[0].Slot)
 	args := []any{keyAt(slot), keyAt(slot.Add(time.Millisecond)), of[0].ConfigID, of[0].SystemID, ids}
-	answers, err := all(ctx, db.reads(), scanRunAnswer, `SELECT run_id, satellite_id, environment_id, status, latency_ms, message, received_at, result
+	answers, err := all(ctx, db.reads(), scanRunAnswer, `SELECT run_id, satellite_id, environment_id, status, latency_ms, message, received_at, inconclusive, result
 		FROM runs WHERE run_id >= $1 AND run_id < $2 AND check_id = $3 AND system_id = $4 AND satellite_id = ANY($5)`, args...)
 	if err != nil {
 		return nil, err
@@ -188,7 +188,7 @@ func (db *DB) RunAnswers(ctx context.Context, of []fleet.RunRequest) ([]fleet.Ru
 func scanRunAnswer(row scanner) (fleet.RunAnswer, error) {
 	var a fleet.RunAnswer
 	var result *string
-	err := row.Scan(&a.RunID, &a.SatelliteID, &a.EnvironmentID, &a.Status, &a.LatencyMs, &a.Message, moment{&a.ReceivedAt}, &result)
+	err := row.Scan(&a.RunID, &a.SatelliteID, &a.EnvironmentID, &a.Status, &a.LatencyMs, &a.Message, moment{&a.ReceivedAt}, &a.Inconclusive, &result)
 	if err != nil || result == nil {
 		return a, err
 	}

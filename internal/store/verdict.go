@@ -179,7 +179,11 @@ func seats(ctx context.Context, c conn, systemIDs []string) ([]health.Seat, erro
 	if err != nil {
 		return nil, err
 	}
-	return withBlind(ctx, c, perEnvironment(rows), systemIDs)
+	seated, err := withBlind(ctx, c, perEnvironment(rows), systemIDs)
+	if err != nil {
+		return nil, err
+	}
+	return seated, withOpinions(ctx, c, systemIDs, seated)
 }
 
 func scanSeat(row scanner) (heard, error) {

@@ -17,3 +17,20 @@ CREATE INDEX run_requests_of_satellite ON run_requests (satellite_id, requested_
 
 -- The values were for a run that was asked for, of a check that is not the satellite's.
 ALTER TABLE secret_leases ADD COLUMN guest boolean NOT NULL DEFAULT false;
+
+-- Verdicts that were about to become worse on the word of places that may fail together,
+-- and what others said (verdict.Opinion, as JSON). holder is the core that asks; after
+-- the deadline any core decides. again is when others are asked anew.
+CREATE TABLE opinions (
+    id             text COLLATE "C" NOT NULL CONSTRAINT opinions_pkey PRIMARY KEY,
+    system_id      text COLLATE "C" NOT NULL CONSTRAINT opinions_system REFERENCES systems ON DELETE CASCADE,
+    check_id       text COLLATE "C" NOT NULL CONSTRAINT opinions_check REFERENCES checks ON DELETE CASCADE,
+    environment_id text COLLATE "C" NOT NULL,
+    state          text COLLATE "C" NOT NULL, -- held, asked, decided
+    holder         text COLLATE "C" NOT NULL DEFAULT '',
+    deadline       bigint NOT NULL,
+    again          bigint,
+    opinion        text NOT NULL,
+    CONSTRAINT opinions_key UNIQUE (system_id, check_id, environment_id)
+);
+CREATE INDEX opinions_open ON opinions (deadline) WHERE state <> 'decided';

@@ -1,0 +1,619 @@
+package health
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/internal/entity"
+	"github.com/perigee-monitoring/perigee/internal/fleet"
+	"github.com/perigee-monitoring/perigee/protocol"
+	"github.com/perigee-monitoring/perigee/verdict"
+)
+
+// TopicOpinion is rung when verdicts wait for a second opinion.
+const TopicOpinion = "opinion"
+
+const (
+	// opinionsAtOnce is how many verdicts may wait for others at once. Beyond, they
+	// change on the word that there is, and say so.
+	opinionsAtOnce = 256
+	// askedAtOnce is how many runs one satellite is asked for at once.
+	askedAtOnce = 16
+	// longestWait bounds how long a verdict is held.
+	longestWait = 30 * time.Second
+	// opinionPoll is how often is looked without a bell, and opinionRest how long is
+	// rested between two looks, so that answers that come one by one are taken together.
+	opinionPoll = 500 * time.Millisecond
+	opinionRest = 10 * time.Millisecond
+	// placesFor is how long is remembered which satellites there are, at least, and
+	// placesRest how many times as long as it took to read them.
+	placesFor  = 250 * time.Millisecond
+	placesRest = 20
+	// askAgain is after how long others are asked anew, at least, and askAgainAfter in
+	// intervals of the check.
+	askAgain      = time.Minute
+	askAgainAfter = 5
+	// opinionNever is the label by which an operator forbids that a satellite is asked.
+	opinionNever, never = "opinion", "never"
+)
+
+// CheckOpinion is the second opinion on a check of a system in one environment.
+type CheckOpinion struct {
+	SystemID      string
+	CheckID       string
+	EnvironmentID string
+	Holder        string // the core that asks
+	verdict.Opinion
+}
+
+// OpinionStore is what second opinions read, and claim, outside of transactions.
+type OpinionStore interface {
+	OpinionPlaces(ctx context.Context) ([]fleet.RunPlace, error)
+	ClaimOpinions(ctx context.Context, holder string, limit int) ([]CheckOpinion, error)
+	DueOpinions(ctx context.Context, holder string) ([]CheckOpinion, error)
+	CountOpinions(ctx context.Context) (int, error)
+	Seats(ctx context.Context, systemIDs []string) ([]Seat, error)
+	Now(ctx context.Context) (time.Time, error)
+}
+
+// OpinionTx is what they do inside a transaction.
+type OpinionTx interface {
+	PutOpinions(ctx context.Context, rows []CheckOpinion) error
+	// DecideOpinion and ReopenOpinion report false when somebody else was quicker.
+	DecideOpinion(ctx context.Context, o CheckOpinion) (bool, error)
+	ReopenOpinion(ctx context.Context, id string, next CheckOpinion) (bool, error)
+	DropOpinions(ctx context.Context, ids []string) error
+}
+
+// RunOrders asks for runs; *fleet.RunRequests is one.
+type RunOrders interface {
+	Order(ctx context.Context, o fleet.RunOrder) (string, error)
+	Get(ctx context.Context, requestID string) ([]fleet.RunRequest, error)
+}
+
+// Opinions asks other satellites before a verdict becomes worse on the word of places
+// that may fail together. What waits is a row: if this core ends, another decides when
+// the deadline has passed.
+type Opinions struct {
+	store    OpinionStore
+	recorder *entity.Recorder
+	orders   RunOrders
+	log      *slog.Logger
+	rings    <-chan struct{}
+	holder   string
+
+	places atomic.Pointer[[]fleet.RunPlace]
+	stale  time.Time // when places are read anew; owned by Run
+	// open is about how many wait: counted now and then, and added to in between.
+	open atomic.Int64
+	// wanted: a transaction made some that wait; tell rings for them after its commit.
+	wanted atomic.Bool
+	// load is how many runs each satellite was asked for by verdicts that wait here.
+	load map[string]int
+	seed maphash.Seed
+}
+
+// NewOpinions makes the service; rings should ring for TopicOpinion and
+// fleet.TopicAnswer.
+func NewOpinions(store OpinionStore, recorder *entity.Recorder, orders RunOrders, log *slog.Logger, rings <-chan struct{}) *Opinions {
+	return &Opinions{
+		store: store, recorder: recorder, orders: orders, log: log, rings: rings,
+		holder: uuid.NewString(), load: map[string]int{}, seed: maphash.MakeSeed(),
+	}
+}
+
+// hold looks at what is about to be judged, in the transaction that judges, and lets
+// verdicts wait that are about to become worse on the word of one failure domain. It
+// asks nobody and waits for nothing. before gives the verdict that holds now. The
+// seats get the opinions that are made.
+func (o *Opinions) hold(ctx context.Context, tx OpinionTx, seats []Seat, before func(*Seat) verdict.Judgement, now time.Time) error {
+	if o == nil {
+		return nil
+	}
+	var put []CheckOpinion
+	var drop []string
+	for _, of := range together(seats) {
+		next, useless := o.consider(of, before, now)
+		if useless {
+			drop = append(drop, of[0].Opinion.ID)
+		}
+		if next != nil {
+			put = append(put, *next)
+		}
+		for _, s := range of {
+			switch {
+			case next != nil:
+				s.Opinion = &next.Opinion
+			case useless:
+				s.Opinion = nil
+			}
+		}
+	}
+	if len(drop) > 0 {
+		if err := tx.DropOpinions(ctx, drop); err != nil {
+			return err
+		}
+	}
+	if len(put) == 0 {
+		return nil
+	}
+	o.wanted.Store(true)
+	return tx.PutOpinions(ctx, put)
+}
+
+// tell rings for what hold made; to be called after the commit.
+func (o *Opinions) tell() {
+	if o != nil && o.wanted.Swap(false) {
+		o.recorder.Ring(TopicOpinion)
+	}
+}
+
+// judgementsOf gives what the verdict on a seat's check says that holds now.
+func judgementsOf(holding []verdict.Verdict) func(*Seat) verdict.Judgement {
+	return func(s *Seat) verdict.Judgement {
+		for i := range holding {
+			if v := &holding[i]; v.SystemID == s.SystemID && v.CheckID == s.CheckID && v.EnvironmentID == s.EnvironmentID {
+				return verdict.Judgement{Status: v.Status, Reason: v.Reason, Class: v.Class}
+			}
+		}
+		return verdict.Judgement{Status: check.Unknown, Reason: "waiting for the first result", Class: verdict.ClassNone}
+	}
+}
+
+// together are the seats of each check in each environment.
+func together(seats []Seat) [][]*Seat {
+	type key struct{ systemID, checkID, environmentID string }
+	by := map[key][]*Seat{}
+	var keys []key
+	for i := range seats {
+		s := &seats[i]
+		k := key{s.SystemID, s.CheckID, s.EnvironmentID}
+		if by[k] == nil {
+			keys = append(keys, k)
+		}
+		by[k] = append(by[k], s)
+	}
+	all := make([][]*Seat, len(keys))
+	for i, k := range keys {
+		all[i] = by[k]
+	}
+	return all
+}
+
+// consider says what becomes of the opinion on a check: a new one, or that the one
+// which there is has become useless.
+func (o *Opinions) consider(seats []*Seat, before func(*Seat) verdict.Judgement, now time.Time) (next *CheckOpinion, useless bool) {
+	first := seats[0]
+	voices := make([]verdict.Seat, len(seats))
+	for i, s := range seats {
+		voices[i] = s.Place()
+	}
+	judged := verdict.Judge(first.Policy, voices, now)
+	accusers := verdict.Accusers(voices, now)
+	settings := first.Policy.WithDefaults().SecondOpinion
+	held := first.Opinion != nil
+	if settings.Off || len(accusers) == 0 || judged.Status != check.Degraded && judged.Status != check.Unhealthy {
+		return nil, held
+	}
+	if held && first.Opinion.Covers(accusers) {
+		return nil, false
+	}
+	was := before(first)
+	if was.Status == judged.Status || check.Worst(was.Status, judged.Status) != judged.Status {
+		return nil, held // it becomes no worse
+	}
+	suspects := o.suspects(accusers, settings.Domain)
+	if !o.othersThan(suspects, seats, settings.Domain) {
+		return nil, held // several domains say so, or there is nobody to ask
+	}
+	next = newOpinion(first, was, settings, suspects, accusers, now)
+	if o.open.Add(1) > opinionsAtOnce {
+		o.open.Add(-1)
+		next.State, next.DecidedAt = verdict.OpinionDecided, &now
+		next.None = fmt.Sprintf("more than %d verdicts wait for one", opinionsAtOnce)
+		next.Again = again(first, now)
+	}
+	return next, false
+}
+
+func newOpinion(of *Seat, before verdict.Judgement, settings check.SecondOpinion, suspects []verdict.Suspect, accusers []*verdict.Seat, now time.Time) *CheckOpinion {
+	// Others may take as long as the run that failed.
+	wait := time.Duration(settings.Wait)
+	for _, a := range accusers {
+		if a.LatencyMs != nil {
+			wait = max(wait, time.Duration(settings.Wait)+time.Duration(*a.LatencyMs)*time.Millisecond)
+		}
+	}
+	return &CheckOpinion{
+		SystemID: of.SystemID, CheckID: of.CheckID, EnvironmentID: of.EnvironmentID,
+		Opinion: verdict.Opinion{
+			ID: uuid.Must(uuid.NewV7()).String(), State: verdict.OpinionHeld, Before: before,
+			Domain: settings.Domain, Ask: settings.Ask, Suspects: suspects, HeldAt: now, Deadline: now.Add(min(wait, longestWait)),
+			Answers: []verdict.Answer{},
+		},
+	}
+}
+
+// again is when others are asked anew about a check that only its suspects find bad.
+func again(of *Seat, now time.Time) *time.Time {
+	return new(now.Add(max(askAgain, askAgainAfter*time.Duration(of.Interval))))
+}
+
+// domainOf is what a satellite has in common with those that may fail with it; "" is
+// not known.
+func domainOf(p *fleet.RunPlace, domain string) string {
+	if domain == "region" {
+		return p.Region
+	}
+	return p.Tags[domain]
+}
+
+func (o *Opinions) known() map[string]*fleet.RunPlace {
+	by := map[string]*fleet.RunPlace{}
+	if places := o.places.Load(); places != nil {
+		for i := range *places {
+			by[(*places)[i].SatelliteID] = &(*places)[i]
+		}
+	}
+	return by
+}
+
+func (o *Opinions) suspects(accusers []*verdict.Seat, domain string) []verdict.Suspect {
+	known := o.known()
+	all := make([]verdict.Suspect, len(accusers))
+	for i, a := range accusers {
+		all[i] = verdict.Suspect{SatelliteID: a.SatelliteID, Satellite: a.Satellite, Domain: a.Region}
+		if domain != "region" {
+			all[i].Domain = ""
+			if p := known[a.SatelliteID]; p != nil {
+				all[i].Domain = domainOf(p, domain)
+			}
+		}
+	}
+	return all
+}
+
+// othersThan reports whether the suspects are of one domain and there is somebody of
+// another one who might be asked.
+func (o *Opinions) othersThan(suspects []verdict.Suspect, seats []*Seat, domain string) bool {
+	for _, s := range suspects {
+		if s.Domain != suspects[0].Domain {
+			return false
+		}
+	}
+	places := o.places.Load()
+	if places == nil {
+		return false
+	}
+	for i := range *places {
+		p := (*places)[i] // a copy
+		p.Holds = slices.ContainsFunc(seats, func(s *Seat) bool { return s.SatelliteID == p.SatelliteID })
+		if suitable(&p, suspects, domain) {
+			return true
+		}
+	}
+	return false
+}
+
+// suitable: it may be asked, apart from whether it can run this check.
+func suitable(p *fleet.RunPlace, suspects []verdict.Suspect, domain string) bool {
+	value := domainOf(p, domain)
+	for _, s := range suspects {
+		if s.SatelliteID == p.SatelliteID || value == s.Domain || value == "" && domain != "region" {
+			return false
+		}
+	}
+	switch {
+	case !p.Online, p.Ill, p.Tags[opinionNever] == never:
+		return false
+	case p.Holds:
+		return true
+	case p.Cordoned, p.Satellite == localSatellite:
+		return false
+	}
+	return p.Inventory != nil && slices.Contains(p.Inventory.Features, protocol.FeatureOpinion)
+}
+
+// localSatellite is the built-in one, which runs only what includes it.
+const localSatellite = "local"
+
+// Run asks and decides until ctx ends.
+func (o *Opinions) Run(ctx context.Context) error {
+	poll := time.NewTicker(opinionPoll)
+	defer poll.Stop()
+	for {
+		if err := o.look(ctx); err != nil && ctx.Err() == nil {
+			o.log.Error("asking for second opinions failed", "error", err)
+		}
+		rest := time.NewTimer(opinionRest)
+		select {
+		case <-ctx.Done():
+			rest.Stop()
+			return nil
+		case <-rest.C:
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-o.rings:
+		case <-poll.C:
+		}
+	}
+}
+
+func (o *Opinions) look(ctx context.Context) error {
+	if began := time.Now(); !began.Before(o.stale) {
+		places, err := o.store.OpinionPlaces(ctx)
+		if err != nil {
+			return fmt.Errorf("reading who can be asked: %w", err)
+		}
+		o.places.Store(&places)
+		n, err := o.store.CountOpinions(ctx)
+		if err != nil {
+			return fmt.Errorf("counting what waits: %w", err)
+		}
+		o.open.Store(int64(n))
+		o.stale = time.Now().Add(max(placesFor, placesRest*time.Since(began)))
+	}
+	claimed, err := o.store.ClaimOpinions(ctx, o.holder, opinionsAtOnce)
+	if err != nil {
+		return fmt.Errorf("taking what waits: %w", err)
+	}
+	for i := range claimed {
+		if err := o.ask(ctx, &claimed[i]); err != nil {
+			// At its deadline it is decided all the same.
+			o.log.Warn("nobody could be asked", "system", claimed[i].SystemID, "check", claimed[i].CheckID, "error", err)
+		}
+	}
+	due, err := o.store.DueOpinions(ctx, o.holder)
+	if err != nil {
+		return fmt.Errorf("reading what is to be decided: %w", err)
+	}
+	now, err := o.store.Now(ctx)
+	if err != nil {
+		return err
+	}
+	o.load = map[string]int{}
+	for i := range due {
+		if err := o.settle(ctx, &due[i], now); err != nil {
+			o.log.Warn("a second opinion could not be settled; trying again", "system", due[i].SystemID, "check", due[i].CheckID, "error", err)
+		}
+	}
+	return nil
+}
+
+// ask chooses who is asked and orders the runs. With nobody to ask it decides.
+func (o *Opinions) ask(ctx context.Context, op *CheckOpinion) error {
+	chosen, none := o.choose(ctx, op)
+	if len(chosen) == 0 {
+		op.None = none
+		return o.decide(ctx, op)
+	}
+	ids := make([]string, len(chosen))
+	for i, p := range chosen {
+		ids[i] = p.SatelliteID
+		o.load[p.SatelliteID]++
+	}
+	_, err := o.orders.Order(ctx, fleet.RunOrder{
+		ID: op.ID, Pair: protocol.Pair{ConfigID: op.CheckID, SystemID: op.SystemID}, Environment: op.EnvironmentID,
+		Satellites: ids, By: "core", Asked: fleet.AskedForOpinion,
+	})
+	if err != nil {
+		op.None = "nobody could be asked: " + err.Error()
+		return o.decide(ctx, op)
+	}
+	return nil
+}
+
+// choose takes, of those who may be asked, first those that run the check anyway, then
+// one of each domain, then those that are asked for little.
+func (o *Opinions) choose(ctx context.Context, op *CheckOpinion) (chosen []fleet.RunPlace, none string) {
+	places := o.places.Load()
+	if places == nil {
+		return nil, "it is not known yet who is there"
+	}
+	holders := map[string]bool{}
+	seats, err := o.store.Seats(ctx, []string{op.SystemID})
+	if err != nil {
+		return nil, "who runs the check could not be read"
+	}
+	for _, s := range seats {
+		if s.CheckID == op.CheckID && s.EnvironmentID == op.EnvironmentID {
+			holders[s.SatelliteID] = true
+		}
+	}
+	busy := 0
+	var able []fleet.RunPlace
+	for _, p := range *places {
+		p.Holds = holders[p.SatelliteID]
+		switch {
+		case !suitable(&p, op.Suspects, op.Domain):
+		case o.load[p.SatelliteID] >= askedAtOnce:
+			busy++
+		default:
+			able = append(able, p)
+		}
+	}
+	if len(able) == 0 && busy > 0 {
+		return nil, fmt.Sprintf("every other satellite is asked for %d runs already", askedAtOnce)
+	}
+	rank := func(p *fleet.RunPlace) int {
+		if p.Holds {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(able, func(a, b fleet.RunPlace) int {
+		return cmp.Or(rank(&a)-rank(&b), o.load[a.SatelliteID]-o.load[b.SatelliteID],
+			cmp.Compare(maphash.String(o.seed, op.ID+a.SatelliteID), maphash.String(o.seed, op.ID+b.SatelliteID)))
+	})
+	domains := map[string]bool{}
+	for _, distinct := range []bool{true, false} {
+		for _, p := range able {
+			value := domainOf(&p, op.Domain)
+			taken := slices.ContainsFunc(chosen, func(c fleet.RunPlace) bool { return c.SatelliteID == p.SatelliteID })
+			if len(chosen) < op.Ask && !taken && (!distinct || !domains[value]) {
+				chosen, domains[value] = append(chosen, p), true
+			}
+		}
+	}
+	return chosen, "no other satellite can run it"
+}
+
+// settle decides when all have answered or the deadline has passed, and asks anew
+// when that is due.
+func (o *Opinions) settle(ctx context.Context, op *CheckOpinion, now time.Time) error {
+	if op.State == verdict.OpinionDecided {
+		return o.reopen(ctx, op, now)
+	}
+	asked, err := o.orders.Get(ctx, op.ID)
+	if err != nil {
+		if now.Before(op.Deadline) {
+			return nil // it is being asked about
+		}
+		op.None = cmp.Or(op.None, "the core that was to ask others ended")
+		return o.decide(ctx, op)
+	}
+	late := !now.Before(op.Deadline)
+	waiting := 0
+	op.Answers = op.Answers[:0]
+	for i := range asked {
+		if !asked[i].State.Over() {
+			waiting++
+			o.load[asked[i].SatelliteID]++
+		}
+		op.Answers = append(op.Answers, o.answer(&asked[i], op))
+	}
+	if waiting > 0 && !late {
+		return nil
+	}
+	return o.decide(ctx, op)
+}
+
+// answer is what became of one run that was asked for.
+func (o *Opinions) answer(r *fleet.RunRequest, op *CheckOpinion) verdict.Answer {
+	a := verdict.Answer{SatelliteID: r.SatelliteID, Satellite: r.Satellite, Domain: r.Region}
+	if op.Domain != "region" {
+		a.Domain = ""
+		if p := o.known()[r.SatelliteID]; p != nil {
+			a.Domain = domainOf(p, op.Domain)
+		}
+	}
+	switch {
+	case !r.State.Over():
+		a.Void = "no answer in time"
+	case r.State != fleet.RunDone || len(r.Answers) == 0:
+		a.Void = cmp.Or(r.Reason, "it was not connected")
+	default:
+		said := r.Answers[0]
+		a.RunID, a.Status, a.LatencyMs, a.Message, a.ReceivedAt = said.RunID, said.Status, said.LatencyMs, said.Message, &said.ReceivedAt
+		switch {
+		case said.Inconclusive != "":
+			a.Void = "it is ill itself: " + said.Inconclusive
+		case strings.HasPrefix(said.Message, notCarriedOut):
+			a.Void = said.Message
+		}
+	}
+	return a
+}
+
+// notCarriedOut begins the message of a run that found out nothing about its target.
+const notCarriedOut = "Check not carried out"
+
+// decide writes the decision down and judges by it, in one transaction and on one core.
+func (o *Opinions) decide(ctx context.Context, op *CheckOpinion) error {
+	known := o.known()
+	for i := range op.Suspects {
+		if p := known[op.Suspects[i].SatelliteID]; p != nil && p.Ill {
+			op.Suspects[i].Ill = "as it says itself"
+		}
+	}
+	err := entity.Record(ctx, o.recorder, func(tx Tx) ([]entity.Change, error) {
+		if _, err := tx.LockSystems(ctx, []string{op.SystemID}); err != nil {
+			return nil, err
+		}
+		now, err := tx.Now(ctx)
+		if err != nil {
+			return nil, err
+		}
+		op.State, op.DecidedAt, op.Again = verdict.OpinionDecided, &now, nil
+		if !op.Confirmed() {
+			of, err := o.seatOf(ctx, tx, op)
+			if err != nil {
+				return nil, err
+			}
+			if of != nil {
+				op.Again = again(of, now)
+			}
+		}
+		mine, err := tx.DecideOpinion(ctx, *op)
+		if err != nil || !mine {
+			return nil, err
+		}
+		return judgeSystems(ctx, tx, []string{op.SystemID}, o)
+	})
+	if err != nil {
+		return fmt.Errorf("deciding on a second opinion: %w", err)
+	}
+	o.tell()
+	return nil
+}
+
+func (o *Opinions) seatOf(ctx context.Context, tx Tx, op *CheckOpinion) (*Seat, error) {
+	seats, err := tx.Seats(ctx, []string{op.SystemID})
+	if err != nil {
+		return nil, err
+	}
+	for i := range seats {
+		if s := &seats[i]; s.CheckID == op.CheckID && s.EnvironmentID == op.EnvironmentID {
+			return s, nil
+		}
+	}
+	return nil, nil
+}
+
+// reopen asks anew about a check that only its suspects find bad: the fault may lie
+// elsewhere by now. Meanwhile the verdict stays as it is.
+func (o *Opinions) reopen(ctx context.Context, op *CheckOpinion, now time.Time) error {
+	if o.open.Load() >= opinionsAtOnce {
+		return nil // later
+	}
+	err := entity.Record(ctx, o.recorder, func(tx Tx) ([]entity.Change, error) {
+		if _, err := tx.LockSystems(ctx, []string{op.SystemID}); err != nil {
+			return nil, err
+		}
+		holding, err := tx.Verdicts(ctx, []string{op.SystemID})
+		if err != nil {
+			return nil, err
+		}
+		next := *op
+		wait := op.Deadline.Sub(op.HeldAt)
+		next.ID, next.State, next.Holder = uuid.Must(uuid.NewV7()).String(), verdict.OpinionHeld, ""
+		next.HeldAt, next.Deadline, next.Answers, next.None, next.DecidedAt, next.Again = now, now.Add(wait), []verdict.Answer{}, "", nil, nil
+		for _, v := range holding {
+			if v.CheckID == op.CheckID && v.EnvironmentID == op.EnvironmentID {
+				next.Before = verdict.Judgement{Status: v.Status, Reason: v.Reason, Class: v.Class}
+			}
+		}
+		mine, err := tx.ReopenOpinion(ctx, op.ID, next)
+		if err != nil || !mine {
+			return nil, err
+		}
+		return judgeSystems(ctx, tx, []string{op.SystemID}, o)
+	})
+	if err == nil {
+		o.open.Add(1)
+		o.recorder.Ring(TopicOpinion)
+	}
+	return err
+}

@@ -1,0 +1,289 @@
+package server_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/internal/client"
+	"github.com/perigee-monitoring/perigee/internal/health"
+	"github.com/perigee-monitoring/perigee/internal/httpapi"
+	"github.com/perigee-monitoring/perigee/internal/perigeetest"
+	"github.com/perigee-monitoring/perigee/internal/pgtest"
+	"github.com/perigee-monitoring/perigee/internal/probe"
+	"github.com/perigee-monitoring/perigee/internal/satellite"
+	"github.com/perigee-monitoring/perigee/internal/server"
+	"github.com/perigee-monitoring/perigee/verdict"
+)
+
+// scene is a shop that is watched from eu alone, and satellites at places of other
+// regions, which can be asked.
+type scene struct {
+	t      *testing.T
+	core   *server.Server
+	api    *client.Client
+	places map[string]*perigeetest.Place
+	stop   map[string]func() // ends the satellite
+	shut   atomic.Bool       // the shop answers 503
+}
+
+func newScene(t *testing.T, c server.Config, policy map[string]any, places ...string) *scene {
+	t.Helper()
+	core, _ := start(t, c)
+	return newSceneAt(t, core, policy, places...)
+}
+
+func newSceneAt(t *testing.T, core *server.Server, policy map[string]any, places ...string) *scene {
+	t.Helper()
+	api, err := client.New(client.Options{URL: core.URL(), Token: token})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &scene{t: t, core: core, api: api, places: map[string]*perigeetest.Place{}, stop: map[string]func(){}}
+	shop := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if s.shut.Load() {
+			http.Error(w, "closed", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "open")
+	}))
+	t.Cleanup(shop.Close)
+	address := strings.TrimPrefix(shop.URL, "http://")
+	network := perigeetest.NewNetwork(t, map[string]string{"shop.test": address})
+	for _, name := range places {
+		s.places[name] = network.Place()
+		s.join(name)
+	}
+	online(t, s.api, places...)
+	_, port, _ := strings.Cut(address, ":")
+	meta := map[string]any{"name": "shop"}
+	if err := s.api.Post(t.Context(), "/apply", map[string]any{"documents": []any{
+		map[string]any{"apiVersion": "perigee/v1", "kind": "System", "metadata": meta, "spec": map[string]any{}},
+		map[string]any{"apiVersion": "perigee/v1", "kind": "Check", "metadata": meta, "spec": map[string]any{
+			"strategy": "healthcheck-http.http", "config": map[string]any{}, "interval": "1s",
+			"collectors": []any{map[string]any{
+				"id": "page", "collector": "healthcheck-http.request", "config": map[string]any{"url": "http://shop.test:" + port + "/", "timeout": 2000},
+				"assertions": []any{map[string]any{"field": "statusCode", "operator": "equals", "value": 200}},
+			}},
+		}},
+		map[string]any{"apiVersion": "perigee/v1", "kind": "Assignment", "metadata": meta, "spec": map[string]any{
+			"check": "shop", "system": "shop", "includeLocal": false, "policy": policy, "satellites": map[string]any{"names": []string{places[0]}},
+		}},
+	}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.wait("healthy", "none")
+	eventually(t, "a few results, by when the core knows who can be asked", func() error {
+		runs, err := client.All[health.Run](t.Context(), api, "/results", nil, 4, nil)
+		if err == nil && len(runs) < 4 {
+			err = fmt.Errorf("there are %d", len(runs))
+		}
+		return err
+	})
+	return s
+}
+
+// join makes a satellite of that name, whose region is what stands before the dash.
+func (s *scene) join(name string) {
+	s.t.Helper()
+	region, _, _ := strings.Cut(name, "-")
+	var made httpapi.SatelliteToken
+	if err := s.api.Post(s.t.Context(), "/satellites", httpapi.NewSatellite{Name: name, Region: region}, &made); err != nil {
+		s.t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	agent, err := satellite.New(satellite.Config{ID: made.Satellite.ID, Token: made.Token, DataDir: s.t.TempDir(), Version: "test"},
+		probe.New(probe.Options{Log: log, Version: "test", Nameservers: []string{s.places[name].Nameserver}}),
+		[]satellite.Core{{URL: s.core.URL(), Dial: dialTo(s.core)}}, log)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = agent.Run(ctx)
+	}()
+	s.stop[name] = func() { cancel(); <-done }
+	s.t.Cleanup(s.stop[name])
+}
+
+// wait waits until the verdict that holds is of that status and class, and gives it
+// with its evidence, from which the same must follow.
+func (s *scene) wait(status check.Status, class verdict.Class) verdict.Judged {
+	s.t.Helper()
+	var judged verdict.Judged
+	eventually(s.t, fmt.Sprintf("the verdict %s of class %s", status, class), func() error {
+		all, err := client.All[verdict.Verdict](s.t.Context(), s.api, "/checks/shop/verdicts", nil, 1, nil)
+		if err != nil {
+			return err
+		}
+		if len(all) == 0 {
+			return errors.New("there is none")
+		}
+		if all[0].Status != status || all[0].Class != class {
+			return fmt.Errorf("it is %+v", all[0])
+		}
+		return s.api.Get(s.t.Context(), "/checks/shop/evidence/"+all[0].ID, nil, &judged)
+	})
+	if err := verdict.Verify(judged); err != nil {
+		s.t.Errorf("the verdict does not follow from its evidence: %v\n%+v", err, judged)
+	}
+	return judged
+}
+
+// statuses are those of all verdicts so far, oldest first.
+func (s *scene) statuses() string {
+	s.t.Helper()
+	all, err := client.All[verdict.Verdict](s.t.Context(), s.api, "/checks/shop/verdicts", nil, 0, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var text []string
+	for i := len(all) - 1; i >= 0; i-- {
+		text = append(text, string(all[i].Status)+"/"+string(all[i].Class))
+	}
+	return strings.Join(text, " ")
+}
+
+func (s *scene) want(statuses string) {
+	s.t.Helper()
+	if got := s.statuses(); got != statuses {
+		s.t.Errorf("verdicts are %s, want %s", got, statuses)
+	}
+}
+
+func onBothEngines(t *testing.T, test func(t *testing.T, c server.Config)) {
+	t.Parallel()
+	t.Run("SQLite", func(t *testing.T) { t.Parallel(); test(t, server.Config{}) })
+	t.Run("PostgreSQL", func(t *testing.T) { t.Parallel(); test(t, server.Config{Database: pgtest.URL(t)}) })
+}
+
+// The shop is closed: another region says so too before the verdict turns red.
+func TestATargetThatIsDownIsConfirmedFromAnotherRegion(t *testing.T) {
+	onBothEngines(t, func(t *testing.T, c server.Config) {
+		s := newScene(t, c, nil, "eu-1", "us-1", "ap-1")
+		s.shut.Store(true)
+		down := s.wait(check.Unhealthy, verdict.ClassTarget)
+		if o := down.Evidence.Opinion; o == nil || len(o.Answers) != 2 || !strings.Contains(down.Verdict.Word, "eu-1") || !strings.Contains(down.Verdict.Word, "us-1") {
+			t.Errorf("on the word of %q, opinion %+v", down.Verdict.Word, o)
+		}
+		s.shut.Store(false)
+		s.wait(check.Healthy, verdict.ClassNone)
+		s.want("healthy/none unhealthy/target healthy/none")
+	})
+}
+
+// Only the way from eu is cut: the location is red, the check is degraded and says
+// from where.
+func TestAPathThatIsDownIsToldFromATargetThatIs(t *testing.T) {
+	onBothEngines(t, func(t *testing.T, c server.Config) {
+		s := newScene(t, c, nil, "eu-1", "us-1", "ap-1")
+		s.places["eu-1"].Way("shop.test", perigeetest.WayRefused)
+		path := s.wait(check.Degraded, verdict.ClassPath)
+		if !strings.HasPrefix(path.Verdict.Reason, "only from eu-1: ") || path.Verdict.Word != "eu-1" {
+			t.Errorf("the verdict is %+v", path.Verdict)
+		}
+		var view httpapi.SystemStatus
+		if err := s.api.Get(t.Context(), "/systems/shop/status", nil, &view); err != nil {
+			t.Fatal(err)
+		}
+		if at := view.Checks[0].Locations; len(at) != 1 || at[0].Status != check.Unhealthy {
+			t.Errorf("locations: %+v", at)
+		}
+		s.places["eu-1"].Way("shop.test", perigeetest.WayOpen)
+		s.wait(check.Healthy, verdict.ClassNone)
+		s.want("healthy/none degraded/path healthy/none")
+	})
+}
+
+// Who is asked does not answer, because it ends right then or its own way hangs: the
+// verdict changes at the deadline on the word that there is, and says so.
+func TestWithoutAnAnswerTheVerdictChangesAtTheDeadline(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, server.Config{}, map[string]any{"secondOpinion": map[string]any{"wait": "500ms"}}, "eu-1", "us-1")
+	s.places["us-1"].Way("shop.test", perigeetest.WaySilent)
+	s.shut.Store(true)
+	alone := s.wait(check.Unhealthy, verdict.ClassNone)
+	if !strings.Contains(alone.Verdict.Reason, "no second opinion: us-1: no answer in time") {
+		t.Errorf("the reason is %q", alone.Verdict.Reason)
+	}
+	s.want("healthy/none unhealthy/none")
+}
+
+// With nobody of another region, or with the policy off, nothing waits.
+func TestWhereNobodyCanBeAskedNothingWaits(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		policy map[string]any
+		places []string
+	}{
+		"nobody elsewhere": {nil, []string{"eu-1", "eu-2"}},
+		"off":              {map[string]any{"secondOpinion": map[string]any{"off": true}}, []string{"eu-1", "us-1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t, server.Config{}, tc.policy, tc.places...)
+			s.shut.Store(true)
+			if down := s.wait(check.Unhealthy, verdict.ClassNone); down.Evidence.Opinion != nil {
+				t.Errorf("somebody was asked: %+v", down.Evidence.Opinion)
+			}
+		})
+	}
+}
+
+// The core that asked ends before the answers: another one decides when the deadline
+// has passed, and the verdict changes once.
+func TestAnotherCoreDecidesWhenTheOneThatAskedEnds(t *testing.T) {
+	t.Parallel()
+	database := pgtest.URL(t)
+	first, stop := startUntil(t, database)
+	s := newSceneAt(t, first, map[string]any{"secondOpinion": map[string]any{"wait": "3s"}}, "eu-1", "us-1")
+	s.places["us-1"].Way("shop.test", perigeetest.WaySilent)
+	s.shut.Store(true)
+	eventually(t, "the verdict to wait", func() error {
+		var view httpapi.SystemStatus
+		if err := s.api.Get(t.Context(), "/systems/shop/status", nil, &view); err != nil {
+			return err
+		}
+		if c := view.Checks[0]; !strings.HasPrefix(c.Reason, "suspect: ") || c.Status != check.Healthy {
+			return fmt.Errorf("it is %s: %s", c.Status, c.Reason)
+		}
+		return nil
+	})
+	stop()
+	_, s.api = start(t, server.Config{Database: database})
+	start(t, server.Config{Database: database})
+	s.wait(check.Unhealthy, verdict.ClassNone)
+	s.want("healthy/none unhealthy/none")
+}
+
+// startUntil starts a core that ends when the function is called.
+func startUntil(t *testing.T, database string) (*server.Server, func()) {
+	t.Helper()
+	s, err := server.New(t.Context(), server.Config{
+		Database: database, Listen: "127.0.0.1:0", AdminToken: token, Version: "test", DataDir: t.TempDir(), Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	end := sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("the core ended with %v", err)
+		}
+	})
+	t.Cleanup(end)
+	return s, end
+}
