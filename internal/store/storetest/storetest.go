@@ -51,6 +51,7 @@ func Run(t *testing.T, open func(t testing.TB) *store.DB) {
 		{"BlindLocations", testBlindLocations},
 		{"SelfObservations", testSelfObservations},
 		{"GuestRuns", testGuestRuns},
+		{"Opinions", testOpinions},
 
 		{"L15_NeverConnected", testNeverConnected},
 		{"L14_L61_L62_L63_L64_Connections", testConnections},
