@@ -47,8 +47,9 @@ const (
 )
 
 const (
-	// observeEvery is how often the observer looks at itself when all is as it was, and
-	// observeSoon when something is wrong or may be.
+	// observeEvery is how often the observer asks others when all is as it was, and
+	// observeSoon when something is wrong or may be. What it knows without asking anybody
+	// it looks at that often always.
 	observeEvery = 10 * time.Second
 	observeSoon  = time.Second
 	// observeWithin bounds one look, and observeApart is how far two are apart at least,
@@ -95,7 +96,7 @@ type symptom struct {
 	blame   check.Blame
 	wrong   string    // what the last look found
 	since   time.Time // the first of the looks that found it, by the wall clock
-	seen    time.Time // the last look that found something, with the monotonic clock
+	seen    time.Time // until when it may have lasted, with the monotonic clock
 	streak  int       // looks in a row that found what told does not say
 	told    bool
 	detail  string // of what is told
@@ -138,6 +139,9 @@ func newObserver(c ObserverConfig, clock *clock, now func() time.Time, log *slog
 
 // Run looks until the context ends.
 func (o *observer) Run(ctx context.Context) error {
+	var own sync.WaitGroup
+	defer own.Wait()
+	own.Go(func() { o.lookInside(ctx) })
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var began time.Time
@@ -172,19 +176,35 @@ func (o *observer) Run(ctx context.Context) error {
 	}
 }
 
+// lookInside looks at what is known without asking anybody: asking may take seconds
+// and is done rarely, and lateness is to be told while it lasts.
+func (o *observer) lookInside(ctx context.Context) {
+	ticker := time.NewTicker(observeSoon)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		o.found(protocol.IllScheduler, check.BlameScheduler, o.late(time.Now().Add(-lagSpan)), true)
+		o.found(protocol.IllClock, check.BlameClock, o.wrongClock(), true)
+	}
+}
+
 // rest is the time to the next look.
 func (o *observer) rest() time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for _, s := range o.symptoms {
-		if s.told || s.streak > 0 {
+	for _, sense := range o.senses {
+		if s := o.symptoms[sense.kind]; s != nil && (s.told || s.streak > 0) {
 			return observeSoon
 		}
 	}
 	return observeEvery
 }
 
-// look looks at everything at once.
+// look asks all others at once.
 func (o *observer) look(ctx context.Context) {
 	limited, cancel := context.WithTimeout(ctx, observeWithin)
 	defer cancel()
@@ -198,11 +218,6 @@ func (o *observer) look(ctx context.Context) {
 		})
 	}
 	all.Wait()
-	if ctx.Err() != nil {
-		return
-	}
-	o.found(protocol.IllScheduler, check.BlameScheduler, o.late(time.Now().Add(-lagSpan)), true)
-	o.found(protocol.IllClock, check.BlameClock, o.wrongClock(), true)
 }
 
 // found takes in what a look found of one kind.
@@ -214,11 +229,11 @@ func (o *observer) found(kind protocol.IllnessKind, blame check.Blame, wrong str
 		s = &symptom{blame: blame}
 		o.symptoms[kind] = s
 	}
-	if wrong != "" {
+	if wrong != "" || s.wrong != "" { // it may have ended as late as during the first good look
 		s.seen = time.Now()
-		if s.wrong == "" {
-			s.since = o.now()
-		}
+	}
+	if wrong != "" && s.wrong == "" {
+		s.since = o.now()
 	}
 	s.wrong, s.watched = wrong, watched
 	if (wrong != "") == s.told {
@@ -264,7 +279,7 @@ func (o *observer) explain(ctx context.Context, b check.Blame, began time.Time) 
 	return o.known(b, began)
 }
 
-// known explains by what is wrong now, and by what was found to be wrong since then.
+// known explains by what is wrong now, and by what may have been wrong since then.
 func (o *observer) known(b check.Blame, began time.Time) string {
 	var reasons []string
 	if b&check.BlameScheduler != 0 {

@@ -198,6 +198,76 @@ func TestIllnessIsToldOnceItIsConfirmed(t *testing.T) {
 	})
 }
 
+// Between the last bad look and the end of the first good one nobody knows how it was: a
+// run that began then is not held against its target.
+func TestARunThatBeganBeforeTheFirstGoodLookIsExplained(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o, err := newObserver(ObserverConfig{}, &clock{}, time.Now, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.senses = []sense{{protocol.IllGateway, check.BlamePath, nil}}
+		looked := func(wrong string) time.Time {
+			time.Sleep(time.Second)
+			o.found(protocol.IllGateway, check.BlamePath, wrong, true)
+			return time.Now()
+		}
+		looked("")
+		lastBad := looked("gone")
+		firstGood := looked("")
+		looked("")
+		got := map[string]string{}
+		for name, began := range map[string]time.Time{
+			"during the last bad look": lastBad.Add(-time.Millisecond), "between the two": lastBad.Add(time.Millisecond),
+			"during the first good look": firstGood.Add(-time.Millisecond), "after it": firstGood.Add(time.Millisecond),
+		} {
+			got[name] = o.known(check.BlamePath, began)
+		}
+		const ill = "gateway: was ill while this ran"
+		want := map[string]string{"during the last bad look": ill, "between the two": ill, "during the first good look": ill, "after it": ""}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("explained by (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// What needs nobody to be asked is told within two looks, a second apart, also while
+// all else is well and looked at rarely.
+func TestLatenessIsToldSoon(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int64
+		o, err := newObserver(ObserverConfig{}, &clock{}, time.Now, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.senses = []sense{{protocol.IllReference, check.BlamePath, func(context.Context) (string, bool) {
+			asked.Add(1)
+			return "", true
+		}}}
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { _ = o.Run(ctx) })
+		sleep(1500 * time.Millisecond)
+		o.lag.slot(4 * time.Second)
+		sleep(2 * time.Second)
+		var told []string
+		for _, ill := range o.report().Ill {
+			told = append(told, string(ill.Kind)+": "+ill.Detail)
+		}
+		if diff := cmp.Diff([]string{"scheduler: slots began 4s late"}, told); diff != "" {
+			t.Errorf("told (-want +got):\n%s", diff)
+		}
+		sleep(5 * time.Second)
+		if n := asked.Load(); n != 1 {
+			t.Errorf("others were asked %d times for it", n)
+		}
+		cancel()
+		running.Wait()
+	})
+}
+
 // Lateness is measured by the slots themselves, and also while the scheduler has not
 // come to say so itself.
 func TestLag(t *testing.T) {
