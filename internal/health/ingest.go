@@ -247,6 +247,9 @@ func judgeSystems(ctx context.Context, tx Tx, ids []string, opinions *Opinions) 
 	if flips.none() {
 		return changes, nil
 	}
+	if err := dropOpinions(ctx, tx, flips.gone); err != nil {
+		return nil, err
+	}
 	begin, more, err := flips.begin(now)
 	if err != nil {
 		return nil, err

@@ -22,6 +22,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/store"
 	"github.com/perigee-monitoring/perigee/protocol"
+	"github.com/perigee-monitoring/perigee/verdict"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -347,6 +348,55 @@ func TestM11_TheLastLightGoesOut(t *testing.T) {
 				t.Fatalf("system is still %s", w.status())
 			}
 			<-time.After(20 * time.Millisecond)
+		}
+	})
+}
+
+// What others said of a check goes with the last place that runs it: when it is run
+// again, they are asked again.
+func TestOpinionsGoWithTheirChecks(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		w := newWorld(t, url, 2)
+		w.submit(w.run(0, 0, time.Second, check.Unhealthy))
+		enable := func(yes bool) {
+			err := entity.InTx(t.Context(), w.rec, func(tx catalog.Tx) error {
+				return tx.PutAssignment(t.Context(), catalog.Assignment{
+					ID: "00000000-0000-7000-8000-000000000300", Name: "check-0", CheckID: checkID(0), SystemID: systemID, Enabled: yes, Labels: map[string]string{},
+				})
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		err := entity.InTx(t.Context(), w.rec, func(tx health.Tx) error {
+			return tx.PutOpinions(t.Context(), []health.CheckOpinion{{SystemID: systemID, CheckID: checkID(0), Opinion: verdict.Opinion{
+				ID: "00000000-0000-7000-8000-000000000400", State: verdict.OpinionDecided, Domain: "region", Suspects: []verdict.Suspect{{SatelliteID: satelliteID(0)}},
+				Answers: []verdict.Answer{{SatelliteID: "us-1", Status: check.Unhealthy}}, DecidedAt: &w.now,
+			}}})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		opinions := func() (ids []string) {
+			seats, err := w.db.Seats(t.Context(), []string{systemID})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range seats {
+				if s.CheckID == checkID(0) && s.Opinion != nil {
+					ids = append(ids, s.SatelliteID)
+				}
+			}
+			return ids
+		}
+		if diff := cmp.Diff([]string{satelliteID(0), satelliteID(1)}, opinions()); diff != "" {
+			t.Fatalf("seats with an opinion (-want +got):\n%s", diff)
+		}
+		enable(false)
+		w.submit(w.run(1, 0, time.Second, check.Healthy)) // the system is judged
+		enable(true)
+		if diff := cmp.Diff([]string(nil), opinions()); diff != "" {
+			t.Errorf("seats with an opinion afterwards (-want +got):\n%s", diff)
 		}
 	})
 }

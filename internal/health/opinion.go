@@ -73,6 +73,8 @@ type OpinionTx interface {
 	DecideOpinion(ctx context.Context, o CheckOpinion) (bool, error)
 	ReopenOpinion(ctx context.Context, id string, next CheckOpinion) (bool, error)
 	DropOpinions(ctx context.Context, ids []string) error
+	// OpinionsOf are those on checks of the systems.
+	OpinionsOf(ctx context.Context, systemIDs []string) ([]CheckOpinion, error)
 }
 
 // RunOrders asks for runs; *fleet.RunRequests is one.
@@ -151,6 +153,32 @@ func (o *Opinions) hold(ctx context.Context, tx OpinionTx, seats []Seat, before 
 	return tx.PutOpinions(ctx, put)
 }
 
+// dropOpinions takes away the opinions on checks that are run nowhere any more: what
+// others said long ago must not decide when they are run again.
+func dropOpinions(ctx context.Context, tx OpinionTx, gone []judgedKey) error {
+	if len(gone) == 0 {
+		return nil
+	}
+	left, systems := make(map[judgedKey]bool, len(gone)), map[string]bool{}
+	for _, k := range gone {
+		left[k], systems[k.systemID] = true, true
+	}
+	all, err := tx.OpinionsOf(ctx, sortedKeys(systems))
+	if err != nil {
+		return err
+	}
+	var ids []string
+	for i := range all {
+		if left[judgedKey{all[i].SystemID, all[i].CheckID, all[i].EnvironmentID}] {
+			ids = append(ids, all[i].ID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	return tx.DropOpinions(ctx, ids)
+}
+
 // tell rings for what hold made; to be called after the commit.
 func (o *Opinions) tell() {
 	if o != nil && o.wanted.Swap(false) {
@@ -160,11 +188,13 @@ func (o *Opinions) tell() {
 
 // judgementsOf gives what the verdict on a seat's check says that holds now.
 func judgementsOf(holding []verdict.Verdict) func(*Seat) verdict.Judgement {
+	by := make(map[judgedKey]*verdict.Verdict, len(holding)) // many may become worse at once
+	for i := range holding {
+		by[keyOf(&holding[i])] = &holding[i]
+	}
 	return func(s *Seat) verdict.Judgement {
-		for i := range holding {
-			if v := &holding[i]; v.SystemID == s.SystemID && v.CheckID == s.CheckID && v.EnvironmentID == s.EnvironmentID {
-				return verdict.Judgement{Status: v.Status, Reason: v.Reason, Class: v.Class}
-			}
+		if v := by[judgedKey{s.SystemID, s.CheckID, s.EnvironmentID}]; v != nil {
+			return verdict.Judgement{Status: v.Status, Reason: v.Reason, Class: v.Class}
 		}
 		return verdict.Judgement{Status: check.Unknown, Reason: "waiting for the first result", Class: verdict.ClassNone}
 	}
@@ -547,14 +577,15 @@ func (o *Opinions) decide(ctx context.Context, op *CheckOpinion) error {
 			return nil, err
 		}
 		op.State, op.DecidedAt, op.Again = verdict.OpinionDecided, &now, nil
+		of, err := o.seatOf(ctx, tx, op)
+		if err != nil {
+			return nil, err
+		}
+		if of == nil { // the check is not run there any more
+			return nil, tx.DropOpinions(ctx, []string{op.ID})
+		}
 		if !op.Confirmed() {
-			of, err := o.seatOf(ctx, tx, op)
-			if err != nil {
-				return nil, err
-			}
-			if of != nil {
-				op.Again = again(of, now)
-			}
+			op.Again = again(of, now)
 		}
 		mine, err := tx.DecideOpinion(ctx, *op)
 		if err != nil || !mine {
@@ -591,6 +622,13 @@ func (o *Opinions) reopen(ctx context.Context, op *CheckOpinion, now time.Time) 
 	err := entity.Record(ctx, o.recorder, func(tx Tx) ([]entity.Change, error) {
 		if _, err := tx.LockSystems(ctx, []string{op.SystemID}); err != nil {
 			return nil, err
+		}
+		of, err := o.seatOf(ctx, tx, op)
+		if err != nil {
+			return nil, err
+		}
+		if of == nil { // the check is not run there any more
+			return nil, tx.DropOpinions(ctx, []string{op.ID})
 		}
 		holding, err := tx.Verdicts(ctx, []string{op.SystemID})
 		if err != nil {

@@ -126,6 +126,10 @@ func (tx *Tx) DropOpinions(ctx context.Context, ids []string) error {
 	return err
 }
 
+func (tx *Tx) OpinionsOf(ctx context.Context, systemIDs []string) ([]health.CheckOpinion, error) {
+	return opinions(ctx, tx.conn, systemIDs)
+}
+
 // ReopenOpinion replaces a decision by a new question, unless another core has.
 func (tx *Tx) ReopenOpinion(ctx context.Context, id string, next health.CheckOpinion) (bool, error) {
 	n, err := tx.exec(ctx, `DELETE FROM opinions WHERE id = $1`, id)
