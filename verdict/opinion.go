@@ -85,7 +85,7 @@ func Decide(p check.Policy, seats []Seat, o *Opinion, now time.Time) Decision {
 	d.Word = names(accusers)
 	switch {
 	case o != nil && o.Covers(accusers):
-		return o.decide(d)
+		return o.decide(p, d)
 	case regions(accusers) > 1:
 		d.Class = ClassTarget
 	}
@@ -143,8 +143,14 @@ func (o *Opinion) Covers(accusers []*Seat) bool {
 	return true
 }
 
+// confirms reports whether the place finds something wrong as well, by the bounds of
+// latency that the suspects are judged by.
+func (a *Answer) confirms(p check.Policy) bool {
+	return a.Void == "" && outcome(p.Latency, &Run{Status: a.Status, LatencyMs: a.LatencyMs}) != healthy
+}
+
 // decide is what becomes of a judgement on the word of the suspects.
-func (o *Opinion) decide(d Decision) Decision {
+func (o *Opinion) decide(p check.Policy, d Decision) Decision {
 	if o.State != OpinionDecided {
 		d.Reason = fmt.Sprintf("suspect: %s; others are asked until %s", d.Reason, o.Deadline.UTC().Format("15:04:05"))
 		d.Status, d.Class, d.Word, d.Suspect = o.Before.Status, o.Before.Class, "", true
@@ -155,7 +161,7 @@ func (o *Opinion) decide(d Decision) Decision {
 		switch {
 		case a.Void != "":
 			void = append(void, a.Satellite+": "+a.Void)
-		case bad(a.Status):
+		case a.confirms(p):
 			confirming = append(confirming, a.Satellite)
 		default:
 			contradicting = append(contradicting, a.Satellite)
@@ -190,7 +196,7 @@ func (o *Opinion) ill() string {
 	return all
 }
 
-// Confirmed reports whether somebody else says that something is wrong.
-func (o *Opinion) Confirmed() bool {
-	return slices.ContainsFunc(o.Answers, func(a Answer) bool { return a.Void == "" && bad(a.Status) })
+// Confirmed reports whether, by the policy, somebody else says that something is wrong.
+func (o *Opinion) Confirmed(p check.Policy) bool {
+	return slices.ContainsFunc(o.Answers, func(a Answer) bool { return a.confirms(p) })
 }

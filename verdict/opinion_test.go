@@ -31,6 +31,24 @@ func opinionOf(all []Seat, answers string) *Opinion {
 	return o
 }
 
+// Who is asked is judged by the bounds of latency that the suspects are judged by: what
+// is slow from everywhere is no fault of the way.
+func TestOthersThatAreSlowAsWellConfirm(t *testing.T) {
+	t.Parallel()
+	p := check.Policy{Latency: check.Latency{DegradedMs: 500, UnhealthyMs: 2000}}
+	for latency, want := range map[int64]Class{100: ClassPath, 900: ClassTarget, 3000: ClassTarget} {
+		all := seats("eu:u")
+		o := opinionOf(all, "us:h")
+		o.Answers[0].LatencyMs = &latency
+		if got := Decide(p, all, o, epoch); got.Class != want {
+			t.Errorf("healthy in %d ms: class %s, want %s (%s)", latency, got.Class, want, got.Reason)
+		}
+		if got := o.Confirmed(p); got != (want == ClassTarget) {
+			t.Errorf("healthy in %d ms: confirmed is %t", latency, got)
+		}
+	}
+}
+
 func TestWhatOthersSayDecides(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {

@@ -584,7 +584,7 @@ func (o *Opinions) decide(ctx context.Context, op *CheckOpinion) error {
 		if of == nil { // the check is not run there any more
 			return nil, tx.DropOpinions(ctx, []string{op.ID})
 		}
-		if !op.Confirmed() {
+		if !op.Confirmed(of.Policy) {
 			op.Again = again(of, now)
 		}
 		mine, err := tx.DecideOpinion(ctx, *op)
