@@ -15,11 +15,12 @@ type position struct {
 	acked   int64 // everything up to here is the core's
 	sent    int64 // everything up to here may have reached the core
 	dropped int64 // results dropped from a full spool, in all
+	begun   int64 // the last slot of a seat that was begun, of any key; not the spool's own
 }
 
 const (
 	positionSlot = 64 // bytes from one slot to the next
-	positionSize = 36
+	positionSize = 44
 )
 
 type positionFile struct {
@@ -42,9 +43,9 @@ func openPosition(path string) (*positionFile, position, error) {
 		if i*positionSlot+positionSize > n {
 			break
 		}
-		sum := crc32.Checksum(slot[:32], castagnoli)
+		sum := crc32.Checksum(slot[:40], castagnoli)
 		generation := binary.LittleEndian.Uint64(slot)
-		if sum != binary.LittleEndian.Uint32(slot[32:]) || generation <= p.generation {
+		if sum != binary.LittleEndian.Uint32(slot[40:]) || generation <= p.generation {
 			continue
 		}
 		p.generation = generation
@@ -52,6 +53,7 @@ func openPosition(path string) (*positionFile, position, error) {
 			acked:   int64(binary.LittleEndian.Uint64(slot[8:])),
 			sent:    int64(binary.LittleEndian.Uint64(slot[16:])),
 			dropped: int64(binary.LittleEndian.Uint64(slot[24:])),
+			begun:   int64(binary.LittleEndian.Uint64(slot[32:])),
 		}
 	}
 	return p, found, nil
@@ -63,6 +65,7 @@ func (p *positionFile) write(at position) error {
 	b = binary.LittleEndian.AppendUint64(b, uint64(at.acked))
 	b = binary.LittleEndian.AppendUint64(b, uint64(at.sent))
 	b = binary.LittleEndian.AppendUint64(b, uint64(at.dropped))
+	b = binary.LittleEndian.AppendUint64(b, uint64(at.begun))
 	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 	_, err := p.f.WriteAt(b, int64(p.generation%2)*positionSlot)
 	return err

@@ -196,12 +196,13 @@ func askAtRandom(t *testing.T, random *rand.Rand, kills bool) {
 	r.start()
 	sleep(2 * time.Second)
 	schedule := check.NewSchedule(satelliteID, front, interval)
+	other := check.NewSchedule(satelliteID, check.Key{CheckID: "back", SystemID: "shop"}, 7*time.Second)
 	asked := make(map[int64]bool)
 	for range 30 {
 		switch n := random.IntN(10); {
 		case n < 6:
 			slot := time.Now().Add(time.Duration(random.IntN(8000)-6000) * time.Millisecond).UnixMilli()
-			if schedule.Last(time.UnixMilli(slot)).UnixMilli() == slot || asked[slot] || !r.satellite.Status().Link.Connected {
+			if schedule.Last(time.UnixMilli(slot)).UnixMilli() == slot || other.Last(time.UnixMilli(slot)).UnixMilli() == slot || asked[slot] || !r.satellite.Status().Link.Connected {
 				continue
 			}
 			asked[slot] = true

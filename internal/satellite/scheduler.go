@@ -75,6 +75,9 @@ type timetable struct {
 	missed   []protocol.Record // skips after slot, held back
 	seat     protocol.Seat     // zero for none
 	ran      int64             // the last slot that was started
+	// doubt is up to where slots of a seat may have been started by a process before, or
+	// before they were taken away: that is known of all seats together.
+	doubt int64
 }
 
 type state byte
@@ -234,6 +237,9 @@ func (s *scheduler) schedule(key check.Key, w *work, now int64) {
 		s.bound(t)
 		return
 	}
+	if seat.Number > 0 {
+		t.doubt = s.spool.Begun()
+	}
 	t.schedule = check.SeatSchedule(s.ledger.satelliteID, seat.Number, key, w.interval)
 	after := now
 	if slot, ok := s.spool.Accounted(key); ok && slot > now && slot-now <= rewindLimit.Milliseconds() {
@@ -358,6 +364,12 @@ func (s *scheduler) fallDue(t *timetable, slot int64) {
 		if slot <= t.ran {
 			return // it has its record
 		}
+		if slot <= t.doubt { // then the clock was set back
+			if accounted, ok := s.spool.Accounted(t.key); !ok || slot > accounted {
+				s.miss(t, slot, slot, 1, protocol.SkipClock)
+			}
+			return
+		}
 		if !s.leases.cover(slot, s.desired.Revision) {
 			s.miss(t, slot, slot, 1, protocol.SkipLease)
 			return
@@ -416,6 +428,9 @@ func (s *scheduler) dispatch(ctx context.Context) {
 		t.state, t.ran = running, max(t.ran, t.slot)
 		s.running++
 		w, slot := t.work, t.slot
+		if t.seat.Number > 0 {
+			s.spool.Begin(slot)
+		}
 		s.runs.Go(func() {
 			s.run(ctx, t.key, w, slot)
 			s.finished <- t // has room for every run

@@ -380,6 +380,24 @@ func (s *spool) Accounted(key check.Key) (slot int64, ok bool) {
 	return slot, ok
 }
 
+// Begin notes, before it is run, that a slot of a seat is: whoever has this disk next
+// knows of it also when no record of it came to be.
+func (s *spool) Begin(slot int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if slot > s.at.begun {
+		s.at.begun = slot
+		s.savePosition()
+	}
+}
+
+// Begun is the last slot with which Begin was called.
+func (s *spool) Begun() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.at.begun
+}
+
 // Forget drops what it knows of keys that are not to be kept.
 func (s *spool) Forget(keep func(check.Key) bool) {
 	s.mu.Lock()

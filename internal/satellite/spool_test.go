@@ -531,7 +531,7 @@ func TestPositionSurvivesATornWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range int64(5) {
-		if err := p.write(position{acked: i, sent: 2 * i, dropped: 3 * i}); err != nil {
+		if err := p.write(position{acked: i, sent: 2 * i, dropped: 3 * i, begun: 4 * i}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -545,7 +545,7 @@ func TestPositionSurvivesATornWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.f.Close()
-	if want := (position{acked: 3, sent: 6, dropped: 9}); got != want {
+	if want := (position{acked: 3, sent: 6, dropped: 9, begun: 12}); got != want {
 		t.Errorf("got %+v, want the write before the torn one, %+v", got, want)
 	}
 }
