@@ -28,6 +28,9 @@ type Seat struct {
 	RunID     string `json:"runId,omitempty"`
 	LatencyMs *int64 `json:"latencyMs,omitempty"`
 	Message   string `json:"message,omitempty"`
+	// DueSince is until when a maintenance kept it from being measured; its last result
+	// is taken to be no older. Zero for never.
+	DueSince time.Time `json:"dueSince,omitzero"`
 	// Blind is the newest run that says nothing; null when there was none.
 	Blind *Blind `json:"blind"`
 }
@@ -51,7 +54,14 @@ func (s *Seat) IsBlind(now time.Time) bool {
 // online, a result came within a few intervals, and it is not an old one that is
 // delivered late.
 func (s *Seat) Fresh(now time.Time) bool {
-	return s.State != nil && s.Online && now.Sub(s.State.ReceivedAt) <= s.patience() && !s.CatchesUp()
+	return s.State != nil && s.Online && now.Sub(s.lastHeard()) <= s.patience() && !s.CatchesUp()
+}
+
+func (s *Seat) lastHeard() time.Time {
+	if s.DueSince.After(s.State.ReceivedAt) {
+		return s.DueSince
+	}
+	return s.State.ReceivedAt
 }
 
 func (s *Seat) patience() time.Duration {

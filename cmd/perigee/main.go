@@ -24,6 +24,7 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+	_ "time/tzdata" // maintenances come again in time zones, also where the machine knows none
 
 	"github.com/alecthomas/kong"
 )
@@ -47,10 +48,11 @@ type commandLine struct {
 	Completeness CompletenessCmd `cmd:"" group:"watch" help:"What became of every slot that was due."`
 	Verdict      VerdictCmd      `cmd:"" group:"watch" help:"Verdicts on checks, and what they rest on."`
 
-	Satellite  SatelliteCmd  `cmd:"" group:"define" help:"Satellites and their tokens."`
-	System     SystemCmd     `cmd:"" group:"define" help:"Systems: what is watched."`
-	Check      CheckCmd      `cmd:"" group:"define" help:"Checks: what is asked of a system."`
-	Assignment AssignmentCmd `cmd:"" group:"define" help:"Assignments: which check runs for which system from where."`
+	Satellite   SatelliteCmd   `cmd:"" group:"define" help:"Satellites and their tokens."`
+	System      SystemCmd      `cmd:"" group:"define" help:"Systems: what is watched."`
+	Check       CheckCmd       `cmd:"" group:"define" help:"Checks: what is asked of a system."`
+	Assignment  AssignmentCmd  `cmd:"" group:"define" help:"Assignments: which check runs for which system from where."`
+	Maintenance MaintenanceCmd `cmd:"" group:"define" help:"Maintenances: when which systems may be unwell without an alarm."`
 
 	Package PackageCmd `cmd:"" group:"define" help:"Packages that scripts may import."`
 	Secret  SecretCmd  `cmd:"" group:"define" help:"Secrets that checks use."`

@@ -40,10 +40,10 @@ func (a *app) statuses(w *tabwriter.Writer, all []httpapi.SystemStatus, verbose 
 	for _, s := range all {
 		counts := fmt.Sprintf("%d/%d", s.HealthyChecks, s.TotalChecks)
 		if !verbose {
-			row(w, s.System, string(s.Status), a.ago(value(s.Since)), counts, s.Reason)
+			row(w, s.System, string(s.Status), a.ago(value(s.Since)), counts, because(&s))
 			continue
 		}
-		row(w, s.System, string(s.Status), a.ago(value(s.Since)), counts, "", "", s.Reason)
+		row(w, s.System, string(s.Status), a.ago(value(s.Since)), counts, "", "", because(&s))
 		for _, c := range s.Checks {
 			row(w, "  "+c.Check, string(c.Status), a.ago(value(c.Since)), "", "", "", c.Reason)
 			for _, l := range c.Locations {
@@ -51,6 +51,22 @@ func (a *app) statuses(w *tabwriter.Writer, all []httpapi.SystemStatus, verbose 
 			}
 		}
 	}
+}
+
+// because is the reason of a system's status, with what keeps it from being an alarm.
+func because(s *httpapi.SystemStatus) string {
+	reason := s.Reason
+	if len(s.SuppressedBy) > 0 {
+		var names []string
+		for _, cause := range s.SuppressedBy {
+			names = append(names, cause.Name)
+		}
+		reason = "because of " + strings.Join(names, ", ") + ": " + reason
+	}
+	if s.Maintenance {
+		reason = strings.TrimSuffix("in maintenance; "+reason, "; ")
+	}
+	return reason
 }
 
 // place is where a check runs from: "eu-1 (eu)".

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/perigee-monitoring/perigee/internal/catalog"
@@ -26,12 +27,14 @@ type SystemCreateCmd struct {
 	Label       map[string]string `mapsep:"none" placeholder:"KEY=VALUE" help:"A label; may be repeated."`
 	Field       map[string]string `mapsep:"none" placeholder:"KEY=VALUE" help:"A field that its runs know as system.metadata.KEY; may be repeated."`
 	Environment []string          `sep:"none" placeholder:"NAME[:KEY=VALUE,…]" help:"An environment that it exists in, with its fields; may be repeated."`
+	DependsOn   []string          `sep:"none" placeholder:"SYSTEM" help:"A system without which it cannot be well, whose failure explains its own; may be repeated."`
 }
 
 // Run makes it.
 func (c *SystemCreateCmd) Run(ctx context.Context, a *app) error {
 	body := catalog.SystemInput{
 		Name: c.Name, Description: c.Description, Labels: c.Label, Fields: fieldsOf(c.Field), Environments: environmentsOf(c.Environment, nil),
+		DependsOn: c.DependsOn,
 	}
 	var s catalog.System
 	if err := a.client.Post(ctx, "/systems", body, &s); err != nil {
@@ -80,6 +83,7 @@ func (a *app) system(w *tabwriter.Writer, s *catalog.System) {
 	row(w, "Description", dash(s.Description))
 	row(w, "Fields", dash(fieldText(s.Fields)))
 	a.environments(w, s.Environments)
+	row(w, "Depends on", dash(strings.Join(s.DependsOn, ", ")))
 	row(w, "Created", instant(s.CreatedAt))
 	row(w, "Updated", instant(s.UpdatedAt))
 }
@@ -118,11 +122,14 @@ type SystemUpdateCmd struct {
 	labelFlags
 	fieldFlags
 	environmentFlags
+	DependsOn      []string `sep:"none" placeholder:"SYSTEM" xor:"depends" help:"Systems that it depends on instead of those it has; may be repeated."`
+	NoDependencies bool     `xor:"depends" help:"Let it depend on nothing."`
 }
 
 // Run changes what was given and leaves the rest.
 func (c *SystemUpdateCmd) Run(ctx context.Context, a *app) error {
-	if c.Name == nil && c.Description == nil && !c.labelFlags.given() && !c.fieldFlags.given() && !c.environmentFlags.given() {
+	if c.Name == nil && c.Description == nil && !c.labelFlags.given() && !c.fieldFlags.given() && !c.environmentFlags.given() &&
+		c.DependsOn == nil && !c.NoDependencies {
 		return usage("perigee system update --help", "nothing to change was given")
 	}
 	var s catalog.System
@@ -132,6 +139,9 @@ func (c *SystemUpdateCmd) Run(ctx context.Context, a *app) error {
 	body := catalog.SystemInput{
 		Name: *cmp.Or(c.Name, &s.Name), Description: *cmp.Or(c.Description, &s.Description), Labels: c.labelFlags.instead(s.Labels),
 		Fields: c.fieldFlags.instead(s.Fields), Environments: c.environmentFlags.instead(s.Environments),
+	}
+	if body.DependsOn = s.DependsOnIDs; c.DependsOn != nil || c.NoDependencies {
+		body.DependsOn = c.DependsOn
 	}
 	var changed catalog.System // what is read into a map is added to it
 	if err := a.client.Put(ctx, at("/systems", s.ID), body, &changed); err != nil {

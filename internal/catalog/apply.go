@@ -47,6 +47,7 @@ type item struct {
 	system     SystemInput
 	check      CheckInput
 	assignment AssignmentInput
+	upkeep     MaintenanceInput
 	satellite  fleet.Satellite
 }
 
@@ -112,7 +113,7 @@ func (it *item) decode(validateSpec ValidateSpec) {
 	case DocSystem:
 		var spec SystemSpec
 		unread = append(unread, decode(it.spec(), &spec, "spec")...)
-		it.system = SystemInput{Name: name, Labels: labels, Description: spec.Description, Fields: spec.Fields}
+		it.system = SystemInput{Name: name, Labels: labels, Description: spec.Description, Fields: spec.Fields, DependsOn: spec.DependsOn}
 		for _, env := range spec.Environments {
 			it.system.Environments = append(it.system.Environments, EnvironmentInput{Name: env.Name, Fields: env.Fields})
 		}
@@ -131,6 +132,14 @@ func (it *item) decode(validateSpec ValidateSpec) {
 			Environments: spec.Environments, SatelliteEnvironments: spec.SatelliteEnvironments,
 		}
 		wrong = it.assignment.validate()
+	case DocMaintenance:
+		var spec MaintenanceSpec
+		unread = append(unread, decode(it.spec(), &spec, "spec")...)
+		it.upkeep = MaintenanceInput{
+			Name: name, Labels: labels, Description: spec.Description, Mode: spec.Mode, Systems: spec.Systems, Checks: spec.Checks,
+			Start: spec.Start, End: spec.End, Schedule: spec.Schedule,
+		}
+		wrong = it.upkeep.validate()
 	case DocSatellite:
 		var spec SatelliteSpec
 		unread = append(unread, decode(it.spec(), &spec, "spec")...)
@@ -140,7 +149,7 @@ func (it *item) decode(validateSpec ValidateSpec) {
 	for i := range wrong {
 		wrong[i].Path = documentPath(it.Kind, wrong[i].Path)
 	}
-	if kinds := []string{DocAssignment, DocCheck, DocSatellite, DocSystem}; !slices.Contains(kinds, it.Kind) {
+	if kinds := []string{DocAssignment, DocCheck, DocMaintenance, DocSatellite, DocSystem}; !slices.Contains(kinds, it.Kind) {
 		wrong.add("kind", it.Kind, "must be one of %s", strings.Join(kinds, ", "))
 	}
 	if it.APIVersion != APIVersion {
@@ -220,15 +229,16 @@ func validateSatellite(s fleet.Satellite) problems {
 	return p
 }
 
-// apply puts all documents into the edit: first what assignments refer to, then
-// the assignments. Documents that are wrong go in too, so that what refers to
+// apply puts all documents into the edit: first what assignments and maintenances
+// refer to, then those. Documents that are wrong go in too, so that what refers to
 // them is not called wrong as well; the edit is then dropped.
 func (e *edit) apply(ctx context.Context, items []item) (Plan, error) {
 	plan := Plan{Changes: make([]DocumentChange, len(items))}
 	wrong := make([]problems, len(items))
-	for _, assignments := range []bool{false, true} {
+	e.announce(items)
+	for _, referring := range []bool{false, true} {
 		for i, it := range items {
-			if (it.Kind == DocAssignment) != assignments {
+			if (it.Kind == DocAssignment || it.Kind == DocMaintenance) != referring {
 				continue
 			}
 			change, dangling, err := e.applyOne(ctx, it)
@@ -239,6 +249,7 @@ func (e *edit) apply(ctx context.Context, items []item) (Plan, error) {
 		}
 	}
 	e.sharedPairs(items, wrong)
+	e.circles(items, wrong)
 	var all problems
 	for i, it := range items {
 		all = append(all, it.placed(wrong[i])...)
@@ -255,8 +266,12 @@ func (e *edit) applyOne(ctx context.Context, it item) (change DocumentChange, da
 	switch name := it.Metadata.Name; it.Kind {
 	case DocSystem:
 		before, had := e.systems.named(name)
-		after := it.system.apply(before)
-		after.ID = cmp.Or(before.ID, newID())
+		var after System
+		after, dangling = e.depend(it.system.apply(before), it.system.DependsOn)
+		for i := range dangling {
+			dangling[i].Path = documentPath(it.Kind, dangling[i].Path)
+		}
+		after.ID = cmp.Or(before.ID, e.coming[name], newID())
 		change, err = adopt(e.systems, it, had, before, after, systemDocument)
 	case DocCheck:
 		before, had := e.checks.named(name)
@@ -279,6 +294,15 @@ func (e *edit) applyOne(ctx context.Context, it item) (change DocumentChange, da
 		}
 		after.ID = cmp.Or(before.ID, newID())
 		change, err = adopt(e.assignments, it, had, before, after, e.assignmentDocument)
+	case DocMaintenance:
+		before, had := e.maintenances.named(name)
+		var after Maintenance
+		after, dangling = it.upkeep.resolve(e, before)
+		for i := range dangling {
+			dangling[i].Path = documentPath(it.Kind, dangling[i].Path)
+		}
+		after.ID = cmp.Or(before.ID, newID())
+		change, err = adopt(e.maintenances, it, had, before, after, maintenanceDocument)
 	case DocSatellite:
 		if err = e.loadSatellites(ctx); err != nil {
 			return change, nil, err
@@ -303,6 +327,28 @@ func adopt[T any](t *table[T], it item, had bool, before, after T, render func(T
 		}
 	}
 	return change, t.put(after)
+}
+
+// announce notes the ids of systems that the documents are going to make, so that
+// others may depend on them whatever the order.
+func (e *edit) announce(items []item) {
+	e.coming = map[string]string{}
+	for _, it := range items {
+		if _, had := e.systems.named(it.Metadata.Name); it.Kind == DocSystem && !had {
+			e.coming[it.Metadata.Name] = newID()
+		}
+	}
+}
+
+// circles finds systems that depend on themselves in the end.
+func (e *edit) circles(items []item, wrong []problems) {
+	for i, it := range items {
+		if s, ok := e.systems.named(it.Metadata.Name); ok && it.Kind == DocSystem && len(it.system.DependsOn) > 0 {
+			if cycle := e.cycle(s.ID); cycle != "" {
+				wrong[i].add("spec.dependsOn", nil, "would be a circle: %s", cycle)
+			}
+		}
+	}
 }
 
 // sharedPairs finds documents whose check and system another assignment joins.
@@ -338,6 +384,7 @@ func (c *Catalog) Export(ctx context.Context) ([]Document, error) {
 		docs = docs[:0]
 		docs = appendDocuments(docs, e.assignments, e.assignmentDocument)
 		docs = appendDocuments(docs, e.checks, checkDocument)
+		docs = appendDocuments(docs, e.maintenances, maintenanceDocument)
 		for _, doc := range appendDocuments(nil, e.satellites, satelliteDocument) {
 			if doc.Metadata.Name != LocalSatellite {
 				docs = append(docs, doc)

@@ -186,7 +186,7 @@ func TestApplyReportsEveryProblemAtOnce(t *testing.T) {
 		"documents[0].metadata.lables":               `there is no field "lables"; did you mean labels?`,
 		"documents[0].metadata.labels.port":          "must be text",
 		"documents[0].spec.descripton":               `there is no field "descripton"; did you mean description?`,
-		"documents[1].kind":                          "must be one of Assignment, Check, Satellite, System",
+		"documents[1].kind":                          "must be one of Assignment, Check, Maintenance, Satellite, System",
 		"documents[2].spec.strategy":                 "is not known",
 		"documents[2].spec.interval":                 `"soon" is not a duration; write it as 10s, 5m or 1h`,
 		"documents[2].spec.collectors[0].id":         "must be text",

@@ -35,8 +35,13 @@ type System struct {
 	Fields map[string]any `json:"fields"`
 	// Environments are those that it exists in, in the order in which checks run.
 	Environments []Environment `json:"environments"`
-	CreatedAt    time.Time     `json:"createdAt"`
-	UpdatedAt    time.Time     `json:"updatedAt"`
+	// DependsOnIDs are the systems without which this one cannot be well, and DependsOn
+	// their names, filled in on read. While one of them is down, the failure of this one
+	// follows from that and raises no alarm of its own.
+	DependsOnIDs []string  `json:"dependsOnIds"`
+	DependsOn    []string  `json:"dependsOn"`
+	CreatedAt    time.Time `json:"createdAt"`
+	UpdatedAt    time.Time `json:"updatedAt"`
 }
 
 // Check is a named check.Spec.
@@ -109,6 +114,12 @@ type Store interface {
 	Assignment(ctx context.Context, id string) (Assignment, error)
 	AssignmentByName(ctx context.Context, name string) (Assignment, error)
 	Assignments(ctx context.Context, p fleet.Page) (items []Assignment, next string, err error)
+	Maintenance(ctx context.Context, id string) (Maintenance, error)
+	MaintenanceByName(ctx context.Context, name string) (Maintenance, error)
+	Maintenances(ctx context.Context, p fleet.Page) (items []Maintenance, next string, err error)
+	// DueMaintenances are those that are not over, or not recorded as over, with the
+	// database's time.
+	DueMaintenances(ctx context.Context) (all []Maintenance, now time.Time, err error)
 }
 
 // Tx is what catalog does inside a transaction. Put inserts or updates by ID; a
@@ -128,6 +139,14 @@ type Tx interface {
 	DeleteCheck(ctx context.Context, id string) error
 	PutAssignment(ctx context.Context, a Assignment) error
 	DeleteAssignment(ctx context.Context, id string) error
+	// PutDependencies replaces what a system depends on.
+	PutDependencies(ctx context.Context, systemID string, dependsOnIDs []string) error
+	AllMaintenances(ctx context.Context) ([]Maintenance, error)
+	PutMaintenance(ctx context.Context, m Maintenance) error
+	DeleteMaintenance(ctx context.Context, id string) error
+	// Maintained is what is in maintenance now, and Maintain begins and ends that.
+	Maintained(ctx context.Context) ([]Maintained, error)
+	Maintain(ctx context.Context, begin, end []Maintained) error
 	// SeatsOf are where the seats of the assignments are, in the order of their ids and
 	// numbers; nil means of all assignments.
 	SeatsOf(ctx context.Context, assignmentIDs []string) ([]SeatAt, error)

@@ -14,15 +14,16 @@ const APIVersion = "perigee/v1"
 
 // Kinds of document, in the order in which Export writes them by name.
 const (
-	DocAssignment = "Assignment"
-	DocCheck      = "Check"
-	DocSatellite  = "Satellite"
-	DocSystem     = "System"
+	DocAssignment  = "Assignment"
+	DocCheck       = "Check"
+	DocMaintenance = "Maintenance"
+	DocSatellite   = "Satellite"
+	DocSystem      = "System"
 )
 
 // Document is one definition as people keep it in files. Spec is by kind: a
-// SystemSpec, a check.Spec, an AssignmentSpec or a SatelliteSpec. A satellite's
-// labels are its tags.
+// SystemSpec, a check.Spec, an AssignmentSpec, a MaintenanceSpec or a SatelliteSpec.
+// A satellite's labels are its tags.
 type Document struct {
 	APIVersion string          `json:"apiVersion"`
 	Kind       string          `json:"kind"`
@@ -43,6 +44,7 @@ type SystemSpec struct {
 	Description  string            `json:"description,omitempty"`
 	Fields       map[string]any    `json:"fields,omitempty"`
 	Environments []EnvironmentSpec `json:"environments,omitempty"`
+	DependsOn    []string          `json:"dependsOn,omitempty"`
 }
 
 // EnvironmentSpec is an environment in a System document, where its name is what
@@ -64,6 +66,18 @@ type AssignmentSpec struct {
 	// As those of Assignment: absent and an empty list differ.
 	Environments          []string            `json:"environments,omitzero"`
 	SatelliteEnvironments map[string][]string `json:"satelliteEnvironments,omitempty"`
+}
+
+// MaintenanceSpec is the spec of a Maintenance document: start and end, or a
+// schedule. The mode is mute when absent.
+type MaintenanceSpec struct {
+	Description string          `json:"description,omitempty"`
+	Mode        MaintenanceMode `json:"mode,omitempty"`
+	Systems     Selector        `json:"systems"`
+	Checks      []string        `json:"checks,omitempty"`
+	Start       *time.Time      `json:"start,omitempty"`
+	End         *time.Time      `json:"end,omitempty"`
+	Schedule    *Schedule       `json:"schedule,omitempty"`
 }
 
 // SatelliteSpec is the spec of a Satellite document (spec I.5). Absent, the
@@ -97,7 +111,7 @@ func document(kind, name string, labels map[string]string, spec any) Document {
 }
 
 func systemDocument(s System) Document {
-	spec := SystemSpec{Description: s.Description, Fields: s.Fields}
+	spec := SystemSpec{Description: s.Description, Fields: s.Fields, DependsOn: s.DependsOn}
 	for _, env := range s.Environments {
 		spec.Environments = append(spec.Environments, EnvironmentSpec{Name: env.Name, Fields: env.Fields})
 	}
@@ -112,6 +126,12 @@ func (e *edit) assignmentDocument(a Assignment) Document {
 		Check: e.checks.after[a.CheckID].Name, System: e.systems.after[a.SystemID].Name,
 		IncludeLocal: &a.IncludeLocal, Enabled: &a.Enabled, Satellites: a.Satellites, Policy: a.Policy,
 		Environments: a.Environments, SatelliteEnvironments: a.SatelliteEnvironments,
+	})
+}
+
+func maintenanceDocument(m Maintenance) Document {
+	return document(DocMaintenance, m.Name, m.Labels, MaintenanceSpec{
+		Description: m.Description, Mode: m.Mode, Systems: m.Systems, Checks: m.Checks, Start: m.Start, End: m.End, Schedule: m.Schedule,
 	})
 }
 

@@ -117,10 +117,15 @@ type edit struct {
 	now         time.Time
 	placer      *placer
 	assignments *table[Assignment]
+	// wasCovered and covered are what is in maintenance before and after.
+	wasCovered, covered map[Maintained]bool
+	// coming are the ids of systems that are about to be made, by name.
+	coming map[string]string
 	// nil until they are loaded
-	systems    *table[System]
-	checks     *table[Check]
-	satellites *table[fleet.Satellite]
+	systems      *table[System]
+	checks       *table[Check]
+	satellites   *table[fleet.Satellite]
+	maintenances *table[Maintenance]
 	// concealer may be nil; concealed: it was given something to keep, by the actor.
 	concealer Concealer
 	actor     entity.Actor
@@ -140,6 +145,11 @@ func (c *Catalog) begin(ctx context.Context, tx Tx) (*edit, error) {
 		return nil, fmt.Errorf("reading systems: %w", err)
 	}
 	e.systems = newTable("system", systems, func(s System) (id, name string) { return s.ID, s.Name })
+	maintenances, err := tx.AllMaintenances(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading maintenances: %w", err)
+	}
+	e.maintenances = newTable("maintenance", maintenances, func(m Maintenance) (id, name string) { return m.ID, m.Name })
 	return e, e.loadChecks(ctx)
 }
 
@@ -157,7 +167,15 @@ func (c *Catalog) open(ctx context.Context, tx Tx) (*edit, error) {
 		return nil, fmt.Errorf("reading assignments: %w", err)
 	}
 	table := newTable("assignment", assignments, func(a Assignment) (id, name string) { return a.ID, a.Name })
-	return &edit{tx: tx, now: now, placer: newPlacer(c.log), assignments: table, concealer: c.concealer, hashes: map[string]string{}}, nil
+	maintained, err := tx.Maintained(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading what is in maintenance: %w", err)
+	}
+	covered := make(map[Maintained]bool, len(maintained))
+	for _, m := range maintained {
+		covered[m] = true
+	}
+	return &edit{wasCovered: covered, covered: covered, tx: tx, now: now, placer: newPlacer(c.log), assignments: table, concealer: c.concealer, hashes: map[string]string{}}, nil
 }
 
 // conceal gives a check's spec as it is to be stored, and what is wrong with its
@@ -215,10 +233,11 @@ func (e *edit) loadSatellites(ctx context.Context) error {
 
 // altered is everything that an edit altered.
 type altered struct {
-	systems     []alteration[System]
-	checks      []alteration[Check]
-	assignments []alteration[Assignment]
-	satellites  []alteration[fleet.Satellite]
+	systems      []alteration[System]
+	checks       []alteration[Check]
+	assignments  []alteration[Assignment]
+	satellites   []alteration[fleet.Satellite]
+	maintenances []alteration[Maintenance]
 }
 
 func (e *edit) altered() (all altered, err error) {
@@ -230,6 +249,15 @@ func (e *edit) altered() (all altered, err error) {
 	}
 	if all.assignments, err = e.assignments.altered(assignmentState); err != nil {
 		return all, err
+	}
+	if e.maintenances != nil {
+		if err = e.followNames(all); err != nil {
+			return all, err
+		}
+		if all.maintenances, err = e.maintenances.altered(maintenanceState); err != nil {
+			return all, err
+		}
+		e.maintain()
 	}
 	if e.satellites != nil {
 		all.satellites, err = e.satellites.altered(satelliteState)
@@ -283,6 +311,13 @@ func (e *edit) write(ctx context.Context, all altered, plan *plan) error {
 			}
 		}
 	}
+	for _, a := range all.systems { // now that all are there
+		if dependenciesAltered(a) {
+			if err := e.tx.PutDependencies(ctx, a.id, a.after.DependsOnIDs); err != nil {
+				return err
+			}
+		}
+	}
 	for _, a := range all.checks {
 		if a.after != nil {
 			if err := e.tx.PutCheck(ctx, stamp(a, e.now, func(c *Check) (created, updated *time.Time) { return &c.CreatedAt, &c.UpdatedAt })); err != nil {
@@ -314,7 +349,26 @@ func (e *edit) write(ctx context.Context, all altered, plan *plan) error {
 			return fmt.Errorf("adding placements: %w", err)
 		}
 	}
+	if err := e.writeMaintenances(ctx, all); err != nil {
+		return err
+	}
 	return e.deleteParents(ctx, all)
+}
+
+// writeMaintenances stores maintenances, and what is in maintenance by them.
+func (e *edit) writeMaintenances(ctx context.Context, all altered) error {
+	for _, a := range all.maintenances {
+		if a.after == nil {
+			if err := e.tx.DeleteMaintenance(ctx, a.id); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := e.tx.PutMaintenance(ctx, stamp(a, e.now, func(m *Maintenance) (created, updated *time.Time) { return &m.CreatedAt, &m.UpdatedAt })); err != nil {
+			return err
+		}
+	}
+	return e.writeMaintained(ctx)
 }
 
 // deleteParents removes systems and checks, whose assignments are gone by now.

@@ -43,6 +43,8 @@ type data struct {
 	systems     map[string]catalog.System
 	checks      map[string]catalog.Check
 	assignments map[string]catalog.Assignment
+	upkeep      map[string]catalog.Maintenance
+	maintained  map[catalog.Maintained]bool
 	satellites  map[string]fleet.Satellite
 	tokens      map[string]string
 	placements  map[catalog.Placement]bool
@@ -54,6 +56,7 @@ type data struct {
 
 func newMemory() *memory {
 	return &memory{calls: map[string]int{}, data: data{
+		upkeep: map[string]catalog.Maintenance{}, maintained: map[catalog.Maintained]bool{},
 		systems: map[string]catalog.System{}, checks: map[string]catalog.Check{}, assignments: map[string]catalog.Assignment{},
 		satellites: map[string]fleet.Satellite{}, tokens: map[string]string{}, placements: map[catalog.Placement]bool{}, revisions: map[string]int64{},
 	}}
@@ -61,6 +64,7 @@ func newMemory() *memory {
 
 func (d data) clone() data {
 	d.systems, d.checks, d.assignments = maps.Clone(d.systems), maps.Clone(d.checks), maps.Clone(d.assignments)
+	d.upkeep, d.maintained = maps.Clone(d.upkeep), maps.Clone(d.maintained)
 	d.satellites, d.tokens, d.placements = maps.Clone(d.satellites), maps.Clone(d.tokens), maps.Clone(d.placements)
 	d.revisions, d.grants, d.events = maps.Clone(d.revisions), slices.Clone(d.grants), slices.Clone(d.events)
 	return d
@@ -232,6 +236,34 @@ func remove[T any](rows map[string]T, id string) error {
 		return fault.New(fault.NotFound, "not found")
 	}
 	delete(rows, id)
+	return nil
+}
+
+func (tx *memoryTx) PutDependencies(context.Context, string, []string) error { return nil }
+
+func (tx *memoryTx) AllMaintenances(context.Context) ([]catalog.Maintenance, error) {
+	return sorted(tx.data.upkeep), nil
+}
+
+func (tx *memoryTx) PutMaintenance(_ context.Context, m catalog.Maintenance) error {
+	return put(tx.data.upkeep, m.ID, m, func(o catalog.Maintenance) bool { return o.Name == m.Name })
+}
+
+func (tx *memoryTx) DeleteMaintenance(_ context.Context, id string) error {
+	return remove(tx.data.upkeep, id)
+}
+
+func (tx *memoryTx) Maintained(context.Context) ([]catalog.Maintained, error) {
+	return slices.Collect(maps.Keys(tx.data.maintained)), nil
+}
+
+func (tx *memoryTx) Maintain(_ context.Context, begin, end []catalog.Maintained) error {
+	for _, m := range end {
+		delete(tx.data.maintained, m)
+	}
+	for _, m := range begin {
+		tx.data.maintained[m] = true
+	}
 	return nil
 }
 

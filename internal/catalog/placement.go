@@ -212,7 +212,7 @@ func (e *edit) touched(all altered) map[string]touch {
 	}
 	for id, a := range e.assignments.after {
 		told := checks[a.CheckID] || systems[a.SystemID]
-		if !told && !elsewhere[a.SystemID] {
+		if !told && !elsewhere[a.SystemID] && e.pausedAlike(a.pair()) {
 			continue
 		}
 		t, altered := touched[id]
@@ -287,12 +287,12 @@ func (t touch) placedAlike() bool {
 // planOne takes one assignment from the satellites it has to those it should
 // have. A satellite is told nothing of an assignment that is not at work.
 func (e *edit) planOne(p *plan, t touch, have, want []string) {
-	if t.before != nil && e.atWork(t.before, e.checks.before) {
+	if t.before != nil && e.atWork(t.before, e.checks.before, e.wasCovered) {
 		for _, id := range have {
 			p.loses[work{id, t.before.pair(), 0}] = true
 		}
 	}
-	if t.after != nil && e.atWork(t.after, e.checks.after) {
+	if t.after != nil && e.atWork(t.after, e.checks.after, e.covered) {
 		for _, id := range want {
 			p.gains[work{id, t.after.pair(), 0}] = true
 			if t.told || t.environments && e.toldOfEnvironments(t, id) {
@@ -355,7 +355,7 @@ func (e *edit) planSatellite(ctx context.Context, p *plan, s fleet.Satellite, as
 			p.remove = append(p.remove, a.on([]string{s.ID})...)
 			differ = p.loses
 		}
-		if e.atWork(&a, e.checks.after) {
+		if e.atWork(&a, e.checks.after, e.covered) {
 			differ[work{s.ID, a.pair(), 0}] = true
 		}
 	}
@@ -363,9 +363,12 @@ func (e *edit) planSatellite(ctx context.Context, p *plan, s fleet.Satellite, as
 }
 
 // atWork reports whether satellites are told of the assignment at all.
-func (e *edit) atWork(a *Assignment, checks map[string]Check) bool {
-	return a.Enabled && !checks[a.CheckID].Spec.Paused
+func (e *edit) atWork(a *Assignment, checks map[string]Check, covered map[Maintained]bool) bool {
+	return a.Enabled && !checks[a.CheckID].Spec.Paused && !paused(covered, a.pair())
 }
+
+// pausedAlike: the edit begins and ends no maintenance that pauses the pair.
+func (e *edit) pausedAlike(p pair) bool { return paused(e.wasCovered, p) == paused(e.covered, p) }
 
 type pair struct{ checkID, systemID string }
 

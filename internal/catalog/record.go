@@ -11,6 +11,8 @@ const (
 	KindSystem     = "system"
 	KindCheck      = "check"
 	KindAssignment = "assignment"
+	// KindMaintenance has the events maintenance.started and maintenance.ended besides.
+	KindMaintenance = "maintenance"
 )
 
 // Derivers are what changes of definitions mean to automations and to the page.
@@ -29,10 +31,46 @@ func Derivers() []entity.Deriver {
 			}
 		}, Payload: payload})
 	}
+	all = append(all, entity.Deriver{Kind: KindMaintenance, Types: maintenanceEvents, Payload: maintenancePayload})
 	return append(all, entity.Deriver{
 		Kind: KindSeat, Types: func(entity.Change) []string { return []string{TypeMoved} },
 		Payload: func(c entity.Change) any { return c.Next["moved"] },
 	})
+}
+
+func maintenanceEvents(c entity.Change) []string {
+	was, is := c.Prev["active"] == true, c.Next["active"] == true
+	var types []string
+	switch {
+	case was && !is:
+		types = append(types, "maintenance.ended")
+	case is && !was:
+		types = append(types, "maintenance.started")
+	}
+	switch {
+	case c.Prev == nil:
+		return append([]string{"maintenance.created"}, types...)
+	case c.Next == nil:
+		return append(types, "maintenance.deleted")
+	case was == is:
+		return []string{"maintenance.updated"}
+	}
+	return types
+}
+
+func maintenancePayload(c entity.Change) any {
+	of := c.Next
+	if of == nil {
+		of = c.Prev
+	}
+	return map[string]any{"id": c.ID, "name": of["name"], "mode": of["mode"], "systems": of["systems"], "checks": of["checks"]}
+}
+
+func maintenanceState(m Maintenance) entity.State {
+	return entity.State{
+		"name": m.Name, "description": m.Description, "labels": labels(m.Labels), "mode": m.Mode, "systems": m.Systems, "checks": m.Checks,
+		"start": m.Start, "end": m.End, "schedule": m.Schedule, "endedBefore": m.EndedBefore, "active": m.Active,
+	}
 }
 
 func payload(c entity.Change) any {
@@ -50,6 +88,7 @@ func systemState(s System) entity.State {
 	return entity.State{
 		"name": s.Name, "description": s.Description, "labels": labels(s.Labels),
 		"fields": fields(s.Fields), "environments": append([]Environment{}, s.Environments...),
+		"dependsOn": append([]string{}, s.DependsOnIDs...),
 	}
 }
 
@@ -96,6 +135,7 @@ func (all altered) changes(actor entity.Actor, hidden func(Check) Check) []entit
 	}
 	changes = append(changes, changesOf(KindSystem, all.systems, systemState, actor)...)
 	changes = append(changes, changesOf(KindCheck, all.checks, func(c Check) entity.State { return checkState(hidden(c)) }, actor)...)
+	changes = append(changes, changesOf(KindMaintenance, all.maintenances, maintenanceState, actor)...)
 	return append(changes, changesOf(KindAssignment, all.assignments, assignmentState, actor)...)
 }
 

@@ -125,7 +125,7 @@ func (e *edit) planSeatsOf(p *plan, s *seating, spreader *spreader, t touch, sea
 			e.planKept(p, t, at)
 		default:
 			p.remove = append(p.remove, t.before.seat(at.Number, at.SatelliteID))
-			if e.atWork(t.before, e.checks.before) {
+			if e.atWork(t.before, e.checks.before, e.wasCovered) {
 				p.loses[work{at.SatelliteID, t.before.pair(), at.Number}] = true
 			}
 		}
@@ -138,7 +138,7 @@ func (e *edit) planSeatsOf(p *plan, s *seating, spreader *spreader, t touch, sea
 		placement := t.after.seat(m.seat, to)
 		placement.Reason = m.why
 		p.add = append(p.add, placement)
-		if e.atWork(t.after, e.checks.after) {
+		if e.atWork(t.after, e.checks.after, e.covered) {
 			p.gains[work{to, t.after.pair(), m.seat}] = true
 		}
 	}
@@ -146,7 +146,7 @@ func (e *edit) planSeatsOf(p *plan, s *seating, spreader *spreader, t touch, sea
 
 // planKept tells of a seat that stays what is new about it.
 func (e *edit) planKept(p *plan, t touch, at SeatAt) {
-	before, after := e.atWork(t.before, e.checks.before), e.atWork(t.after, e.checks.after)
+	before, after := e.atWork(t.before, e.checks.before, e.wasCovered), e.atWork(t.after, e.checks.after, e.covered)
 	w := work{at.SatelliteID, t.after.pair(), at.Number}
 	if before {
 		p.loses[w] = true

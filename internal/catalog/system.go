@@ -14,6 +14,8 @@ type SystemInput struct {
 	// Fields are told to satellites as the system's metadata (spec E.1).
 	Fields       map[string]any     `json:"fields,omitempty"`
 	Environments []EnvironmentInput `json:"environments,omitempty"`
+	// DependsOn are names or ids of systems.
+	DependsOn []string `json:"dependsOn,omitempty"`
 }
 
 func (in SystemInput) validate() problems {
@@ -23,6 +25,7 @@ func (in SystemInput) validate() problems {
 	p.labels("labels", in.Labels)
 	p.fields("fields", in.Fields)
 	p.environments("environments", in.Environments)
+	p.dependencies("dependsOn", in.DependsOn)
 	return p
 }
 
@@ -60,7 +63,18 @@ func (c *Catalog) putSystem(ctx context.Context, actor entity.Actor, in SystemIn
 			return err
 		}
 		id = s.ID
-		return e.putSystem(s, in.apply(s))
+		after, dangling := e.depend(in.apply(s), in.DependsOn)
+		if err := dangling.fault("the system is not valid"); err != nil {
+			return err
+		}
+		if err := e.putSystem(s, after); err != nil {
+			return err
+		}
+		var p problems
+		if cycle := e.cycle(id); cycle != "" {
+			p.add("dependsOn", in.DependsOn, "would be a circle: %s", cycle)
+		}
+		return p.fault("the system is not valid")
 	})
 	if err != nil {
 		return System{}, err
@@ -87,7 +101,7 @@ func (c *Catalog) DeleteSystem(ctx context.Context, actor entity.Actor, ref stri
 		}
 		removed = e.removeAssignments(func(a Assignment) bool { return a.SystemID == s.ID })
 		e.systems.remove(s.ID)
-		return nil
+		return e.undepend(s)
 	})
 	return removed, err
 }

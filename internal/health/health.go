@@ -101,6 +101,7 @@ type Seat struct {
 	Region        string
 	Online        bool // the satellite is online
 	Interval      check.Duration
+	Upkeep
 	// Assignment is what placed it there, with when it was last changed, and Policy
 	// that of the assignment.
 	Assignment verdict.Named
@@ -119,6 +120,13 @@ type SystemHealth struct {
 	TotalChecks   int
 	Since         time.Time
 	Reason        string
+	// Told is the status that automations were told last (of a judgement before it is
+	// settled: the one that they would be told). They are told nothing while
+	// every check of the system is in Maintenance, and of no failure that follows from
+	// that of the systems in SuppressedBy (ids, separated by commas).
+	Told         check.Status
+	Maintenance  bool
+	SuppressedBy string
 }
 
 // RunFilter narrows a list of runs. Zero fields do not narrow.
@@ -152,6 +160,8 @@ type Store interface {
 	VerdictHistory(ctx context.Context, f VerdictFilter, p fleet.Page) (items []verdict.Verdict, next string, err error)
 	// Evidence gives one verdict and what it rests on, Runs not filled in.
 	Evidence(ctx context.Context, verdictID string) (verdict.Judged, error)
+	// Dependencies gives which systems depend on which.
+	Dependencies(ctx context.Context) (Dependencies, error)
 	// Events lists events after seq, oldest first.
 	Events(ctx context.Context, after int64, limit int) ([]entity.Event, error)
 	// LastEvent is the highest seq, 0 for none.
@@ -183,4 +193,7 @@ type Tx interface {
 	Verdicts(ctx context.Context, systemIDs []string) ([]verdict.Verdict, error)
 	// PutVerdicts ends verdicts, by id, and inserts others.
 	PutVerdicts(ctx context.Context, at time.Time, end []string, begin []verdict.Judged) error
+	Dependencies(ctx context.Context) (Dependencies, error)
+	// SystemHealths gives stored verdicts without a lock.
+	SystemHealths(ctx context.Context, ids []string) (map[string]SystemHealth, error)
 }

@@ -197,7 +197,11 @@ func policiesOfNew(ctx context.Context, tx Tx, keys []LocationKey, known map[Loc
 
 // judgeSystems judges the systems under lock and returns what changed.
 func judgeSystems(ctx context.Context, tx Tx, ids []string, opinions *Opinions) ([]entity.Change, error) {
-	before, err := tx.LockSystems(ctx, ids)
+	depend, err := tx.Dependencies(ctx)
+	if err != nil {
+		return nil, err
+	}
+	before, err := tx.LockSystems(ctx, depend.withDependants(ids))
 	if err != nil {
 		return nil, err
 	}
@@ -224,16 +228,20 @@ func judgeSystems(ctx context.Context, tx Tx, ids []string, opinions *Opinions) 
 	var put []SystemHealth
 	var changes []entity.Change
 	var checks []CheckVerdict
+	judgements := map[string]SystemHealth{}
 	for _, id := range existing {
-		old := before[id]
 		judged, verdicts := JudgeSystem(id, bySystem[id], now)
-		checks = append(checks, verdicts...)
+		judgements[id], checks = judged, append(checks, verdicts...)
+	}
+	others, err := tx.SystemHealths(ctx, depend.below(existing))
+	if err != nil {
+		return nil, err
+	}
+	settleAll(judgements, before, others, depend, now)
+	for _, id := range existing {
+		old, judged := before[id], judgements[id]
 		if same(judged, old) {
 			continue
-		}
-		judged.Since = old.Since
-		if judged.Status != old.Status || old.Since.IsZero() {
-			judged.Since = now
 		}
 		put = append(put, judged)
 		changes = append(changes, entity.Change{Kind: Kind, ID: id, Prev: old.state(), Next: judged.state()})

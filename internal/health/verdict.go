@@ -20,6 +20,8 @@ type CheckVerdict struct {
 	Check   string
 	Status  check.Status
 	Reason  string
+	// Maintenance: all of its seats are in maintenance, and nobody is alarmed by it.
+	Maintenance bool
 	// Environments are at least one: a check that runs in none has one without id.
 	Environments []EnvironmentVerdict
 	// Seats are the locations of all of them.
@@ -28,7 +30,7 @@ type CheckVerdict struct {
 
 // Place is the seat as package verdict knows it.
 func (s *Seat) Place() verdict.Seat {
-	place := verdict.Seat{SatelliteID: s.SatelliteID, Satellite: s.SatelliteName, Region: s.Region, Online: s.Online, Interval: s.Interval}
+	place := verdict.Seat{SatelliteID: s.SatelliteID, Satellite: s.SatelliteName, Region: s.Region, Online: s.Online, Interval: s.Interval, DueSince: s.DueSince}
 	if l := s.Location; l != nil {
 		place.State, place.RunID, place.LatencyMs, place.Message = &l.State, l.RunID, l.LatencyMs, l.Message
 	}
@@ -59,6 +61,9 @@ func JudgeSystem(systemID string, seats []Seat, now time.Time) (SystemHealth, []
 		})
 		verdicts = append(verdicts, JudgeCheck(of, now))
 	}
+	for i := range verdicts {
+		verdicts[i].rest()
+	}
 	slices.SortFunc(verdicts, func(a, b CheckVerdict) int {
 		return cmp.Or(cmp.Compare(a.Check, b.Check), cmp.Compare(a.CheckID, b.CheckID))
 	})
@@ -74,6 +79,7 @@ func JudgeSystem(systemID string, seats []Seat, now time.Time) (SystemHealth, []
 	if h.Status == check.Healthy {
 		h.Reason = ""
 	}
+	h.maintain(verdicts)
 	return h, verdicts
 }
 
@@ -82,7 +88,10 @@ func (h SystemHealth) state() entity.State {
 	if h.Since.IsZero() {
 		return nil
 	}
-	return entity.State{"status": string(h.Status), "healthyChecks": h.HealthyChecks, "totalChecks": h.TotalChecks}
+	return entity.State{
+		"status": string(h.Status), "healthyChecks": h.HealthyChecks, "totalChecks": h.TotalChecks,
+		"told": string(h.Told), "maintenance": h.Maintenance, "suppressedBy": append([]string{}, h.Causes()...),
+	}
 }
 
 // Derivers are what changes of the health of systems and checks mean (spec D.4).
@@ -93,14 +102,23 @@ func Derivers() []entity.Deriver {
 	}
 }
 
+// events: that the status changed is told as it is, unless the system is in
+// maintenance; that it is well or unwell only when that is news (settle).
 func events(c entity.Change) []string {
-	prev, _ := c.Prev["status"].(string)
-	next, _ := c.Next["status"].(string)
-	if c.Next == nil || prev == next || prev == "" && next == string(check.Unknown) {
-		return nil // also a system that begins unmeasured
+	if c.Next == nil {
+		return nil
 	}
-	types := []string{"healthcheck.system_health_changed"}
-	switch check.Status(next) {
+	was, is := field(c.Prev, "status"), field(c.Next, "status")
+	told, tell := told(c.Prev), told(c.Next)
+	var types []string
+	// A system that begins unmeasured is no news.
+	if c.Next["maintenance"] != true && was != is && !(was == "" && is == check.Unknown) || told != tell && !(told == "" && tell == check.Unknown) {
+		types = append(types, "healthcheck.system_health_changed")
+	}
+	if told == tell {
+		return types
+	}
+	switch tell {
 	case check.Healthy:
 		types = append(types, "healthcheck.system_healthy")
 	case check.Degraded, check.Unhealthy:
@@ -109,9 +127,29 @@ func events(c entity.Change) []string {
 	return types
 }
 
+func field(s entity.State, name string) check.Status {
+	text, _ := s[name].(string)
+	return check.Status(text)
+}
+
+// told is what was told in a state; all of it, in one from before there was a difference.
+func told(s entity.State) check.Status {
+	if _, differs := s["told"]; differs {
+		return field(s, "told")
+	}
+	return field(s, "status")
+}
+
+// payload: the previous status is that of the last change, or what was told of it
+// when only now more is.
 func payload(c entity.Change) any {
+	previous := c.Prev["status"]
+	if c.Next != nil && previous == c.Next["status"] && c.Prev["told"] != c.Next["told"] {
+		previous = c.Prev["told"]
+	}
 	return map[string]any{
-		"systemId": c.ID, "previousStatus": c.Prev["status"], "newStatus": c.Next["status"],
+		"systemId": c.ID, "previousStatus": previous, "newStatus": c.Next["status"],
 		"healthyChecks": c.Next["healthyChecks"], "totalChecks": c.Next["totalChecks"],
+		"maintenance": c.Next["maintenance"], "suppressedBy": c.Next["suppressedBy"],
 	}
 }

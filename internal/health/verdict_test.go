@@ -71,7 +71,7 @@ func TestL227_VerdictOfASystem(t *testing.T) {
 		seat("api", "a", true, check.Degraded, 0), seat("mail", "a", true, check.Healthy, 0),
 	}
 	h, verdicts := JudgeSystem("shop", seats, now)
-	want := SystemHealth{SystemID: "shop", Status: check.Degraded, HealthyChecks: 2, TotalChecks: 3, Reason: "api: a: it said so"}
+	want := SystemHealth{SystemID: "shop", Status: check.Degraded, Told: check.Degraded, HealthyChecks: 2, TotalChecks: 3, Reason: "api: a: it said so"}
 	if diff := cmp.Diff(want, h); diff != "" {
 		t.Errorf("system (-want +got):\n%s", diff)
 	}

@@ -86,22 +86,32 @@ func (w *Watch) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	suspects := map[string]bool{}
+	depend, err := w.store.Dependencies(ctx)
+	if err != nil {
+		return err
+	}
 	var checks []CheckVerdict
-	for id, old := range stored {
+	judgements := make(map[string]SystemHealth, len(stored))
+	judge := func(id string) {
 		judged, verdicts := JudgeSystem(id, bySystem[id], now)
-		checks = append(checks, verdicts...)
-		if !same(judged, old) {
-			suspects[id] = true
+		judgements[id], checks = judged, append(checks, verdicts...)
+	}
+	for id := range stored {
+		judge(id)
+	}
+	for id := range bySystem {
+		if _, judged := judgements[id]; !judged {
+			judge(id)
 		}
 	}
-	for id, of := range bySystem {
-		if _, known := stored[id]; known {
-			continue
+	settleAll(judgements, stored, nil, depend, now)
+	suspects := map[string]bool{}
+	for id, judged := range judgements {
+		old, known := stored[id]
+		if !known {
+			old.SystemID = id
 		}
-		judged, verdicts := JudgeSystem(id, of, now)
-		checks = append(checks, verdicts...)
-		if !same(judged, SystemHealth{SystemID: id}) {
+		if !same(judged, old) {
 			suspects[id] = true
 		}
 	}

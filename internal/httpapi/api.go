@@ -69,6 +69,13 @@ type Catalog interface {
 	UpdateAssignment(ctx context.Context, actor entity.Actor, ref string, in catalog.AssignmentInput) (catalog.Assignment, error)
 	DeleteAssignment(ctx context.Context, actor entity.Actor, ref string) error
 
+	Maintenance(ctx context.Context, ref string) (catalog.Maintenance, error)
+	Maintenances(ctx context.Context, p fleet.Page) ([]catalog.Maintenance, string, error)
+	CreateMaintenance(ctx context.Context, actor entity.Actor, in catalog.MaintenanceInput) (catalog.Maintenance, error)
+	UpdateMaintenance(ctx context.Context, actor entity.Actor, ref string, in catalog.MaintenanceInput) (catalog.Maintenance, error)
+	EndMaintenance(ctx context.Context, actor entity.Actor, ref string) (catalog.Maintenance, error)
+	DeleteMaintenance(ctx context.Context, actor entity.Actor, ref string) error
+
 	Apply(ctx context.Context, actor entity.Actor, docs []catalog.Document, dryRun bool) (catalog.Plan, error)
 	Export(ctx context.Context) ([]catalog.Document, error)
 	Import(ctx context.Context, actor entity.Actor, in catalog.Import, dryRun bool) (catalog.ImportPlan, error)
@@ -191,6 +198,7 @@ func New(o Options) *API {
 	a.addChecks()
 	a.addVerdicts()
 	a.addAssignments()
+	a.addMaintenances()
 	a.addPackages()
 	a.addSecrets()
 	a.addSandbox()

@@ -6,6 +6,7 @@ import (
 
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/catalog"
+	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/health"
 	"github.com/perigee-monitoring/perigee/verdict"
@@ -17,18 +18,30 @@ type SystemStatus struct {
 	System   string       `json:"system"`
 	Status   check.Status `json:"status"`
 	// Since is when the status was first this one; null when nothing was judged yet.
-	Since         *time.Time    `json:"since"`
-	Reason        string        `json:"reason"`
+	Since  *time.Time `json:"since"`
+	Reason string     `json:"reason"`
+	// Maintenance: every check of it is in maintenance, and nobody is alarmed.
+	Maintenance bool `json:"maintenance"`
+	// SuppressedBy are the systems that its failure follows from, by its dependencies.
+	SuppressedBy  []SystemName  `json:"suppressedBy,omitempty"`
 	HealthyChecks int           `json:"healthyChecks"`
 	TotalChecks   int           `json:"totalChecks"`
 	Checks        []CheckStatus `json:"checks"`
 }
 
+// SystemName is a system where another is spoken of.
+type SystemName struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+}
+
 // CheckStatus is the verdict on one check of the system.
 type CheckStatus struct {
-	CheckID string       `json:"checkId"`
-	Check   string       `json:"check"`
-	Status  check.Status `json:"status"`
+	CheckID string `json:"checkId"`
+	Check   string `json:"check"`
+	// Maintenance: it is in maintenance, and nobody is alarmed by it.
+	Maintenance bool         `json:"maintenance"`
+	Status      check.Status `json:"status"`
 	// Reason is who says what, with the policy's arithmetic.
 	Reason string `json:"reason"`
 	// Since and VerdictID are of the stored verdict; null where it does not say so
@@ -130,6 +143,10 @@ func (a *API) statuses(ctx context.Context, systems []catalog.System) ([]SystemS
 		v := &verdicts[i]
 		holding[[3]string{v.SystemID, v.CheckID, v.EnvironmentID}] = v
 	}
+	causes, err := a.causes(ctx, systems, stored)
+	if err != nil {
+		return nil, err
+	}
 	bySystem := map[string][]health.Seat{}
 	for _, s := range seats {
 		bySystem[s.SystemID] = append(bySystem[s.SystemID], s)
@@ -139,7 +156,7 @@ func (a *API) statuses(ctx context.Context, systems []catalog.System) ([]SystemS
 		judged, verdicts := health.JudgeSystem(s.ID, bySystem[s.ID], now)
 		view := SystemStatus{
 			SystemID: s.ID, System: s.Name, Status: judged.Status, Reason: judged.Reason,
-			HealthyChecks: judged.HealthyChecks, TotalChecks: judged.TotalChecks, Checks: []CheckStatus{},
+			Maintenance: judged.Maintenance, SuppressedBy: causes[s.ID], HealthyChecks: judged.HealthyChecks, TotalChecks: judged.TotalChecks, Checks: []CheckStatus{},
 		}
 		if old := stored[s.ID]; !old.Since.IsZero() && old.Status == judged.Status {
 			view.Since = &old.Since
@@ -152,9 +169,34 @@ func (a *API) statuses(ctx context.Context, systems []catalog.System) ([]SystemS
 	return all, nil
 }
 
+// causes names the systems that the failures of others follow from, as it is stored:
+// by the id of the system that fails.
+func (a *API) causes(ctx context.Context, systems []catalog.System, stored map[string]health.SystemHealth) (map[string][]SystemName, error) {
+	names := map[string]string{}
+	for _, s := range systems {
+		names[s.ID] = s.Name
+	}
+	all := map[string][]SystemName{}
+	for id, h := range stored {
+		for _, cause := range h.Causes() {
+			if _, known := names[cause]; !known {
+				s, err := a.Catalog.System(ctx, cause)
+				if err != nil && !fault.Is(err, fault.NotFound) {
+					return nil, err
+				}
+				names[cause] = s.Name
+			}
+			if names[cause] != "" {
+				all[id] = append(all[id], SystemName{ID: cause, Name: names[cause]})
+			}
+		}
+	}
+	return all, nil
+}
+
 func checkStatus(v health.CheckVerdict, holding map[[3]string]*verdict.Verdict, now time.Time) CheckStatus {
 	view := CheckStatus{
-		CheckID: v.CheckID, Check: v.Check, Status: v.Status, Reason: v.Reason,
+		CheckID: v.CheckID, Check: v.Check, Status: v.Status, Reason: v.Reason, Maintenance: v.Maintenance,
 		Policy: v.Seats[0].Policy.WithDefaults(), Locations: []LocationStatus{},
 	}
 	for _, in := range v.Environments {

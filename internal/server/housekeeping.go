@@ -52,6 +52,9 @@ func (s *Server) chores() []*chore {
 			_, err = s.db.PurgeEras(ctx, now.Add(-s.config.Keep.Runs))
 			return err
 		}},
+		{name: "forgetting old maintenances", every: 24 * time.Hour, do: func(ctx context.Context) error {
+			return s.db.ForgetMaintained(ctx, keepMaintained)
+		}},
 		{name: "collecting packages", every: 24 * time.Hour, do: func(ctx context.Context) error {
 			_, err := s.packages.Collect(ctx)
 			if fault.Is(err, fault.Conflict) { // another core is at it

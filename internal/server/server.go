@@ -119,7 +119,9 @@ type Server struct {
 	packages *packages.Service
 	// secretsChanged rings when a value was replaced, here or on another core.
 	secretsChanged <-chan struct{}
-	cleanup        []func()
+	// definitionsChanged rings when there may be another maintenance.
+	definitionsChanged <-chan struct{}
+	cleanup            []func()
 }
 
 // New opens the database, brings it up to date, and binds the address. Close
@@ -189,6 +191,7 @@ func (s *Server) wire(ctx context.Context, root, oldRoot []byte) (err error) {
 	s.fleet = fleet.New(s.db, recorder, s.bell, s.log)
 	s.Catalog = catalog.New(s.db, recorder, s.bell, checkschema.ValidateSpec, s.log)
 	s.runs = fleet.NewRunRequests(s.db, s.bell)
+	s.definitionsChanged = s.subscribe(entity.TopicEvents)
 	s.fleet.SetReplan(s.Catalog.SatelliteChanged)
 	s.fleet.SetGrace(s.config.Grace)
 	s.fleet.SetMaxSkew(cmp.Or(s.config.MaxClockSkew, fleet.DefaultMaxSkew))
@@ -264,6 +267,7 @@ func (s *Server) Run(ctx context.Context) error {
 	durable.Go(func() error { return s.keepSecrets(below) })
 	durable.Go(func() error { return s.packages.Run(below) })
 	durable.Go(func() error { return s.keepHouse(below) })
+	durable.Go(func() error { return s.keepMaintenances(below) })
 	durable.Go(func() error { return s.fleet.Run(below) })
 	durable.Go(func() error { return s.mover.Run(below) })
 	durable.Go(func() error { return s.ingest.Run(below) })

@@ -49,7 +49,7 @@ func scanPlaced(row scanner) (placed, error) {
 func (db *DB) DesiredSets(ctx context.Context, satelliteIDs []string) (map[string]fleet.Desired, error) {
 	sets := make(map[string]fleet.Desired, len(satelliteIDs))
 	for p, err := range each(ctx, db.reads(), scanPlaced, `SELECT s.id, s.desired_revision, p.check_id, p.system_id, p.since, p.removed_at, coalesce(p.seat, 0),
-			(p.removed_at IS NULL OR p.removed_at > {now}) AND coalesce(a.enabled AND NOT c.paused, false), c.name, c.spec, y.name,
+			(p.removed_at IS NULL OR p.removed_at > {now}) AND coalesce(a.enabled AND NOT c.paused, false) AND NOT `+pausedNow+`, c.name, c.spec, y.name,
 			s.name, y.fields, `+environmentColumns+`
 		FROM satellites AS s
 		LEFT JOIN placements AS p ON p.satellite_id = s.id AND (p.removed_at IS NULL OR p.removed_at > {now} - $2)

@@ -11,26 +11,44 @@ import (
 const systemRows = `SELECT y.id, y.name, y.description, y.labels, y.fields, y.environments, y.created_at, y.updated_at FROM systems AS y`
 
 func scanSystem(row scanner) (catalog.System, error) {
-	s := catalog.System{Labels: map[string]string{}, Fields: map[string]any{}, Environments: []catalog.Environment{}}
+	s := catalog.System{Labels: map[string]string{}, Fields: map[string]any{}, Environments: []catalog.Environment{}, DependsOnIDs: []string{}, DependsOn: []string{}}
 	return s, row.Scan(&s.ID, &s.Name, &s.Description, document{&s.Labels}, document{&s.Fields}, document{&s.Environments}, moment{&s.CreatedAt}, moment{&s.UpdatedAt})
 }
 
 func systemNamed(what string) string { return fmt.Sprintf("system %q", what) }
 
 func (db *DB) System(ctx context.Context, id string) (catalog.System, error) {
-	return one(ctx, db.reads(), systemNamed(id), scanSystem, systemRows+` WHERE y.id = $1`, id)
+	return db.system(ctx, "y.id", id)
 }
 
 func (db *DB) SystemByName(ctx context.Context, name string) (catalog.System, error) {
-	return one(ctx, db.reads(), systemNamed(name), scanSystem, systemRows+` WHERE y.name = $1`, name)
+	return db.system(ctx, "y.name", name)
+}
+
+func (db *DB) system(ctx context.Context, column, key string) (catalog.System, error) {
+	s, err := one(ctx, db.reads(), systemNamed(key), scanSystem, systemRows+` WHERE `+column+` = $1`, key)
+	if err != nil {
+		return s, err
+	}
+	items := []catalog.System{s}
+	err = fillDependencies(ctx, db.reads(), items)
+	return items[0], err
 }
 
 func (db *DB) Systems(ctx context.Context, p fleet.Page) ([]catalog.System, string, error) {
-	return pageByName(ctx, db.reads(), &where{}, "y.name", systemRows, scanSystem, p, func(s catalog.System) string { return s.Name })
+	items, next, err := pageByName(ctx, db.reads(), &where{}, "y.name", systemRows, scanSystem, p, func(s catalog.System) string { return s.Name })
+	if err != nil {
+		return nil, "", err
+	}
+	return items, next, fillDependencies(ctx, db.reads(), items)
 }
 
 func (tx *Tx) AllSystems(ctx context.Context) ([]catalog.System, error) {
-	return all(ctx, tx.conn, scanSystem, systemRows+` ORDER BY y.name`)
+	items, err := all(ctx, tx.conn, scanSystem, systemRows+` ORDER BY y.name`)
+	if err != nil {
+		return nil, err
+	}
+	return items, fillDependencies(ctx, tx.conn, items)
 }
 
 func (tx *Tx) PutSystem(ctx context.Context, s catalog.System) error {

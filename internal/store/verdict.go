@@ -183,6 +183,9 @@ func seats(ctx context.Context, c conn, systemIDs []string) ([]health.Seat, erro
 	if err != nil {
 		return nil, err
 	}
+	if err := upkeep(ctx, c, seated, systemIDs); err != nil {
+		return nil, err
+	}
 	return seated, withOpinions(ctx, c, systemIDs, seated)
 }
 
@@ -239,9 +242,13 @@ func (db *DB) SystemHealths(ctx context.Context, ids []string) (map[string]healt
 	return systemHealths(ctx, db.reads(), ids)
 }
 
+func (tx *Tx) SystemHealths(ctx context.Context, ids []string) (map[string]health.SystemHealth, error) {
+	return systemHealths(ctx, tx.conn, ids)
+}
+
 func systemHealths(ctx context.Context, c conn, ids []string) (map[string]health.SystemHealth, error) {
 	found := map[string]health.SystemHealth{}
-	q := `SELECT system_id, status, healthy_checks, total_checks, since, reason FROM system_health`
+	q := `SELECT system_id, status, healthy_checks, total_checks, since, reason, told, maintenance, suppressed_by FROM system_health`
 	var args []any
 	switch {
 	case ids != nil && len(ids) == 0:
@@ -250,7 +257,7 @@ func systemHealths(ctx context.Context, c conn, ids []string) (map[string]health
 		q, args = q+` WHERE system_id = ANY($1)`, []any{ids}
 	}
 	for h, err := range each(ctx, c, func(row scanner) (h health.SystemHealth, err error) {
-		return h, row.Scan(&h.SystemID, &h.Status, &h.HealthyChecks, &h.TotalChecks, moment{&h.Since}, &h.Reason)
+		return h, row.Scan(&h.SystemID, &h.Status, &h.HealthyChecks, &h.TotalChecks, moment{&h.Since}, &h.Reason, &h.Told, &h.Maintenance, &h.SuppressedBy)
 	}, q, args...) {
 		if err != nil {
 			return nil, err
@@ -265,7 +272,8 @@ func (tx *Tx) PutSystemHealths(ctx context.Context, rows []health.SystemHealth) 
 	rows = slices.SortedFunc(slices.Values(rows), func(a, b health.SystemHealth) int { return cmp.Compare(a.SystemID, b.SystemID) })
 	return chunks(rows, func(rows []health.SystemHealth) error {
 		return tx.insertMany(ctx, "system_health", `ON CONFLICT (system_id) DO UPDATE SET status = excluded.status,
-			healthy_checks = excluded.healthy_checks, total_checks = excluded.total_checks, since = excluded.since, reason = excluded.reason`,
+			healthy_checks = excluded.healthy_checks, total_checks = excluded.total_checks, since = excluded.since, reason = excluded.reason,
+			told = excluded.told, maintenance = excluded.maintenance, suppressed_by = excluded.suppressed_by`,
 			len(rows), []column{
 				col("system_id", "text", rows, func(h *health.SystemHealth) string { return h.SystemID }),
 				col("status", "text", rows, func(h *health.SystemHealth) string { return string(h.Status) }),
@@ -273,6 +281,9 @@ func (tx *Tx) PutSystemHealths(ctx context.Context, rows []health.SystemHealth) 
 				col("total_checks", "bigint", rows, func(h *health.SystemHealth) int64 { return int64(h.TotalChecks) }),
 				col("since", "bigint", rows, func(h *health.SystemHealth) int64 { return h.Since.UnixMicro() }),
 				col("reason", "text", rows, func(h *health.SystemHealth) string { return stored(h.Reason) }),
+				col("told", "text", rows, func(h *health.SystemHealth) string { return string(h.Told) }),
+				col("maintenance", "boolean", rows, func(h *health.SystemHealth) bool { return h.Maintenance }),
+				col("suppressed_by", "text", rows, func(h *health.SystemHealth) string { return h.SuppressedBy }),
 			})
 	})
 }

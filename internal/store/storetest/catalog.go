@@ -21,6 +21,7 @@ func testSystem(_ *testing.T, s *suite) {
 	at := s.now()
 	want := catalog.System{ID: newID(), Name: "shop", Description: "The shop", Labels: map[string]string{"env": "prod"}, CreatedAt: at, UpdatedAt: at}
 	want.Fields, want.Environments = map[string]any{}, []catalog.Environment{}
+	want.DependsOnIDs, want.DependsOn = []string{}, []string{}
 	put := func(y catalog.System) error {
 		return s.try(func(tx *store.Tx) error { return tx.PutSystem(s.ctx(), y) })
 	}
