@@ -337,8 +337,8 @@ func (r *RunRequest) answered(all []RunAnswer, expected int) {
 	r.RunID = check.RunID(time.UnixMilli(r.Slot), r.SatelliteID, check.Key{CheckID: r.ConfigID, SystemID: r.SystemID, EnvironmentID: r.EnvironmentID})
 	var worst check.Status
 	for _, a := range all {
-		if a.SatelliteID != r.SatelliteID {
-			continue
+		if a.SatelliteID != r.SatelliteID || r.EnvironmentID != "" && a.EnvironmentID != r.EnvironmentID {
+			continue // of another request in the same millisecond, maybe
 		}
 		r.Answers = append(r.Answers, a)
 		switch {

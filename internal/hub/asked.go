@@ -8,10 +8,12 @@ import (
 	"github.com/perigee-monitoring/perigee/protocol"
 )
 
-// askedSlot is what a satellite may answer for beside its schedule.
+// askedSlot is what a satellite may answer for beside its schedule: in one environment,
+// or "" for all that the assignment names.
 type askedSlot struct {
-	pair protocol.Pair
-	slot int64
+	pair          protocol.Pair
+	environmentID string
+	slot          int64
 }
 
 // askedRun is a run that was asked for, and until when, by this process's clock, its
@@ -49,7 +51,7 @@ func (s *session) expect(r fleet.RunRequest, age time.Duration) bool {
 		}
 	}
 	r.Assignment = s.hub.assignments.internOrNil(r.Assignment)
-	s.asked[askedSlot{r.Pair, r.Slot}] = &askedRun{
+	s.asked[askedSlot{r.Pair, r.EnvironmentID, r.Slot}] = &askedRun{
 		RunRequest: r, until: now.Add(fleet.RunGrant - age), leaseUntil: now.Add(r.Deadline + leaseAfter - age),
 	}
 	return true
@@ -63,11 +65,13 @@ func (s *session) expectAgain(asked []fleet.RunRequest) {
 }
 
 // askedFor is the run that was asked for, if the slot of the pair is one.
-func (s *session) askedFor(pair protocol.Pair, slot int64, now time.Time) *askedRun {
+func (s *session) askedFor(pair protocol.Pair, environmentID string, slot int64, now time.Time) *askedRun {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if run := s.asked[askedSlot{pair, slot}]; run != nil && !now.After(run.until) {
-		return run
+	for _, in := range []string{environmentID, ""} {
+		if run := s.asked[askedSlot{pair, in, slot}]; run != nil && !now.After(run.until) {
+			return run
+		}
 	}
 	return nil
 }

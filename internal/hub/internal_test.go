@@ -52,6 +52,28 @@ func assignment(check string) protocol.Assignment {
 	return protocol.Assignment{ConfigID: check, SystemID: "web", StrategyID: "healthcheck-http.http", Config: []byte(`{}`), IntervalSeconds: 10}
 }
 
+// A guest that is asked about two environments of a check in the same millisecond may
+// answer for both, and for no other.
+func TestAskedRunsOfTwoEnvironmentsAreTwo(t *testing.T) {
+	t.Parallel()
+	a := assignment("front")
+	a.Environments = []check.Environment{{ID: "production"}, {ID: "staging"}, {ID: "canary"}}
+	pair := protocol.Pair{ConfigID: "front", SystemID: "web"}
+	s := &session{hub: &Hub{}}
+	for _, in := range []string{"production", "staging"} {
+		if !s.expect(fleet.RunRequest{Pair: pair, EnvironmentID: in, Slot: 1000, Guest: true, Assignment: &a}, 0) {
+			t.Fatal("it may answer for too many")
+		}
+	}
+	got := map[string]bool{}
+	for _, in := range []string{"production", "staging", "canary", ""} {
+		got[in] = s.askedFor(pair, in, 1000, time.Now()).covers(in)
+	}
+	if diff := cmp.Diff(map[string]bool{"production": true, "staging": true, "canary": false, "": false}, got); diff != "" {
+		t.Errorf("it may answer for (-want +got):\n%s", diff)
+	}
+}
+
 func TestEqualAssignmentsOfAllSessionsAreOneObject(t *testing.T) {
 	t.Parallel()
 	var p pool

@@ -110,8 +110,8 @@ var errNotAssigned = fault.New(fault.Forbidden, "this check of this system is no
 func (s *session) judge(m *protocol.Result, now time.Time) (run health.Run, label string, err error) {
 	set := s.currentSet()
 	pair := protocol.Pair{ConfigID: m.ConfigID, SystemID: m.SystemID}
-	asked := s.askedFor(pair, m.Slot, now)
 	environmentID := m.EnvironmentID.OrZero()
+	asked := s.askedFor(pair, environmentID, m.Slot, now)
 	guest := asked.covers(environmentID)
 	if !guest && (!set.granted(pair) || !set.environment(pair, environmentID)) {
 		return health.Run{}, notAssigned, errNotAssigned
@@ -135,7 +135,7 @@ func (s *session) judge(m *protocol.Result, now time.Time) (run health.Run, labe
 func (s *session) judgeSkip(m *protocol.Skip, now time.Time) (skip health.Skip, label string, err error) {
 	set := s.currentSet()
 	pair := protocol.Pair{ConfigID: m.ConfigID, SystemID: m.SystemID}
-	asked := s.askedFor(pair, m.From, now)
+	asked := s.askedFor(pair, m.EnvironmentID, m.From, now)
 	guest := asked.guest() != nil && m.Count == 1
 	if !guest && (!set.granted(pair) || !set.environment(pair, m.EnvironmentID)) {
 		return health.Skip{}, notAssigned, errNotAssigned

@@ -147,8 +147,8 @@ func (db *DB) sentRunRequests(ctx context.Context, satelliteIDs []string) (map[s
 
 func (db *DB) RefuseRunRequest(ctx context.Context, r fleet.RunRequest, reason string) error {
 	_, err := db.writes().exec(ctx, `UPDATE run_requests SET state = 'refused', reason = $5
-		WHERE satellite_id = $1 AND check_id = $2 AND system_id = $3 AND slot = $4 AND state = 'sent'`,
-		r.SatelliteID, r.ConfigID, r.SystemID, r.Slot, stored(reason))
+		WHERE satellite_id = $1 AND check_id = $2 AND system_id = $3 AND slot = $4 AND environment_id = $6 AND state = 'sent'`,
+		r.SatelliteID, r.ConfigID, r.SystemID, r.Slot, stored(reason), r.EnvironmentID)
 	return err
 }
 
