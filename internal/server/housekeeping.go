@@ -55,6 +55,14 @@ func (s *Server) chores() []*chore {
 		{name: "forgetting old maintenances", every: 24 * time.Hour, do: func(ctx context.Context) error {
 			return s.db.ForgetMaintained(ctx, keepMaintained)
 		}},
+		{name: "forgetting old verdicts", every: time.Hour, do: func(ctx context.Context) error {
+			now, err := s.db.Now(ctx)
+			if err != nil {
+				return err
+			}
+			_, err = s.db.PurgeVerdicts(ctx, now.Add(-s.config.Keep.Hours))
+			return err
+		}},
 		{name: "collecting packages", every: 24 * time.Hour, do: func(ctx context.Context) error {
 			_, err := s.packages.Collect(ctx)
 			if fault.Is(err, fault.Conflict) { // another core is at it

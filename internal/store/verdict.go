@@ -349,6 +349,15 @@ func (db *DB) Evidence(ctx context.Context, verdictID string) (verdict.Judged, e
 		FROM verdicts AS v JOIN systems AS y ON y.id = v.system_id WHERE v.id = $1`, verdictID)
 }
 
+// PurgeVerdicts forgets verdicts that ended before then, with their evidence.
+func (db *DB) PurgeVerdicts(ctx context.Context, before time.Time) (gone int64, err error) {
+	return db.purge(ctx, `DELETE FROM verdicts WHERE id IN (SELECT id FROM verdicts WHERE until < $1 ORDER BY until LIMIT $2)`,
+		verdictPiece, before.UnixMicro(), verdictPiece)
+}
+
+// verdictPiece is how many verdicts one statement forgets; evidence may be long.
+const verdictPiece int64 = 500
+
 // PutVerdicts ends first: only one verdict of a check holds at a time.
 func (tx *Tx) PutVerdicts(ctx context.Context, at time.Time, end []string, begin []verdict.Judged) error {
 	if len(end) > 0 {

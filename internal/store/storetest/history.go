@@ -7,8 +7,10 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/health"
 	"github.com/perigee-monitoring/perigee/internal/store"
+	"github.com/perigee-monitoring/perigee/verdict"
 )
 
 // Runs and buckets are forgotten when their time has come, whether their partition was
@@ -74,4 +76,35 @@ func testRetention(_ *testing.T, s *suite) {
 		}
 		s.same(want, got, cmpopts.EquateEmpty())
 	}
+}
+
+// testVerdictRetention: a verdict is forgotten some time after it ended; one that holds
+// never is.
+func testVerdictRetention(_ *testing.T, s *suite) {
+	w := s.world("1")
+	now := s.now()
+	judged := func(at time.Time) []verdict.Judged {
+		return []verdict.Judged{{Verdict: verdict.Verdict{
+			ID: newID(), SystemID: w.system.ID, CheckID: w.check.ID, Status: check.Unhealthy, Class: verdict.ClassNone, At: at,
+		}}}
+	}
+	old, newer, current := judged(now.Add(-100*time.Hour)), judged(now.Add(-50*time.Hour)), judged(now.Add(-20*time.Hour))
+	s.tx(func(tx *store.Tx) error { return tx.PutVerdicts(s.ctx(), old[0].Verdict.At, nil, old) })
+	s.tx(func(tx *store.Tx) error {
+		return tx.PutVerdicts(s.ctx(), newer[0].Verdict.At, []string{old[0].Verdict.ID}, newer)
+	})
+	s.tx(func(tx *store.Tx) error {
+		return tx.PutVerdicts(s.ctx(), current[0].Verdict.At, []string{newer[0].Verdict.ID}, current)
+	})
+	left := func(before time.Time) (ids []string) {
+		must(s.db.PurgeVerdicts(s.ctx(), before))(s)
+		kept, _, err := s.db.VerdictHistory(s.ctx(), health.VerdictFilter{CheckID: w.check.ID}, fleet.Page{})
+		s.ok(err)
+		for _, v := range kept {
+			ids = append(ids, v.ID)
+		}
+		return ids
+	}
+	s.same([]string{current[0].Verdict.ID, newer[0].Verdict.ID}, left(now.Add(-40*time.Hour)))
+	s.same([]string{current[0].Verdict.ID}, left(now))
 }

@@ -87,6 +87,7 @@ func Run(t *testing.T, open func(t testing.TB) *store.DB) {
 		{"RunPagesWhileInserting", testRunPages},
 		{"RunTextThatCannotBeStored", testRunText},
 		{"Retention", testRetention},
+		{"VerdictRetention", testVerdictRetention},
 		{"ManyRuns", testManyRuns},
 		{"Skips", testSkips},
 		{"ErasSayWhatWasDue", testEras},

@@ -21,3 +21,5 @@ CREATE TABLE verdicts (
 ) STRICT;
 CREATE UNIQUE INDEX verdicts_current ON verdicts (system_id, check_id, environment_id) WHERE until IS NULL;
 CREATE INDEX verdicts_by_check ON verdicts (check_id, id);
+CREATE INDEX verdicts_by_system ON verdicts (system_id);
+CREATE INDEX verdicts_ended ON verdicts (until) WHERE until IS NOT NULL;
