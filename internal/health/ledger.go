@@ -24,7 +24,7 @@ type Era struct {
 	EnvironmentID string    `json:"environmentId,omitempty"`
 	IntervalMs    int64     `json:"intervalMs"`
 	Seat          int       `json:"seat,omitempty" doc:"The number of the seat whose slots these are; without it they are the satellite's own."`
-	State         EraState  `json:"state" enum:"active,paused,disabled"`
+	State         EraState  `json:"state" enum:"active,paused,disabled,maintenance"`
 	Revision      int64     `json:"revision" doc:"The revision of the satellite's assignments that began it."`
 	Since         time.Time `json:"since" doc:"Slots after then are due."`
 	// Until is nil for an era that goes on.
@@ -41,6 +41,8 @@ const (
 	EraActive   EraState = "active"   // they are to be run
 	EraPaused   EraState = "paused"   // the check is paused
 	EraDisabled EraState = "disabled" // the assignment is not enabled
+	// EraMaintenance: a maintenance pauses the check, or all of the system.
+	EraMaintenance EraState = "maintenance"
 )
 
 // Location is whose slots they are.
@@ -75,7 +77,7 @@ type Fates struct {
 	Reported     int64            `json:"reported" doc:"Run, and received in time: within the interval, or a minute if that is longer."`
 	Backfilled   int64            `json:"backfilled" doc:"Run, and received later than that."`
 	Inconclusive int64            `json:"inconclusive" doc:"Run by a satellite that was ill itself; says nothing about the system."`
-	Skipped      map[string]int64 `json:"skipped" doc:"Not run, by reason: overlap, limit, clock, secrets, and paused or disabled when that was so."`
+	Skipped      map[string]int64 `json:"skipped" doc:"Not run, by reason: overlap, limit, clock, secrets, and paused, disabled or maintenance when that was so."`
 	Lost         int64            `json:"lost" doc:"Run, and dropped from the full spool of the satellite."`
 	NotExecuted  int64            `json:"notExecuted" doc:"The satellite was not running."`
 	NotTold      int64            `json:"notTold" doc:"The satellite did not work by the revision yet, or could not carry it out."`
@@ -93,7 +95,7 @@ type Fates struct {
 }
 
 // willed are reasons for which slots were not run because somebody wanted it so.
-var willed = []string{string(EraPaused), string(EraDisabled), "maintenance"}
+var willed = []string{string(EraPaused), string(EraDisabled), string(EraMaintenance)}
 
 // Sum adds up the fates.
 func (f *Fates) Sum() int64 {

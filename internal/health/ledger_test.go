@@ -43,7 +43,7 @@ func randomHistory(random *rand.Rand) history {
 		until := since.Add(time.Duration(random.Int64N(200_000_000)) * time.Microsecond)
 		e := Era{
 			SystemID: "s", CheckID: "c", SatelliteID: "sat", IntervalMs: []int64{1000, 1500, 7000, 90_000}[random.IntN(4)], Seat: random.IntN(3),
-			State: []EraState{EraActive, EraActive, EraActive, EraPaused, EraDisabled}[random.IntN(5)], Since: since, Until: &until,
+			State: []EraState{EraActive, EraActive, EraActive, EraPaused, EraDisabled, EraMaintenance}[random.IntN(6)], Since: since, Until: &until,
 		}
 		if random.IntN(4) > 0 {
 			told := since.Add(time.Duration(random.Int64N(30_000_000)) * time.Microsecond)

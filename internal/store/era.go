@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/perigee-monitoring/perigee/internal/catalog"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
@@ -20,6 +21,22 @@ func (tx *Tx) turn(checkID string) {
 		tx.turned = map[string]bool{}
 	}
 	tx.turned[checkID] = true
+}
+
+// turnMaintained is turn of the checks that came into maintenance or left it.
+func (tx *Tx) turnMaintained(ctx context.Context, all []catalog.Maintained) error {
+	whole := map[string]bool{}
+	for _, m := range all {
+		if m.CheckID != "" {
+			tx.turn(m.CheckID)
+		} else if !whole[m.SystemID] {
+			whole[m.SystemID] = true
+			if err := tx.turnWhere(ctx, "system_id", m.SystemID); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // turnWhere is turn of the checks of the placements that name the id in the column.
@@ -36,7 +53,7 @@ func (tx *Tx) turnWhere(ctx context.Context, column, id string) error {
 // dueNow is what is due of checks, as the definitions and placements say. A seat that
 // is handed over is due up to then. Each environment is due by itself.
 const dueNow = `SELECT p.satellite_id, p.check_id, p.system_id, c.interval_us / 1000, p.seat,
-		CASE WHEN NOT a.enabled THEN 'disabled' WHEN c.paused THEN 'paused' ELSE 'active' END,
+		CASE WHEN NOT a.enabled THEN 'disabled' WHEN c.paused THEN 'paused' WHEN ` + pausedNow + ` THEN 'maintenance' ELSE 'active' END,
 		s.desired_revision, GREATEST($2, coalesce(p.since, 0)), p.removed_at,
 		CASE WHEN r.applied_revision >= s.desired_revision THEN $2::bigint END,
 		s.name, ` + environmentColumns + `

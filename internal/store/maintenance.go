@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/catalog"
@@ -108,6 +109,9 @@ func (tx *Tx) Maintain(ctx context.Context, begin, end []catalog.Maintained) err
 			WHERE to_at IS NULL AND maintenance_id = $1 AND system_id = $2 AND check_id = $3`, m.MaintenanceID, m.SystemID, m.CheckID, now.UnixMicro()); err != nil {
 			return err
 		}
+	}
+	if err := tx.turnMaintained(ctx, slices.Concat(begin, end)); err != nil {
+		return err
 	}
 	return chunks(begin, func(rows []catalog.Maintained) error {
 		return tx.insertMany(ctx, "maintained", "", len(rows), []column{

@@ -98,3 +98,33 @@ func testDependencies(_ *testing.T, s *suite) {
 	depend()
 	s.same([]string{}, must(s.db.System(s.ctx(), a.ID))(s).DependsOn)
 }
+
+// What is paused by a maintenance is due and skipped for it; what is muted is due as ever.
+func testErasOfMaintenance(_ *testing.T, s *suite) {
+	a, b := s.world("1"), s.world("2")
+	ms := int64(10_000)
+	wholly := catalog.Maintained{MaintenanceID: "m", SystemID: a.system.ID, Mode: catalog.Pause}
+	partly := catalog.Maintained{MaintenanceID: "m", SystemID: b.system.ID, CheckID: b.check.ID, Mode: catalog.Pause}
+	muted := catalog.Maintained{MaintenanceID: "n", SystemID: b.system.ID, Mode: catalog.Mute}
+	maintain := func(begin, end []catalog.Maintained) {
+		s.tx(func(tx *store.Tx) error { return tx.Maintain(s.ctx(), begin, end) })
+	}
+	maintain([]catalog.Maintained{wholly, partly, muted}, nil)
+	want := []eraLine{{"", ms, health.EraActive, true, false}, {"", ms, health.EraMaintenance, false, false}}
+	s.same(want, s.eras(a))
+	s.same(want, s.eras(b))
+	maintain(nil, []catalog.Maintained{wholly, partly})
+	want[1].Ended = true
+	want = append(want, eraLine{"", ms, health.EraActive, false, false})
+	s.same(want, s.eras(a))
+	s.same(want, s.eras(b))
+
+	a.check.Spec.Paused = true // by somebody counts more than by a maintenance
+	s.tx(func(tx *store.Tx) error {
+		s.ok(tx.LockDefinitions(s.ctx()))
+		return tx.PutCheck(s.ctx(), a.check)
+	})
+	maintain([]catalog.Maintained{wholly}, nil)
+	want[2].Ended = true
+	s.same(append(want, eraLine{"", ms, health.EraPaused, false, false}), s.eras(a))
+}

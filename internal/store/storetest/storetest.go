@@ -73,6 +73,7 @@ func Run(t *testing.T, open func(t testing.TB) *store.DB) {
 		{"M60_DefinitionsAreLocked", testDefinitionsLock},
 		{"Maintenance", testMaintenance},
 		{"Maintained", testMaintained},
+		{"ErasOfMaintenance", testErasOfMaintenance},
 		{"Dependencies", testDependencies},
 		{"Placements", testPlacements},
 		{"M66_L220_Desired", testDesired},
