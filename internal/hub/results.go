@@ -113,7 +113,7 @@ func (s *session) judge(m *protocol.Result, now time.Time) (run health.Run, labe
 	environmentID := m.EnvironmentID.OrZero()
 	asked := s.askedFor(pair, environmentID, m.Slot, now)
 	guest := asked.covers(environmentID)
-	if !guest && (!set.granted(pair) || !set.environment(pair, environmentID)) {
+	if !guest && (!set.granted(pair) || !s.knowsNone(m) && !set.environment(pair, environmentID)) {
 		return health.Run{}, notAssigned, errNotAssigned
 	}
 	s.redacted(set, pair, asked, m)
@@ -130,6 +130,13 @@ func (s *session) judge(m *protocol.Result, now time.Time) (run health.Run, labe
 	}
 	run.Asked, run.Guest = asked.kind(), guest
 	return run, "", nil
+}
+
+// knowsNone reports whether the result is of an agent that knows no environments: it
+// runs the pair once, whatever those are, and what it hears counts without one until
+// an agent that does know them reports (spec B, 0.9.4).
+func (s *session) knowsNone(m *protocol.Result) bool {
+	return s.features == 0 && !m.EnvironmentID.Present
 }
 
 func (s *session) judgeSkip(m *protocol.Skip, now time.Time) (skip health.Skip, label string, err error) {

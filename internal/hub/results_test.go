@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/health"
 	"github.com/perigee-monitoring/perigee/internal/hub"
@@ -54,6 +55,40 @@ func TestM29_L152_L153_L154_OnlyAssignedPairsAreTakenIn(t *testing.T) {
 		w.wantLog("refused a result")
 		if len(w.hub.Sessions()) != 1 {
 			t.Error("the socket was not kept")
+		}
+	})
+}
+
+// An original agent from before environments (0.9.4) runs a pair that has some once, and
+// names none. What it hears is not lost; those that know of environments name them.
+func TestM29_AgentsThatKnowNoEnvironmentsAreHeard(t *testing.T) {
+	inBubble(t, func(w *world) {
+		front := pair("front")
+		front.Environments = []check.Environment{{ID: "prod", Name: "prod"}}
+		w.fleet.add("s1", front)
+		a := w.original("s1")
+		a.send(result("front")) // absent
+		w.ingest.wantRuns(t, "front")
+		if got := w.ingest.items[0].Runs[0].EnvironmentID; got != "" {
+			t.Errorf("the run is in environment %q", got)
+		}
+		in := func(id protocol.Nullable[string]) *protocol.Result {
+			r := result("front")
+			r.EnvironmentID = id
+			return r
+		}
+		a.send(in(protocol.Null[string]()))
+		a.send(in(protocol.Of("stage")))
+		a.send(in(protocol.Of("prod")))
+		w.ingest.wantRuns(t, "front", "front")
+		if got := w.metric("results_refused_total", "not_assigned"); got != 2 {
+			t.Errorf("%v refused results are counted", got)
+		}
+
+		b := w.ours("s1")
+		b.send(batch(protocol.Record{Seq: 1, Result: result("front")}))
+		if ack := next[*protocol.Ack](b); len(ack.Refused) != 1 {
+			t.Errorf("a satellite that knows environments need not name one: %+v", ack)
 		}
 	})
 }
