@@ -26,6 +26,9 @@ type Verdict struct {
 	At    time.Time `json:"at"`
 	// Until is null in the verdict that holds now.
 	Until *time.Time `json:"until"`
+	// Told is the status that automations were told last, "" for none: they are told
+	// nothing in maintenance, nor of what follows from another system's failure.
+	Told check.Status `json:"-"`
 }
 
 // Class is where a fault lies.

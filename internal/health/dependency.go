@@ -83,23 +83,26 @@ func bad(s check.Status) bool { return s == check.Degraded || s == check.Unhealt
 
 // settle says what automations are told of a verdict, which is what they were told
 // before, as long as the system is in maintenance, or its failure follows from that
-// of another system, or may turn out to in a moment.
-func (h SystemHealth) settle(old SystemHealth, causes []string, depends bool, now time.Time) SystemHealth {
+// of another system, or may turn out to in a moment. For the latter two it is held.
+func (h SystemHealth) settle(old SystemHealth, causes []string, depends bool, now time.Time) (settled SystemHealth, held bool) {
 	h.SuppressedBy = ""
 	failed := bad(h.Told)
 	if failed {
 		h.SuppressedBy = strings.Join(causes, ",")
 	}
 	young := depends && now.Sub(h.Since) < dependencyHold && !bad(old.Told)
-	if h.Maintenance || failed && (len(causes) > 0 || young) {
+	held = failed && (len(causes) > 0 || young)
+	if h.Maintenance || held {
 		h.Told = old.Told
 	}
-	return h
+	return h, held
 }
 
 // settleAll gives judgements their Since and settles them: before are the verdicts
-// that they take the place of, others those of systems that were not judged.
-func settleAll(judgements, before, others map[string]SystemHealth, depend Dependencies, now time.Time) {
+// that they take the place of, others those of systems that were not judged. It gives
+// the systems whose failures are held back.
+func settleAll(judgements, before, others map[string]SystemHealth, depend Dependencies, now time.Time) (hold map[string]bool) {
+	hold = map[string]bool{}
 	down := func(id string) bool {
 		h, judged := judgements[id]
 		if !judged {
@@ -113,9 +116,10 @@ func settleAll(judgements, before, others map[string]SystemHealth, depend Depend
 		if h.Since = old.Since; h.Status != old.Status || old.Since.IsZero() {
 			h.Since = now
 		}
-		settled[id] = h.settle(old, depend.Causes(id, down), len(depend[id]) > 0, now)
+		settled[id], hold[id] = h.settle(old, depend.Causes(id, down), len(depend[id]) > 0, now)
 	}
 	maps.Copy(judgements, settled)
+	return hold
 }
 
 // Causes are the ids of the systems that this one's failure follows from.

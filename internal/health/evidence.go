@@ -38,27 +38,42 @@ func (v *EnvironmentVerdict) key() judgedKey {
 type flips struct {
 	judged  []EnvironmentVerdict // with a status that is new
 	holding map[judgedKey]verdict.Verdict
-	end     []string // ids of what holds no more
+	told    map[judgedKey]check.Status // what automations are told of those
+	end     []string                   // ids of what holds no more
 	gone    []judgedKey
+	late    []verdict.Verdict // of what holds on, and is told only now
 }
 
-func (f *flips) none() bool { return len(f.judged) == 0 && len(f.end) == 0 }
+func (f *flips) none() bool { return len(f.judged)+len(f.end)+len(f.late) == 0 }
 
 // compareVerdicts finds the flips of systems all of whose verdicts are given. A
 // check that has never been measured has no verdict yet; one that has no seats any
-// more has none from then on.
-func compareVerdicts(judged []CheckVerdict, holding []verdict.Verdict) flips {
-	f := flips{holding: make(map[judgedKey]verdict.Verdict, len(holding))}
+// more has none from then on. Of checks in maintenance nothing is told, and of those
+// of the systems to hold no failure.
+func compareVerdicts(judged []CheckVerdict, holding []verdict.Verdict, hold map[string]bool) flips {
+	f := flips{holding: make(map[judgedKey]verdict.Verdict, len(holding)), told: map[judgedKey]check.Status{}}
 	for i := range holding {
 		f.holding[keyOf(&holding[i])] = holding[i]
 	}
 	seated := make(map[judgedKey]bool, len(judged))
-	for v := range apart(judged) {
+	for v, maintenance := range apart(judged) {
 		seated[v.key()] = true
 		held, ok := f.holding[v.key()]
-		if ok && held.Status == v.Status || !ok && v.Status == check.Unknown {
+		tell := v.Status
+		if maintenance || hold[v.SystemID] && bad(v.Status) {
+			tell = held.Told
+		}
+		switch {
+		case !ok && v.Status == check.Unknown:
+			continue
+		case ok && held.Status == v.Status:
+			if held.Told != tell {
+				f.told[v.key()] = tell
+				f.late = append(f.late, held)
+			}
 			continue
 		}
+		f.told[v.key()] = tell
 		f.judged = append(f.judged, *v)
 		if ok {
 			f.end = append(f.end, held.ID)
@@ -72,12 +87,13 @@ func compareVerdicts(judged []CheckVerdict, holding []verdict.Verdict) flips {
 	return f
 }
 
-// apart goes through the verdicts of all environments.
-func apart(judged []CheckVerdict) iter.Seq[*EnvironmentVerdict] {
-	return func(yield func(*EnvironmentVerdict) bool) {
+// apart goes through the verdicts of all environments, with whether they are in
+// maintenance.
+func apart(judged []CheckVerdict) iter.Seq2[*EnvironmentVerdict, bool] {
+	return func(yield func(*EnvironmentVerdict, bool) bool) {
 		for i := range judged {
 			for k := range judged[i].Environments {
-				if !yield(&judged[i].Environments[k]) {
+				if !yield(&judged[i].Environments[k], judged[i].Maintenance) {
 					return
 				}
 			}
@@ -98,7 +114,7 @@ func (f *flips) begin(now time.Time) ([]verdict.Judged, []entity.Change, error) 
 		next := verdict.Judged{
 			Verdict: verdict.Verdict{
 				ID: id.String(), SystemID: v.SystemID, CheckID: v.CheckID, EnvironmentID: v.EnvironmentID,
-				Status: v.Status, Reason: v.Reason, Class: v.Class, Word: v.Word, At: now,
+				Status: v.Status, Reason: v.Reason, Class: v.Class, Word: v.Word, At: now, Told: f.told[v.key()],
 			},
 			Evidence: v.evidence(),
 		}
@@ -109,11 +125,27 @@ func (f *flips) begin(now time.Time) ([]verdict.Judged, []entity.Change, error) 
 		}
 		changes = append(changes, change)
 	}
+	for i := range f.late {
+		held := &f.late[i]
+		now := *held
+		now.Told = f.told[keyOf(held)]
+		changes = append(changes, entity.Change{Kind: KindCheck, ID: keyOf(held).String(), Prev: verdictState(held), Next: verdictState(&now)})
+	}
 	for _, key := range f.gone {
 		held := f.holding[key]
 		changes = append(changes, entity.Change{Kind: KindCheck, ID: key.String(), Prev: verdictState(&held)})
 	}
 	return begin, changes, nil
+}
+
+// tell are the ids of verdicts that hold on, by what is told of them now.
+func (f *flips) tell() map[check.Status][]string {
+	told := map[check.Status][]string{}
+	for i := range f.late {
+		status := f.told[keyOf(&f.late[i])]
+		told[status] = append(told[status], f.late[i].ID)
+	}
+	return told
 }
 
 // evidence is what the verdict rests on, its runs not filled in: they are rows that
@@ -186,19 +218,17 @@ const (
 func verdictState(v *verdict.Verdict) entity.State {
 	return entity.State{
 		"status": string(v.Status), "systemId": v.SystemID, "checkId": v.CheckID, "environmentId": v.EnvironmentID,
-		"verdictId": v.ID, "class": string(v.Class),
+		"verdictId": v.ID, "class": string(v.Class), "told": string(v.Told),
 	}
 }
 
 // checkEvents: a check that fails is the original's event, and there is none of its
-// recovery.
+// recovery. It is told when it is news, as that of a system (settle).
 func checkEvents(c entity.Change) []string {
-	switch next, _ := c.Next["status"].(string); check.Status(next) {
-	case check.Degraded, check.Unhealthy:
+	if tell := told(c.Next); bad(tell) && tell != told(c.Prev) {
 		return []string{"healthcheck.check_failed"}
-	default:
-		return nil
 	}
+	return nil
 }
 
 func checkPayload(c entity.Change) any {
@@ -206,8 +236,12 @@ func checkPayload(c entity.Change) any {
 	if about == nil {
 		about = c.Prev
 	}
+	previous := c.Prev["status"]
+	if c.Next != nil && previous == c.Next["status"] { // what was held back is told now
+		previous = c.Prev["told"]
+	}
 	return map[string]any{
 		"systemId": about["systemId"], "configurationId": about["checkId"], "environmentId": about["environmentId"],
-		"previousStatus": c.Prev["status"], "status": c.Next["status"], "verdictId": about["verdictId"], "class": about["class"],
+		"previousStatus": previous, "status": c.Next["status"], "verdictId": about["verdictId"], "class": about["class"],
 	}
 }

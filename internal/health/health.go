@@ -193,6 +193,8 @@ type Tx interface {
 	Verdicts(ctx context.Context, systemIDs []string) ([]verdict.Verdict, error)
 	// PutVerdicts ends verdicts, by id, and inserts others.
 	PutVerdicts(ctx context.Context, at time.Time, end []string, begin []verdict.Judged) error
+	// TellVerdicts notes which statuses automations are told of verdicts, by id.
+	TellVerdicts(ctx context.Context, told map[check.Status][]string) error
 	Dependencies(ctx context.Context) (Dependencies, error)
 	// SystemHealths gives stored verdicts without a lock.
 	SystemHealths(ctx context.Context, ids []string) (map[string]SystemHealth, error)

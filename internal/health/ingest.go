@@ -237,7 +237,7 @@ func judgeSystems(ctx context.Context, tx Tx, ids []string, opinions *Opinions) 
 	if err != nil {
 		return nil, err
 	}
-	settleAll(judgements, before, others, depend, now)
+	hold := settleAll(judgements, before, others, depend, now)
 	for _, id := range existing {
 		old, judged := before[id], judgements[id]
 		if same(judged, old) {
@@ -251,7 +251,7 @@ func judgeSystems(ctx context.Context, tx Tx, ids []string, opinions *Opinions) 
 			return nil, err
 		}
 	}
-	flips := compareVerdicts(checks, holding)
+	flips := compareVerdicts(checks, holding, hold)
 	if flips.none() {
 		return changes, nil
 	}
@@ -260,6 +260,9 @@ func judgeSystems(ctx context.Context, tx Tx, ids []string, opinions *Opinions) 
 	}
 	begin, more, err := flips.begin(now)
 	if err != nil {
+		return nil, err
+	}
+	if err := tx.TellVerdicts(ctx, flips.tell()); err != nil {
 		return nil, err
 	}
 	return append(changes, more...), tx.PutVerdicts(ctx, now, flips.end, begin)

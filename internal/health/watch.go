@@ -104,7 +104,7 @@ func (w *Watch) look(ctx context.Context) error {
 			judge(id)
 		}
 	}
-	settleAll(judgements, stored, nil, depend, now)
+	hold := settleAll(judgements, stored, nil, depend, now)
 	suspects := map[string]bool{}
 	for id, judged := range judgements {
 		old, known := stored[id]
@@ -115,9 +115,12 @@ func (w *Watch) look(ctx context.Context) error {
 			suspects[id] = true
 		}
 	}
-	flipped := compareVerdicts(checks, holding)
+	flipped := compareVerdicts(checks, holding, hold)
 	for i := range flipped.judged {
 		suspects[flipped.judged[i].SystemID] = true
+	}
+	for i := range flipped.late {
+		suspects[flipped.late[i].SystemID] = true
 	}
 	for _, key := range flipped.gone {
 		suspects[key.systemID] = true

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -288,11 +289,11 @@ func (tx *Tx) PutSystemHealths(ctx context.Context, rows []health.SystemHealth) 
 	})
 }
 
-const verdictColumns = `id, system_id, check_id, environment_id, status, reason, class, word, at, until`
+const verdictColumns = `id, system_id, check_id, environment_id, status, reason, class, word, at, until, told`
 
 func scanVerdict(row scanner) (verdict.Verdict, error) {
 	var v verdict.Verdict
-	return v, row.Scan(&v.ID, &v.SystemID, &v.CheckID, &v.EnvironmentID, &v.Status, &v.Reason, &v.Class, &v.Word, moment{&v.At}, momentOrNil{&v.Until})
+	return v, row.Scan(&v.ID, &v.SystemID, &v.CheckID, &v.EnvironmentID, &v.Status, &v.Reason, &v.Class, &v.Word, moment{&v.At}, momentOrNil{&v.Until}, &v.Told)
 }
 
 func (db *DB) Verdicts(ctx context.Context, systemIDs []string) ([]verdict.Verdict, error) {
@@ -342,10 +343,10 @@ func (db *DB) VerdictHistory(ctx context.Context, f health.VerdictFilter, p flee
 func (db *DB) Evidence(ctx context.Context, verdictID string) (verdict.Judged, error) {
 	return one(ctx, db.reads(), fmt.Sprintf("verdict %q", verdictID), func(row scanner) (j verdict.Judged, err error) {
 		v, system := &j.Verdict, ""
-		err = row.Scan(&v.ID, &v.SystemID, &v.CheckID, &v.EnvironmentID, &v.Status, &v.Reason, &v.Class, &v.Word, moment{&v.At}, momentOrNil{&v.Until}, document{&j.Evidence}, &system)
+		err = row.Scan(&v.ID, &v.SystemID, &v.CheckID, &v.EnvironmentID, &v.Status, &v.Reason, &v.Class, &v.Word, moment{&v.At}, momentOrNil{&v.Until}, &v.Told, document{&j.Evidence}, &system)
 		j.Evidence.System.Name = system
 		return j, err
-	}, `SELECT v.id, v.system_id, v.check_id, v.environment_id, v.status, v.reason, v.class, v.word, v.at, v.until, v.evidence, y.name
+	}, `SELECT v.id, v.system_id, v.check_id, v.environment_id, v.status, v.reason, v.class, v.word, v.at, v.until, v.told, v.evidence, y.name
 		FROM verdicts AS v JOIN systems AS y ON y.id = v.system_id WHERE v.id = $1`, verdictID)
 }
 
@@ -384,7 +385,17 @@ func (tx *Tx) PutVerdicts(ctx context.Context, at time.Time, end []string, begin
 			col("class", "text", rows, func(v *verdict.Judged) string { return string(v.Verdict.Class) }),
 			col("word", "text", rows, func(v *verdict.Judged) string { return stored(v.Verdict.Word) }),
 			col("at", "bigint", rows, func(v *verdict.Judged) int64 { return v.Verdict.At.UnixMicro() }),
+			col("told", "text", rows, func(v *verdict.Judged) string { return string(v.Verdict.Told) }),
 			col("evidence", "text", rows, func(v *verdict.Judged) string { return evidence[v.Verdict.ID] }),
 		})
 	})
+}
+
+func (tx *Tx) TellVerdicts(ctx context.Context, told map[check.Status][]string) error {
+	for _, status := range slices.Sorted(maps.Keys(told)) {
+		if _, err := tx.exec(ctx, `UPDATE verdicts SET told = $1 WHERE id = ANY($2)`, string(status), told[status]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
