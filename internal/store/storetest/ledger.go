@@ -105,7 +105,7 @@ func testEras(_ *testing.T, s *suite) {
 	want[4].Ended = true
 	s.same(want, s.eras(w))
 	s.tx(func(tx *store.Tx) error { return tx.Place(s.ctx(), []catalog.Placement{w.placement()}, nil) })
-	want = append(want, eraLine{"e1", 2 * ms, health.EraActive, false, true})
+	want = append(want, eraLine{"e1", 2 * ms, health.EraActive, false, false}) // that revision was not confirmed
 	s.same(want, s.eras(w))
 
 	s.tx(func(tx *store.Tx) error { return tx.DeleteSatellite(s.ctx(), w.satellite.ID) })
