@@ -157,7 +157,8 @@ func (tx *Tx) Seats(ctx context.Context, systemIDs []string) ([]health.Seat, err
 }
 
 // seats are the placements of enabled assignments whose check is not paused, one for
-// each environment.
+// each environment. A seat in hand-over is still where it comes from: whoever gets it
+// has measured nothing yet, which must not make the system unknown.
 func seats(ctx context.Context, c conn, systemIDs []string) ([]health.Seat, error) {
 	q := `SELECT p.system_id, p.check_id, p.satellite_id, coalesce(l.environment_id, ''), k.name, s.name, s.region, ` + online + `, k.interval_us, ` + environmentColumns + `,
 			a.id, a.name, a.updated_at, a.policy, l.status, l.since, l.executed_at, l.received_at, l.run_id, l.latency_ms, l.message, l.memory
@@ -167,7 +168,7 @@ func seats(ctx context.Context, c conn, systemIDs []string) ([]health.Seat, erro
 		JOIN systems AS y ON y.id = p.system_id
 		JOIN satellites AS s ON s.id = p.satellite_id
 		LEFT JOIN locations AS l ON l.system_id = p.system_id AND l.check_id = p.check_id AND l.satellite_id = p.satellite_id
-		WHERE p.removed_at IS NULL`
+		WHERE (p.removed_at IS NULL AND (p.seat = 0 OR coalesce(p.since, 0) <= {now}) OR p.seat > 0 AND p.removed_at > {now})`
 	const order = ` ORDER BY p.system_id, p.check_id, p.satellite_id, l.environment_id`
 	var args []any
 	if systemIDs != nil {

@@ -318,6 +318,34 @@ func testSeats(_ *testing.T, s *suite) {
 	s.same(0, len(must(s.db.Seats(s.ctx(), nil))(s)))
 }
 
+// A seat counts where it is now: at the one that hands it over before the end of the
+// lease, at the other when there is no lease to wait for.
+func testSeatsInHandOver(_ *testing.T, s *suite) {
+	a, b := s.world("1"), s.world("2")
+	s.connect(a.satellite.ID, 1, fleet.Connected, ptr(time.Second))
+	first, second := a.placement(), a.placement()
+	first.Seat, second.Seat, second.SatelliteID = 1, 1, b.satellite.ID
+	for _, leases := range []bool{false, true} {
+		s.tx(func(tx *store.Tx) error {
+			_, _, err := tx.FlushBeats(s.ctx(), []fleet.Beat{{SatelliteID: a.satellite.ID, Epoch: 1, Leases: leases}})
+			s.ok(err)
+			s.ok(tx.Place(s.ctx(), []catalog.Placement{first}, []catalog.Placement{second}))
+			from := first
+			from.Handover = true
+			return tx.Place(s.ctx(), []catalog.Placement{second}, []catalog.Placement{from})
+		})
+		var names []string
+		for _, seat := range must(s.db.Seats(s.ctx(), []string{a.system.ID}))(s) {
+			names = append(names, seat.SatelliteName)
+		}
+		want := "eu-2"
+		if leases {
+			want = "eu-1"
+		}
+		s.same([]string{want}, names)
+	}
+}
+
 func testSystemHealth(_ *testing.T, s *suite) {
 	a, b := s.world("1"), s.world("2")
 	lock := func() (locked map[string]health.SystemHealth) {

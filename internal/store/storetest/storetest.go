@@ -97,6 +97,7 @@ func Run(t *testing.T, open func(t testing.TB) *store.DB) {
 		{"Locations", testLocations},
 		{"LocationsOfWhatWasDeleted", testOrphanLocations},
 		{"L240_Seats", testSeats},
+		{"SeatsInHandOver", testSeatsInHandOver},
 		{"SystemHealth", testSystemHealth},
 		{"M12_VerdictsAreLocked", testVerdictLock},
 
