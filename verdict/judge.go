@@ -28,6 +28,8 @@ type Seat struct {
 	RunID     string `json:"runId,omitempty"`
 	LatencyMs *int64 `json:"latencyMs,omitempty"`
 	Message   string `json:"message,omitempty"`
+	// Paused: a maintenance keeps it from being measured.
+	Paused bool `json:"paused,omitempty"`
 	// DueSince is until when a maintenance kept it from being measured; its last result
 	// is taken to be no older. Zero for never.
 	DueSince time.Time `json:"dueSince,omitzero"`
@@ -92,10 +94,13 @@ type Judgement struct {
 // Judge gives the verdict on one check of one system in one environment, from its
 // seats, by the policy. Only seats that are fresh have a voice. When none has, a
 // check that was measured before is degraded (its last light must not stay on, spec
-// M11), and one that never was is unknown.
+// M11), and one that never was is unknown, as is one that is paused everywhere.
 func Judge(p check.Policy, seats []Seat, now time.Time) Judgement {
 	if len(seats) == 0 {
 		return Judgement{check.Unknown, "no satellite is assigned", ClassNone}
+	}
+	if !slices.ContainsFunc(seats, func(s Seat) bool { return !s.Paused }) {
+		return Judgement{check.Unknown, "in maintenance: it is not measured", ClassNone}
 	}
 	p = p.WithDefaults()
 	var votes, blind, waiting, catching, measured, online []*Seat

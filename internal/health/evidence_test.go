@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/catalog"
 	"github.com/perigee-monitoring/perigee/internal/entity"
@@ -74,6 +76,40 @@ func TestF15_EveryVerdictFollowsFromItsEvidence(t *testing.T) {
 					t.Errorf("check %d: a verdict that does not follow is verified", no)
 				}
 			}
+		}
+	})
+}
+
+// A check that a maintenance pauses is unknown from then on, and that follows from its
+// evidence as well.
+func TestVerdictsOfPausedChecksFollowFromTheirEvidence(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		w := newWorld(t, url, 2)
+		w.submit(w.run(0, 0, 3*time.Second, check.Unhealthy))
+		err := entity.InTx(t.Context(), w.rec, func(tx catalog.Tx) error {
+			return tx.Maintain(t.Context(), []catalog.Maintained{{MaintenanceID: "m", SystemID: systemID, CheckID: checkID(0), Mode: catalog.Pause}}, nil)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.submit(w.run(1, 0, time.Second, check.Healthy)) // the system is judged
+		history, _, err := w.db.VerdictHistory(t.Context(), health.VerdictFilter{CheckID: checkID(0)}, fleet.Page{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []check.Status
+		for _, v := range history {
+			got = append(got, v.Status)
+			judged, err := w.db.Evidence(t.Context(), v.ID)
+			if err == nil {
+				err = verdict.Verify(judged)
+			}
+			if err != nil {
+				t.Errorf("%s because %q: %v", v.Status, v.Reason, err)
+			}
+		}
+		if diff := cmp.Diff([]check.Status{check.Unknown, check.Unhealthy}, got); diff != "" {
+			t.Errorf("verdicts, newest first (-want +got):\n%s", diff)
 		}
 	})
 }

@@ -16,21 +16,11 @@ type Upkeep struct {
 	DueSince time.Time
 }
 
-const pausedReason = "in maintenance: it is not measured"
-
-// rest makes a verdict on a check that is paused one that says nothing.
+// rest sets whether nobody is alarmed by the check.
 func (v *CheckVerdict) rest() {
 	v.Maintenance = len(v.Seats) > 0
-	paused := v.Maintenance
 	for i := range v.Seats {
 		v.Maintenance = v.Maintenance && v.Seats[i].Maintained
-		paused = paused && v.Seats[i].Paused
-	}
-	if paused {
-		v.Status, v.Reason = check.Unknown, pausedReason
-		for i := range v.Environments {
-			v.Environments[i].Status, v.Environments[i].Reason = check.Unknown, pausedReason
-		}
 	}
 }
 
