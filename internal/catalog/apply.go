@@ -197,7 +197,7 @@ func documentPath(kind, path string) string {
 }
 
 func satelliteOf(m Metadata, spec SatelliteSpec) fleet.Satellite {
-	s := fleet.Satellite{Name: m.Name, Region: spec.Region, Tags: labels(m.Labels)}
+	s := fleet.Satellite{Name: m.Name, Region: spec.Region, Tags: labels(m.Labels), Weight: spec.Weight}
 	if spec.OfflineThreshold != nil {
 		ms := time.Duration(*spec.OfflineThreshold).Milliseconds()
 		s.OfflineThresholdMs = &ms
@@ -309,7 +309,7 @@ func (e *edit) applyOne(ctx context.Context, it item) (change DocumentChange, da
 		}
 		before, had := e.satellites.named(name)
 		after := before
-		after.Name, after.Region, after.Tags, after.OfflineThresholdMs = name, it.satellite.Region, it.satellite.Tags, it.satellite.OfflineThresholdMs
+		after.Name, after.Region, after.Tags, after.OfflineThresholdMs, after.Weight = name, it.satellite.Region, it.satellite.Tags, it.satellite.OfflineThresholdMs, it.satellite.Weighs()
 		after.ID = cmp.Or(before.ID, newID())
 		change, err = adopt(e.satellites, it, had, before, after, satelliteDocument)
 	}

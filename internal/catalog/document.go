@@ -81,10 +81,11 @@ type MaintenanceSpec struct {
 }
 
 // SatelliteSpec is the spec of a Satellite document (spec I.5). Absent, the
-// threshold is the default.
+// threshold is the default, and the weight 1.
 type SatelliteSpec struct {
 	Region           string          `json:"region"`
 	OfflineThreshold *check.Duration `json:"offlineThreshold,omitempty"`
+	Weight           int64           `json:"weight,omitempty"`
 }
 
 // UnmarshalJSON reads strictly: unknown fields and wrong types are errors. They
@@ -140,6 +141,9 @@ func satelliteDocument(s fleet.Satellite) Document {
 	if s.OfflineThresholdMs != nil {
 		threshold := check.Duration(time.Duration(*s.OfflineThresholdMs) * time.Millisecond)
 		spec.OfflineThreshold = &threshold
+	}
+	if s.Weighs() != 1 {
+		spec.Weight = s.Weighs()
 	}
 	return document(DocSatellite, s.Name, s.Tags, spec)
 }

@@ -338,3 +338,39 @@ func TestTransitionsOfASatellite(t *testing.T) {
 	}
 	c.wrong(http.MethodGet, "/satellites/eu-1/transitions?kind=other", nil, http.StatusUnprocessableEntity)
 }
+
+func TestCordonDrainAndWeight(t *testing.T) {
+	t.Parallel()
+	c := setup(t)
+	c.satellite("eu-1", "eu")
+	at := func(word string) [3]any {
+		var s fleet.Satellite
+		c.call(http.MethodPost, "/satellites/eu-1/"+word, nil, http.StatusOK, &s)
+		return [3]any{s.CordonedAt != nil, s.Draining, s.Weight}
+	}
+	for _, step := range []struct {
+		word string
+		want [3]any
+	}{
+		{"cordon", [3]any{true, false, int64(1)}},
+		{"drain", [3]any{true, true, int64(1)}},
+		{"cordon", [3]any{true, false, int64(1)}}, // ends the drain, and no more
+		{"uncordon", [3]any{false, false, int64(1)}},
+		{"uncordon", [3]any{false, false, int64(1)}},
+	} {
+		if diff := cmp.Diff(step.want, at(step.word)); diff != "" {
+			t.Errorf("%s: cordoned, draining, weight -want +got:\n%s", step.word, diff)
+		}
+	}
+	for _, word := range []string{"cordon", "drain", "uncordon"} {
+		c.wrong(http.MethodPost, "/satellites/nobody/"+word, nil, http.StatusNotFound)
+	}
+	var s fleet.Satellite
+	c.call(http.MethodPatch, "/satellites/eu-1", object{"weight": 1000}, http.StatusOK, &s)
+	if s.Weight != 1000 {
+		t.Errorf("weight = %d", s.Weight)
+	}
+	for _, weight := range []any{-1, 1001, 1.5, "2"} {
+		c.wrong(http.MethodPatch, "/satellites/eu-1", object{"weight": weight}, http.StatusUnprocessableEntity)
+	}
+}
