@@ -1,6 +1,9 @@
 package store
 
 import (
+	"slices"
+	"time"
+
 	"github.com/perigee-monitoring/perigee/internal/catalog"
 	"github.com/perigee-monitoring/perigee/internal/health"
 )
@@ -28,6 +31,55 @@ func (e *environments) on(satellite string) []catalog.Environment {
 type heard struct {
 	health.Seat
 	environments
+	// seat is its number, 0 for none; it is due there after since, and was until left,
+	// nil while it is.
+	seat  int
+	since time.Time
+	left  *time.Time
+}
+
+// handedOver leaves each seat at one place: where it is now, or, as long as nothing has
+// been measured there, where it was last and was measured.
+func handedOver(rows []heard) []heard {
+	type key struct {
+		systemID, checkID string
+		seat              int
+	}
+	type move struct {
+		from           string // the satellite
+		left           time.Time
+		held, measured bool
+	}
+	moves := map[key]*move{}
+	for i := range rows {
+		r := &rows[i]
+		if r.seat == 0 {
+			continue
+		}
+		k := key{r.SystemID, r.CheckID, r.seat}
+		m := moves[k]
+		if m == nil {
+			m = &move{}
+			moves[k] = m
+		}
+		switch {
+		case r.left == nil:
+			m.held = true
+			m.measured = m.measured || r.Location != nil && r.Location.ExecutedAt.After(r.since)
+		case r.Location != nil && r.left.After(m.left):
+			m.from, m.left = r.SatelliteID, *r.left
+		}
+	}
+	return slices.DeleteFunc(rows, func(r heard) bool {
+		if r.seat == 0 {
+			return false
+		}
+		m := moves[key{r.SystemID, r.CheckID, r.seat}]
+		if m.from == "" || !m.held || m.measured {
+			return r.left != nil
+		}
+		return r.SatelliteID != m.from
+	})
 }
 
 // perEnvironment makes seats of the rows of each placement, which follow each other:

@@ -157,10 +157,11 @@ func (tx *Tx) Seats(ctx context.Context, systemIDs []string) ([]health.Seat, err
 }
 
 // seats are the placements of enabled assignments whose check is not paused, one for
-// each environment. A seat in hand-over is still where it comes from: whoever gets it
-// has measured nothing yet, which must not make the system unknown.
+// each environment. A seat that is handed over is where it comes from until whoever got
+// it has measured something, which must not make the system unknown.
 func seats(ctx context.Context, c conn, systemIDs []string) ([]health.Seat, error) {
 	q := `SELECT p.system_id, p.check_id, p.satellite_id, coalesce(l.environment_id, ''), k.name, s.name, s.region, ` + online + `, k.interval_us, ` + environmentColumns + `,
+			p.seat, coalesce(p.since, 0), CASE WHEN p.removed_at <= {now} THEN p.removed_at END,
 			a.id, a.name, a.updated_at, a.policy, l.status, l.since, l.executed_at, l.received_at, l.run_id, l.latency_ms, l.message, l.memory
 		FROM placements AS p
 		JOIN assignments AS a ON a.id = p.assignment_id AND a.enabled
@@ -168,7 +169,7 @@ func seats(ctx context.Context, c conn, systemIDs []string) ([]health.Seat, erro
 		JOIN systems AS y ON y.id = p.system_id
 		JOIN satellites AS s ON s.id = p.satellite_id
 		LEFT JOIN locations AS l ON l.system_id = p.system_id AND l.check_id = p.check_id AND l.satellite_id = p.satellite_id
-		WHERE (p.removed_at IS NULL AND (p.seat = 0 OR coalesce(p.since, 0) <= {now}) OR p.seat > 0 AND p.removed_at > {now})`
+		WHERE (p.removed_at IS NULL AND (p.seat = 0 OR coalesce(p.since, 0) <= {now}) OR p.seat > 0 AND p.removed_at > {now} - 2 * k.interval_us - 30000000)`
 	const order = ` ORDER BY p.system_id, p.check_id, p.satellite_id, l.environment_id`
 	var args []any
 	if systemIDs != nil {
@@ -181,7 +182,7 @@ func seats(ctx context.Context, c conn, systemIDs []string) ([]health.Seat, erro
 	if err != nil {
 		return nil, err
 	}
-	seated, err := withBlind(ctx, c, perEnvironment(rows), systemIDs)
+	seated, err := withBlind(ctx, c, perEnvironment(handedOver(rows)), systemIDs)
 	if err != nil {
 		return nil, err
 	}
@@ -200,7 +201,7 @@ func scanSeat(row scanner) (heard, error) {
 	var latency *int64
 	var remembered verdict.Memory
 	dest := append([]any{&s.SystemID, &s.CheckID, &s.SatelliteID, &s.EnvironmentID, &s.CheckName, &s.SatelliteName, &s.Region, &s.Online, &interval}, s.dest()...)
-	err := row.Scan(append(dest, &s.Assignment.ID, &s.Assignment.Name, momentOrNil{&s.Assignment.Changed}, policyText{&s.Policy},
+	err := row.Scan(append(dest, &s.seat, moment{&s.since}, momentOrNil{&s.left}, &s.Assignment.ID, &s.Assignment.Name, momentOrNil{&s.Assignment.Changed}, policyText{&s.Policy},
 		&status, momentOrNil{&since}, momentOrNil{&executed}, momentOrNil{&received}, &runID, &latency, &message, document{&remembered})...)
 	if err != nil {
 		return s, err

@@ -346,6 +346,41 @@ func testSeatsInHandOver(_ *testing.T, s *suite) {
 	}
 }
 
+// Whoever has got a seat has no voice before it has measured something: until then that
+// of the one that had it counts, as long as it would have been fresh there.
+func testSeatsThatMoved(_ *testing.T, s *suite) {
+	a, b := s.world("1"), s.world("2")
+	first, second := a.placement(), a.placement()
+	first.Seat, second.Seat, second.SatelliteID = 1, 1, b.satellite.ID
+	measured := func(satelliteID string, at time.Time) {
+		key := locationKey(a)
+		key.SatelliteID = satelliteID
+		s.tx(func(tx *store.Tx) error {
+			return tx.PutLocations(s.ctx(), []health.Location{{LocationKey: key, State: verdict.State{Status: check.Healthy, Since: at, ExecutedAt: at, ReceivedAt: at}}})
+		})
+	}
+	at := func() (names []string) {
+		for _, seat := range must(s.db.Seats(s.ctx(), []string{a.system.ID}))(s) {
+			names = append(names, seat.SatelliteName)
+		}
+		return names
+	}
+	old := s.now().Add(-time.Hour)
+	s.tx(func(tx *store.Tx) error {
+		return tx.Place(s.ctx(), []catalog.Placement{first}, []catalog.Placement{first})
+	})
+	measured(b.satellite.ID, old) // it had the seat once
+	measured(a.satellite.ID, s.now())
+	s.tx(func(tx *store.Tx) error {
+		return tx.Place(s.ctx(), []catalog.Placement{second}, []catalog.Placement{first})
+	})
+	s.same([]string{"eu-1"}, at())
+	measured(b.satellite.ID, s.now().Add(time.Millisecond))
+	s.same([]string{"eu-2"}, at())
+	s.tx(func(tx *store.Tx) error { return tx.Place(s.ctx(), nil, []catalog.Placement{second}) })
+	s.same([]string(nil), at())
+}
+
 func testSystemHealth(_ *testing.T, s *suite) {
 	a, b := s.world("1"), s.world("2")
 	lock := func() (locked map[string]health.SystemHealth) {

@@ -98,6 +98,7 @@ func Run(t *testing.T, open func(t testing.TB) *store.DB) {
 		{"LocationsOfWhatWasDeleted", testOrphanLocations},
 		{"L240_Seats", testSeats},
 		{"SeatsInHandOver", testSeatsInHandOver},
+		{"SeatsThatMoved", testSeatsThatMoved},
 		{"SystemHealth", testSystemHealth},
 		{"M12_VerdictsAreLocked", testVerdictLock},
 
