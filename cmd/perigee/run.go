@@ -45,9 +45,11 @@ func (c *AssignmentRunCmd) Run(ctx context.Context, a *app) error {
 		}
 	}
 	if err := a.print(view, func(w *tabwriter.Writer) {
-		row(w, "SATELLITE", "STATE", "STATUS", "RUN")
+		row(w, "SATELLITE", "ENVIRONMENT", "STATE", "STATUS", "RUN")
 		for _, r := range view.Runs {
-			row(w, r.Satellite, string(r.State), dash(r.Status), r.RunID)
+			for _, run := range r.Expected {
+				row(w, r.Satellite, dash(run.Environment), string(r.State), dash(r.Status), run.RunID)
+			}
 		}
 	}); err != nil {
 		return err

@@ -75,9 +75,10 @@ type RunRequest struct {
 	Reason string `json:"reason,omitempty"`
 	// Guest: the satellite does not hold the pair and is given the assignment.
 	Guest bool `json:"guest,omitempty"`
-	// RunID is what the result without an environment will have. Original agents know no
-	// slots; theirs is made of when they ran (spec M2), and their request stays at sent.
-	RunID string `json:"runId"`
+	// Expected are the results that there will be, by environment. Original agents know
+	// no slots; the ids of theirs are made of when they ran (spec M2), and their request
+	// stays at sent.
+	Expected []ExpectedRun `json:"expected"`
 	// Status is the worst of the answers, "" without one.
 	Status  string      `json:"status,omitempty"`
 	Answers []RunAnswer `json:"answers,omitempty"`
@@ -86,6 +87,14 @@ type RunRequest struct {
 	// Deadline of a guest's run. RequestedAt is by the database's clock.
 	Deadline    time.Duration `json:"-"`
 	RequestedAt time.Time     `json:"-"`
+}
+
+// ExpectedRun is a result that an asked run will have: one for each environment, or one
+// without.
+type ExpectedRun struct {
+	RunID         string `json:"runId"`
+	EnvironmentID string `json:"environmentId,omitempty"`
+	Environment   string `json:"environment,omitempty"` // its name
 }
 
 // RunAnswer is what became of an asked run in one environment: a result, or a skip.
@@ -146,7 +155,8 @@ type RunRequestStore interface {
 	ClaimRunRequests(ctx context.Context, satelliteIDs []string, patience time.Duration) ([]RunRequest, error)
 	// RefuseRunRequest says why a run is not passed on.
 	RefuseRunRequest(ctx context.Context, r RunRequest, reason string) error
-	// RunRequests are those of a request by the satellites' names, without RunID and answers.
+	// RunRequests are those of a request by the satellites' names, without answers; the
+	// expected runs have no id yet, and are none where no environment is named.
 	RunRequests(ctx context.Context, requestID string, patience time.Duration) ([]RunRequest, error)
 	// RunAnswers are the answers to the runs of one request, which have one slot.
 	RunAnswers(ctx context.Context, of []RunRequest) ([]RunAnswer, error)
@@ -316,25 +326,27 @@ func (r *RunRequests) Get(ctx context.Context, requestID string) ([]RunRequest, 
 	if err != nil {
 		return nil, err
 	}
-	expected := 1
-	if asked[0].EnvironmentID == "" && len(answers) > 0 {
-		assignments, err := r.store.PairAssignments(ctx, []protocol.Pair{asked[0].Pair})
-		if err != nil {
-			return nil, err
-		}
-		if a := assignments[asked[0].Pair]; a != nil {
-			expected = max(1, len(a.Environments))
-		}
-	}
 	for i := range asked {
-		asked[i].answered(answers, expected)
+		asked[i].expect()
+		asked[i].answered(answers, len(asked[i].Expected))
 	}
 	return asked, nil
 }
 
+// expect narrows what is expected to the environment that was asked for, and names it.
+func (r *RunRequest) expect() {
+	r.Expected = slices.DeleteFunc(r.Expected, func(e ExpectedRun) bool { return r.EnvironmentID != "" && e.EnvironmentID != r.EnvironmentID })
+	if len(r.Expected) == 0 {
+		r.Expected = []ExpectedRun{{EnvironmentID: r.EnvironmentID}}
+	}
+	for i := range r.Expected {
+		e := &r.Expected[i]
+		e.RunID = check.RunID(time.UnixMilli(r.Slot), r.SatelliteID, check.Key{CheckID: r.ConfigID, SystemID: r.SystemID, EnvironmentID: e.EnvironmentID})
+	}
+}
+
 // answered adds the answers of its satellite. Done is when there are as many as expected.
 func (r *RunRequest) answered(all []RunAnswer, expected int) {
-	r.RunID = check.RunID(time.UnixMilli(r.Slot), r.SatelliteID, check.Key{CheckID: r.ConfigID, SystemID: r.SystemID, EnvironmentID: r.EnvironmentID})
 	var worst check.Status
 	for _, a := range all {
 		if a.SatelliteID != r.SatelliteID || r.EnvironmentID != "" && a.EnvironmentID != r.EnvironmentID {

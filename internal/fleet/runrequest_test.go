@@ -1,7 +1,9 @@
 package fleet
 
 import (
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -31,5 +33,31 @@ func TestAnswersAreThoseOfTheEnvironmentThatWasAskedFor(t *testing.T) {
 	want := map[string]string{"production": "done unhealthy", "staging": "done healthy", "canary": "sent ", "": "done unhealthy"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("requests (-want +got):\n%s", diff)
+	}
+}
+
+// Each environment's result has an id of its own, which is known when it is asked for.
+func TestExpectedRunsAreOfTheirEnvironments(t *testing.T) {
+	t.Parallel()
+	at := time.UnixMilli(1_770_000_000_000)
+	id := func(in string) string {
+		return check.RunID(at, "us-1", check.Key{CheckID: "c", SystemID: "s", EnvironmentID: in})
+	}
+	both := []ExpectedRun{{EnvironmentID: "p", Environment: "prod"}, {EnvironmentID: "d", Environment: "dev"}}
+	for asked, want := range map[string][]ExpectedRun{
+		"":     {{id("p"), "p", "prod"}, {id("d"), "d", "dev"}},
+		"d":    {{id("d"), "d", "dev"}},
+		"gone": {{id("gone"), "gone", ""}},
+	} {
+		r := RunRequest{Pair: protocol.Pair{ConfigID: "c", SystemID: "s"}, SatelliteID: "us-1", Slot: at.UnixMilli(), EnvironmentID: asked, Expected: slices.Clone(both)}
+		r.expect()
+		if diff := cmp.Diff(want, r.Expected); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", asked, diff)
+		}
+	}
+	none := RunRequest{Pair: protocol.Pair{ConfigID: "c", SystemID: "s"}, SatelliteID: "us-1", Slot: at.UnixMilli()}
+	none.expect()
+	if diff := cmp.Diff([]ExpectedRun{{RunID: id("")}}, none.Expected); diff != "" {
+		t.Errorf("without environments (-want +got):\n%s", diff)
 	}
 }

@@ -25,7 +25,7 @@ func (db *DB) InsertRunRequests(ctx context.Context, requestID, assignmentID, by
 		JOIN satellites AS s ON s.id = p.satellite_id
 		JOIN assignments AS a ON a.id = p.assignment_id AND a.check_id = p.check_id AND a.system_id = p.system_id
 		JOIN checks AS c ON c.id = a.check_id
-		WHERE p.assignment_id = $2 AND p.removed_at IS NULL AND a.enabled AND NOT c.paused
+		WHERE p.assignment_id = $2 AND p.removed_at IS NULL AND a.enabled AND NOT c.paused AND NOT `+pausedNow+`
 			AND ($4 = 0 OR s.id = ANY($5) OR s.name = ANY($5))`, requestID, assignmentID, by, len(satellites), satellites)
 	return int(n), err
 }
@@ -38,7 +38,7 @@ func (db *DB) forgetRunRequests(ctx context.Context, forget time.Duration) error
 const (
 	holdsPair = `EXISTS (SELECT 1 FROM placements AS p JOIN assignments AS a ON a.id = p.assignment_id AND a.enabled
 		JOIN checks AS c ON c.id = p.check_id AND NOT c.paused
-		WHERE p.satellite_id = s.id AND p.check_id = $1 AND p.system_id = $2 AND p.removed_at IS NULL)`
+		WHERE p.satellite_id = s.id AND p.check_id = $1 AND p.system_id = $2 AND p.removed_at IS NULL AND NOT ` + pausedNow + `)`
 	runPlaces = `SELECT s.id, s.name, s.region, s.tags, ` + online + `, s.cordoned_at IS NOT NULL OR s.draining, s.ill_since IS NOT NULL, r.inventory, ` + holdsPair + satelliteTables
 )
 
@@ -154,11 +154,24 @@ func (db *DB) RefuseRunRequest(ctx context.Context, r fleet.RunRequest, reason s
 
 func (db *DB) RunRequests(ctx context.Context, requestID string, patience time.Duration) ([]fleet.RunRequest, error) {
 	return all(ctx, db.reads(), func(row scanner) (r fleet.RunRequest, err error) {
-		return r, row.Scan(append([]any{&r.Satellite, &r.Region}, runRequestFields(&r)...)...)
+		var in environments
+		if err := row.Scan(append(append([]any{&r.Satellite, &r.Region}, runRequestFields(&r)...), in.dest()...)...); err != nil {
+			return r, err
+		}
+		at := r.Satellite
+		if r.Guest {
+			at = "" // what narrows a satellite that holds the pair does not bind it
+		}
+		for _, env := range in.on(at) {
+			r.Expected = append(r.Expected, fleet.ExpectedRun{EnvironmentID: env.ID, Environment: env.Name})
+		}
+		return r, nil
 	}, `SELECT s.name, s.region, q.satellite_id, q.check_id, q.system_id, q.environment_id, q.slot, q.asked,
 			CASE WHEN q.state = 'waiting' AND q.requested_at < {now} - $2 THEN 'not_connected' ELSE q.state END,
-			q.reason, q.guest, q.deadline_ms, q.requested_at
+			q.reason, q.guest, q.deadline_ms, q.requested_at, `+environmentColumns+`
 		FROM run_requests AS q JOIN satellites AS s ON s.id = q.satellite_id
+		LEFT JOIN assignments AS a ON a.check_id = q.check_id AND a.system_id = q.system_id
+		LEFT JOIN systems AS y ON y.id = a.system_id
 		WHERE q.request_id = $1 ORDER BY s.name`, requestID, patience.Microseconds())
 }
 
@@ -200,7 +213,8 @@ func scanRunAnswer(row scanner) (fleet.RunAnswer, error) {
 }
 
 // PairAssignments are not placed: what is paused or disabled is among them, since
-// somebody may want to run it once all the same.
+// somebody may want to run it once all the same, and all environments of the assignment
+// are, whatever single satellites narrow them to.
 func (db *DB) PairAssignments(ctx context.Context, pairs []protocol.Pair) (map[protocol.Pair]*protocol.Assignment, error) {
 	found := make(map[protocol.Pair]*protocol.Assignment, len(pairs))
 	if len(pairs) == 0 {
@@ -215,12 +229,12 @@ func (db *DB) PairAssignments(ctx context.Context, pairs []protocol.Pair) (map[p
 		}
 	}
 	for p, err := range each(ctx, db.reads(), func(row scanner) (p placed, err error) {
-		err = row.Scan(&p.checkID, &p.systemID, &p.checkName, &p.spec, &p.systemName)
+		err = row.Scan(append([]any{&p.checkID, &p.systemID, &p.checkName, &p.spec, &p.systemName, document{&p.fields}}, p.environments.dest()...)...)
 		if err == nil {
 			err = json.Unmarshal([]byte(p.spec.String), &p.decodedSpecification)
 		}
 		return p, err
-	}, `SELECT a.check_id, a.system_id, c.name, c.spec, y.name FROM assignments AS a
+	}, `SELECT a.check_id, a.system_id, c.name, c.spec, y.name, y.fields, `+environmentColumns+` FROM assignments AS a
 		JOIN checks AS c ON c.id = a.check_id JOIN systems AS y ON y.id = a.system_id
 		WHERE a.check_id = ANY($1) AND a.system_id = ANY($2)`, checks, systems) {
 		if err != nil {

@@ -6,8 +6,10 @@ import (
 	"time"
 
 	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/internal/catalog"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/health"
+	"github.com/perigee-monitoring/perigee/internal/store"
 	"github.com/perigee-monitoring/perigee/protocol"
 )
 
@@ -44,6 +46,43 @@ func testRunRequests(t *testing.T, s *suite) {
 	// What is old is forgotten.
 	s.same(1, must(s.db.InsertRunRequests(s.ctx(), "r4", assignment, "somebody", nil, -time.Minute))(s))
 	s.same(0, len(must(s.db.RunRequests(s.ctx(), "r3", time.Minute))(s)))
+}
+
+// What is expected of a run is a result for each environment in which the satellite runs
+// the pair, or the one that was asked for; a guest is not narrowed.
+func testRunRequestsInEnvironments(_ *testing.T, s *suite) {
+	w, elsewhere := s.world("1"), s.world("2")
+	w.system.Environments = []catalog.Environment{{ID: "p", Name: "prod"}, {ID: "d", Name: "dev"}}
+	w.assignment.SatelliteEnvironments = map[string][]string{w.satellite.Name: {"dev"}}
+	s.tx(func(tx *store.Tx) error {
+		s.ok(tx.PutSystem(s.ctx(), w.system))
+		return tx.PutAssignment(s.ctx(), w.assignment)
+	})
+	pair := protocol.Pair{ConfigID: w.check.ID, SystemID: w.system.ID}
+	s.ok(s.db.PutRunRequests(s.ctx(), "r", "ada", []fleet.RunRequest{
+		{Pair: pair, SatelliteID: w.satellite.ID, Asked: fleet.AskedManually, State: fleet.RunWaiting},
+		{Pair: pair, SatelliteID: elsewhere.satellite.ID, Asked: fleet.AskedManually, State: fleet.RunWaiting, Guest: true},
+	}, time.Hour))
+	expected := func() (all [][]fleet.ExpectedRun) {
+		for _, r := range must(s.db.RunRequests(s.ctx(), "r", time.Minute))(s) {
+			all = append(all, r.Expected)
+		}
+		return all
+	}
+	prod, dev := fleet.ExpectedRun{EnvironmentID: "p", Environment: "prod"}, fleet.ExpectedRun{EnvironmentID: "d", Environment: "dev"}
+	s.same([][]fleet.ExpectedRun{{dev}, {prod, dev}}, expected())
+	var given []string
+	for _, env := range must(s.db.PairAssignments(s.ctx(), []protocol.Pair{pair}))(s)[pair].Environments {
+		given = append(given, env.ID)
+	}
+	s.same([]string{"p", "d"}, given)
+
+	// What a maintenance pauses is not held.
+	s.tx(func(tx *store.Tx) error {
+		return tx.Maintain(s.ctx(), []catalog.Maintained{{MaintenanceID: "m", SystemID: w.system.ID, Mode: catalog.Pause}}, nil)
+	})
+	s.same(0, must(s.db.InsertRunRequests(s.ctx(), "r2", w.placement().AssignmentID, "ada", nil, time.Hour))(s))
+	s.same(0, len(must(s.db.RunPlaces(s.ctx(), pair, nil))(s)))
 }
 
 // testGuestRuns: what a satellite does not hold is handed out with the assignment, may

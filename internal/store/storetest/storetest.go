@@ -47,6 +47,7 @@ func Run(t *testing.T, open func(t testing.TB) *store.DB) {
 		{"M33_TokensThatExpireAreFoundOnce", testExpiring},
 		{"Reports", testReports},
 		{"RunRequests", testRunRequests},
+		{"RunRequestsInEnvironments", testRunRequestsInEnvironments},
 		{"InconclusiveRuns", testInconclusiveRuns},
 		{"BlindLocations", testBlindLocations},
 		{"SelfObservations", testSelfObservations},
