@@ -16,10 +16,12 @@ import (
 )
 
 // Resolver asks the nameservers, each with its port, in turn; without any it is the
-// system's.
+// system's. Each run has one of its own: those who ask one resolver for the same name
+// at the same time share an answer, and a question that an earlier run asked in vain
+// would decide on later ones.
 func Resolver(nameservers []string) *net.Resolver {
 	if len(nameservers) == 0 {
-		return net.DefaultResolver
+		return new(net.Resolver)
 	}
 	var next atomic.Uint64
 	return &net.Resolver{
@@ -69,7 +71,7 @@ func (g guard) control(_, address string, _ syscall.RawConn) error {
 }
 
 func (p *Prober) dialer(g guard) *net.Dialer {
-	d := &net.Dialer{KeepAlive: -1, Resolver: p.resolver}
+	d := &net.Dialer{KeepAlive: -1, Resolver: Resolver(p.options.Nameservers)}
 	if len(g) > 0 {
 		d.Control = g.control
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -258,5 +259,40 @@ func TestOwnNameservers(t *testing.T) {
 		if r := own.Execute(t.Context(), a, nil, nil); r.Status != check.Healthy {
 			t.Errorf("%s: %s, %s %s", a.StrategyID, r.Status, r.Message, r.Metadata.Error)
 		}
+	}
+}
+
+// Whoever asks for a name anew is not told of a question that was asked before in vain.
+func TestRunsDoNotShareAQuestion(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var silent atomic.Bool
+	silent.Store(true)
+	asked, late := make(chan struct{}, 16), make(chan struct{})
+	known := zone(t, "late.example. 60 IN A 127.0.0.1")
+	own := New(Options{Nameservers: []string{nameserver(t, func(w dns.ResponseWriter, question *dns.Msg) {
+		if silent.Load() {
+			asked <- struct{}{}
+			<-late
+		}
+		known(w, question)
+	})}})
+	a := assignment(check.TCP, `{"host":"late.example","port":`+port+`,"timeout":3000}`, check.TCPBanner, `{"timeout":100}`)
+	var before sync.WaitGroup
+	defer before.Wait()
+	defer close(late)
+	before.Go(func() { own.Execute(t.Context(), a, nil, nil) })
+	<-asked
+	silent.Store(false)
+	if r := own.Execute(t.Context(), a, nil, nil); r.Status != check.Healthy {
+		t.Errorf("%s, %s %s", r.Status, r.Message, r.Metadata.Error)
 	}
 }

@@ -63,7 +63,7 @@ func (p *Prober) connectHTTP(_ context.Context, r run, raw json.RawMessage) (ses
 		return nil, err
 	}
 	s := &httpSession{
-		run: r, limit: timeout(config.Timeout), config: config, guard: guard, resolver: p.resolver, proxied: proxy != nil,
+		run: r, limit: timeout(config.Timeout), config: config, guard: guard, resolver: Resolver(p.options.Nameservers), proxied: proxy != nil,
 		userAgent: strings.TrimSuffix("Perigee/"+p.options.Version, "/"),
 		transport: &http.Transport{
 			DialContext:            p.dialer(guard).DialContext,

@@ -31,7 +31,7 @@ func (p *Prober) connectPing(_ context.Context, r run, raw json.RawMessage) (ses
 	if err != nil {
 		return nil, err
 	}
-	return &pingSession{run: r, limit: timeout(config.Timeout), resolver: p.resolver}, nil
+	return &pingSession{run: r, limit: timeout(config.Timeout), resolver: Resolver(p.options.Nameservers)}, nil
 }
 
 func (s *pingSession) collect(ctx context.Context, _ string, raw json.RawMessage) (any, error) {

@@ -21,7 +21,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"net"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -64,7 +63,6 @@ func Unable(reason string) error { return unsupported{reason} }
 // number of goroutines.
 type Prober struct {
 	options    Options
-	resolver   *net.Resolver
 	strategies map[string]connect
 }
 
@@ -106,7 +104,7 @@ func New(options Options) *Prober {
 	if options.ScriptDir == nil {
 		options.ScriptDir = scratch
 	}
-	p := &Prober{options: options, resolver: Resolver(options.Nameservers)}
+	p := &Prober{options: options}
 	p.strategies = map[string]connect{
 		check.HTTP: p.connectHTTP,
 		check.TCP:  p.connectTCP,
