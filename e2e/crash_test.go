@@ -83,7 +83,7 @@ func crash(t *testing.T, database string, kills int) {
 	// Everything that was due up to here has to arrive: wait for the newest slots,
 	// then end the satellites, which flush what they hold.
 	for _, s := range satellites {
-		s.reported(c, until)
+		s.reported(c, until, crashChecks)
 		s.stop()
 	}
 	recount(t, c, satellites, target, from, until)
@@ -166,8 +166,8 @@ func (s *satellite) online(c *core) {
 }
 
 // reported waits until the satellite has accounted for slots after the instant
-// for every check.
-func (s *satellite) reported(c *core, after time.Time) {
+// for so many checks.
+func (s *satellite) reported(c *core, after time.Time, checks int) {
 	c.t.Helper()
 	wait(c.t, 60*time.Second, s.name+" to catch up", func() error {
 		seen := map[string]bool{}
@@ -182,8 +182,8 @@ func (s *satellite) reported(c *core, after time.Time) {
 				seen[r.CheckID] = true
 			}
 		}
-		if len(seen) < crashChecks {
-			return fmt.Errorf("%d of %d checks have", len(seen), crashChecks)
+		if len(seen) < checks {
+			return fmt.Errorf("%d of %d checks have", len(seen), checks)
 		}
 		return nil
 	}, c.process, s.process)

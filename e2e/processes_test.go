@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -39,6 +40,9 @@ var built = sync.OnceValues(func() (binaries, error) {
 var buildDir string
 
 func TestMain(m *testing.M) {
+	if ahead := os.Getenv(clockVariable); ahead != "" {
+		os.Exit(satelliteWithClock(ahead))
+	}
 	code := m.Run()
 	if buildDir != "" {
 		_ = os.RemoveAll(buildDir)
@@ -280,6 +284,9 @@ func newSatellite(c *core, name, region string) *satellite {
 	c.t.Cleanup(s.kill)
 	return s
 }
+
+// at gives the satellite another value of a flag that it has.
+func (s *satellite) at(name, value string) { s.args[slices.Index(s.args, name)+1] = value }
 
 // gauge reads one figure without labels from the core's metrics.
 func (c *core) gauge(name string) (float64, error) {
