@@ -35,7 +35,8 @@ func choices(t *testing.T, cases []struct {
 	chosen   []string
 	narrowed map[string][]string
 	want     []string
-}) {
+},
+) {
 	for _, c := range cases {
 		got := namesOf(catalog.Environments(environments("prod", "dev", "test"), c.chosen, c.narrowed, "eu-1"))
 		if diff := cmp.Diff(c.want, got); diff != "" {

@@ -164,7 +164,8 @@ func (v *EnvironmentVerdict) evidence() verdict.Evidence {
 // than maxEvidenceRuns. Those that are no longer kept are missing.
 func WithRuns(ctx context.Context, store interface {
 	Runs(ctx context.Context, f RunFilter, p fleet.Page) ([]Run, string, error)
-}, j *verdict.Judged) error {
+}, j *verdict.Judged,
+) error {
 	v, e := &j.Verdict, &j.Evidence
 	e.Runs = []verdict.Run{}
 	places := map[string]int{} // how many are still wanted

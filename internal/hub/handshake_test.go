@@ -317,7 +317,9 @@ func TestM72_InventoryOfTheHandshakeIsKeptWhenItIsNews(t *testing.T) {
 			t.Errorf("heartbeats (-want +got):\n%s", diff)
 		}
 
-		w.fleet.change("s1", func(r *record) { r.Inventory = inventory })
+		kept := *inventory
+		kept.Features = protocol.Features() // as far as both ends know them
+		w.fleet.change("s1", func(r *record) { r.Inventory = &kept })
 		b := w.connect()
 		b.send(m)
 		next[*protocol.Authenticated](b)

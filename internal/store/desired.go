@@ -36,8 +36,12 @@ type placed struct {
 func scanPlaced(row scanner) (placed, error) {
 	var p placed
 	err := row.Scan(append([]any{
-		&p.satelliteID, &p.revision, &p.checkID, &p.systemID, momentOrNil{&p.since}, momentOrNil{&p.removedAt}, &p.seat, &p.runs, &p.checkName, &p.spec, &p.systemName,
-		&p.satellite, document{&p.fields},
+		&p.satelliteID, &p.revision, &p.checkID, &p.systemID,
+		momentOrNil{&p.since},
+		momentOrNil{&p.removedAt},
+		&p.seat, &p.runs, &p.checkName, &p.spec, &p.systemName,
+		&p.satellite,
+		document{&p.fields},
 	}, p.environments.dest()...)...)
 	if err == nil && p.runs {
 		err = json.Unmarshal([]byte(p.spec.String), &p.decodedSpecification)

@@ -225,7 +225,10 @@ func scanDue(row scanner) (placementDue, error) {
 	var d placementDue
 	return d, row.Scan(append([]any{
 		&d.SatelliteID, &d.CheckID, &d.SystemID, &d.IntervalMs, &d.Seat, &d.State, &d.Revision,
-		moment{&d.Since}, momentOrNil{&d.Until}, momentOrNil{&d.ToldAt}, &d.satellite,
+		moment{&d.Since},
+		momentOrNil{&d.Until},
+		momentOrNil{&d.ToldAt},
+		&d.satellite,
 	}, d.environments.dest()...)...)
 }
 

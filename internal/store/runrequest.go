@@ -87,7 +87,8 @@ const runRequestColumns = `satellite_id, check_id, system_id, environment_id, sl
 func runRequestFields(r *fleet.RunRequest) []any {
 	return []any{
 		&r.SatelliteID, &r.ConfigID, &r.SystemID, &r.EnvironmentID, &r.Slot, &r.Asked, &r.State, &r.Reason, &r.Guest,
-		millis{&r.Deadline}, moment{&r.RequestedAt},
+		millis{&r.Deadline},
+		moment{&r.RequestedAt},
 	}
 }
 

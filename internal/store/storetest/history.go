@@ -74,7 +74,8 @@ func testRetention(_ *testing.T, s *suite) {
 				want[t] = append(want[t], r)
 			}
 		}
-		s.same(want, got, cmpopts.EquateEmpty())
+		byTime := cmpopts.SortSlices(func(a, b health.Rollup) bool { return a.Bucket.Before(b.Bucket) })
+		s.same(want, got, cmpopts.EquateEmpty(), byTime)
 	}
 }
 
