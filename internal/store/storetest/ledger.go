@@ -98,7 +98,6 @@ func testEras(_ *testing.T, s *suite) {
 
 	w.system.Environments = w.system.Environments[:1]
 	put(true)
-	told()
 	want[5].Ended = true
 	s.same(want, s.eras(w))
 
