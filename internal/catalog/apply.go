@@ -309,7 +309,7 @@ func (e *edit) applyOne(ctx context.Context, it item) (change DocumentChange, da
 		}
 		before, had := e.satellites.named(name)
 		after := before
-		after.Name, after.Region, after.Tags, after.OfflineThresholdMs, after.Weight = name, it.satellite.Region, it.satellite.Tags, it.satellite.OfflineThresholdMs, it.satellite.Weighs()
+		after.Name, after.Region, after.Tags, after.OfflineThresholdMs, after.Weight = name, it.satellite.Region, it.satellite.Tags, it.satellite.OfflineThresholdMs, it.satellite.Weight
 		after.ID = cmp.Or(before.ID, newID())
 		change, err = adopt(e.satellites, it, had, before, after, satelliteDocument)
 	}
