@@ -195,13 +195,20 @@ func policiesOfNew(ctx context.Context, tx Tx, keys []LocationKey, known map[Loc
 	return tx.Policies(ctx, unknown)
 }
 
-// judgeSystems judges the systems under lock and returns what changed.
-func judgeSystems(ctx context.Context, tx Tx, ids []string, opinions *Opinions) ([]entity.Change, error) {
+// lockToJudge locks all systems whose verdicts may change with those of the given ones.
+// Whoever locks less before judging would lock the rest out of order.
+func lockToJudge(ctx context.Context, tx Tx, ids []string) (Dependencies, map[string]SystemHealth, error) {
 	depend, err := tx.Dependencies(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	before, err := tx.LockSystems(ctx, depend.withDependants(ids))
+	return depend, before, err
+}
+
+// judgeSystems judges the systems under lock and returns what changed.
+func judgeSystems(ctx context.Context, tx Tx, ids []string, opinions *Opinions) ([]entity.Change, error) {
+	depend, before, err := lockToJudge(ctx, tx, ids)
 	if err != nil {
 		return nil, err
 	}

@@ -569,7 +569,7 @@ func (o *Opinions) decide(ctx context.Context, op *CheckOpinion) error {
 		}
 	}
 	err := entity.Record(ctx, o.recorder, func(tx Tx) ([]entity.Change, error) {
-		if _, err := tx.LockSystems(ctx, []string{op.SystemID}); err != nil {
+		if _, _, err := lockToJudge(ctx, tx, []string{op.SystemID}); err != nil {
 			return nil, err
 		}
 		now, err := tx.Now(ctx)
@@ -620,7 +620,7 @@ func (o *Opinions) reopen(ctx context.Context, op *CheckOpinion, now time.Time) 
 		return nil // later
 	}
 	err := entity.Record(ctx, o.recorder, func(tx Tx) ([]entity.Change, error) {
-		if _, err := tx.LockSystems(ctx, []string{op.SystemID}); err != nil {
+		if _, _, err := lockToJudge(ctx, tx, []string{op.SystemID}); err != nil {
 			return nil, err
 		}
 		of, err := o.seatOf(ctx, tx, op)

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/protocol"
 	"github.com/perigee-monitoring/perigee/verdict"
@@ -138,5 +139,44 @@ func TestWhoMayBeAsked(t *testing.T) {
 		if got := len(rows.put) == 1; got != tc.want {
 			t.Errorf("%s: the verdict waits: %t, want %t", name, got, tc.want)
 		}
+	}
+}
+
+// locking is a database in which a shop depends on a network; it notes what is locked.
+type locking struct {
+	Tx
+	locked [][]string
+}
+
+func (l *locking) InTx(_ context.Context, fn func(entity.Tx) error) error { return fn(l) }
+func (l *locking) Now(context.Context) (time.Time, error)                 { return time.Now(), nil }
+func (l *locking) Dependencies(context.Context) (Dependencies, error) {
+	return Dependencies{"a shop": {"network"}}, nil
+}
+
+func (l *locking) LockSystems(_ context.Context, ids []string) (map[string]SystemHealth, error) {
+	l.locked = append(l.locked, ids)
+	return nil, nil
+}
+func (l *locking) Seats(context.Context, []string) ([]Seat, error) { return nil, nil }
+func (l *locking) DropOpinions(context.Context, []string) error    { return nil }
+func (l *locking) Ring(string)                                     {}
+
+// Systems are locked in one order everywhere: who decides locks those that depend on the
+// system together with it, and not after it.
+func TestADecisionLocksInOrder(t *testing.T) {
+	t.Parallel()
+	db := &locking{}
+	o := NewOpinions(nil, entity.NewRecorder(db, db), nil, slog.New(slog.DiscardHandler), nil)
+	op := CheckOpinion{SystemID: "network"}
+	if err := o.decide(t.Context(), &op); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.reopen(t.Context(), &op, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	both := []string{"a shop", "network"}
+	if diff := cmp.Diff([][]string{both, both}, db.locked); diff != "" {
+		t.Errorf("locked (-want +got):\n%s", diff)
 	}
 }
