@@ -438,6 +438,12 @@ function showSummary() {
 
 // systemRows are kept from one drawing to the next, so that what is open stays
 // open, and what has the focus keeps it.
+// reasonOf says why a system has its status, and why nobody was alarmed by it.
+function reasonOf(system) {
+  const causes = (system.suppressedBy ?? []).map(cause => cause.name).join(', ');
+  return [system.maintenance ? 'in maintenance' : '', causes && `because of ${causes}`, system.reason].filter(Boolean).join(': ');
+}
+
 const systemRows = new Map();
 
 class SystemRow {
@@ -462,7 +468,7 @@ class SystemRow {
     this.status.dataset.status = system.status;
     setText(this.status, system.status);
     setText(this.name, system.system);
-    setText(this.reason, system.reason);
+    setText(this.reason, reasonOf(system));
     setText(this.count, system.totalChecks ? `${system.healthyChecks}/${plural(system.totalChecks, 'check')}` : 'no checks');
     if (this.since.firstChild?.dateTime !== (system.since ?? undefined)) {
       this.since.replaceChildren(...system.since ? [time(system.since, 'for')] : []);
@@ -499,7 +505,7 @@ function drawCheck(check) {
     element('span', {}, at.receivedAt ? time(at.receivedAt, 'ago') : 'no result yet', at.fresh ? null : doubt(at)),
   ]);
   return element('div', { class: 'check evidence' },
-    element('h3', {}, statusOf(check.status), check.check),
+    element('h3', {}, statusOf(check.status), check.check, check.maintenance ? ' (in maintenance)' : null),
     // What one place measured speaks for itself below.
     check.locations.length === 1 && check.locations[0].fresh ? null : element('p', { class: 'reason' }, check.reason),
     table(`What is measured of ${check.check}`, ['Satellite', 'Status', 'Message', '#Latency', 'Result'], rows));
