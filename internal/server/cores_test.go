@@ -43,7 +43,7 @@ func TestM62_RunAskedOfOneCoreIsCarriedOutThroughAnother(t *testing.T) {
 	if err := other.Post(ctx, "/assignments/good/run", map[string]any{}, &asked); err != nil {
 		t.Fatal(err)
 	}
-	if len(asked.Runs) != 1 || asked.Runs[0].Satellite != "local" || asked.Runs[0].RunID == "" {
+	if len(asked.Runs) != 1 || asked.Runs[0].Satellite != "local" || asked.Runs[0].Expected[0].RunID == "" {
 		t.Fatalf("asked for %+v", asked)
 	}
 	eventually(t, "the result of the run", func() error {

@@ -84,7 +84,7 @@ func TestACheckIsRunFromAnywhere(t *testing.T) {
 	got := map[string]string{}
 	for _, r := range settled(t, api, asked).Runs {
 		got[r.Satellite] = fmt.Sprintf("%s %s %t %s", r.State, r.Status, r.Guest, r.Reason)
-		if r.State == fleet.RunDone && (len(r.Answers) != 1 || r.Answers[0].RunID != r.RunID || r.Answers[0].LatencyMs == nil) {
+		if r.State == fleet.RunDone && (len(r.Answers) != 1 || r.Answers[0].RunID != r.Expected[0].RunID || r.Answers[0].LatencyMs == nil) {
 			t.Errorf("answers of %s: %+v", r.Satellite, r.Answers)
 		}
 	}
