@@ -21,6 +21,7 @@ var slots = flag.Int64("slots", 10_000, "how many slots TestLedger lets fall due
 // deleted. Then a program of its own, which knows the API only, recounts slot by slot
 // what became of each, and must agree with what the core says.
 func TestLedger(t *testing.T) {
+	t.Parallel() // with those that mostly wait
 	engines := map[string]func(t *testing.T) string{"SQLite": func(*testing.T) string { return "" }}
 	if *slots > 10_000 {
 		engines["PostgreSQL"] = func(t *testing.T) string { return pgtest.URL(t) }

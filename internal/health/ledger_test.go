@@ -16,12 +16,11 @@ import (
 
 // history is what happened at one location, in every detail.
 type history struct {
-	at        LedgerLocation
-	runs      []Run
-	skips     []Skip
-	w         Window
-	now       time.Time
-	unslotted int
+	at    LedgerLocation
+	runs  []Run
+	skips []Skip
+	w     Window
+	now   time.Time
 }
 
 var ledgerKey = LocationKey{SystemID: "s", CheckID: "c", SatelliteID: "sat"}

@@ -1,7 +1,6 @@
 package health
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -309,9 +308,4 @@ func merge(t Tier, finer []Rollup) []Rollup {
 		all = append(all, Rollup{LocationKey: k.LocationKey, Bucket: time.Unix(k.bucket, 0).UTC(), Tally: *sum})
 	}
 	return all
-}
-
-// compareRollups orders by time and then by key, as minutes are stored.
-func compareRollups(a, b Rollup) int {
-	return cmp.Or(a.Bucket.Compare(b.Bucket), compareKeys(a.LocationKey, b.LocationKey))
 }

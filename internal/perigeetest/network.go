@@ -126,7 +126,8 @@ func (p *Place) serveNames() {
 		}
 	})
 	tb.Cleanup(func() {
-		conn.Close()
+		_ = server.Shutdown() // it ends by itself where it has not begun
+		_ = conn.Close()
 		p.work.Wait()
 	})
 }
