@@ -12,8 +12,6 @@ import (
 	"github.com/perigee-monitoring/perigee/verdict"
 )
 
-// Who is asked for a second opinion.
-
 // domainOf is what a satellite has in common with those that may fail with it; "" is
 // not known.
 func domainOf(p *fleet.RunPlace, domain string) string {
