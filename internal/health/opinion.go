@@ -14,6 +14,7 @@ import (
 
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/entity"
+	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/protocol"
 	"github.com/perigee-monitoring/perigee/verdict"
@@ -374,7 +375,10 @@ func (o *Opinions) settle(ctx context.Context, op *CheckOpinion, now time.Time) 
 	}
 	asked, err := o.orders.Get(ctx, op.ID)
 	if err != nil {
-		if now.Before(op.Deadline) {
+		switch {
+		case !fault.Is(err, fault.NotFound):
+			return err // ours; it is looked at again
+		case now.Before(op.Deadline):
 			return nil // it is being asked about
 		}
 		op.None = cmp.Or(op.None, "the core that was to ask others ended")

@@ -135,14 +135,18 @@ type span struct {
 	health.Upkeep
 }
 
+// upkeepFor is how long the end of a maintenance may still bear on what is fresh: a few
+// of the longest intervals that checks may have.
+const upkeepFor = 4 * 24 * time.Hour
+
 // upkeep fills in what maintenance means to the seats, which are of these systems
 // (all when nil).
 func upkeep(ctx context.Context, c conn, seats []health.Seat, systemIDs []string) error {
 	q := `SELECT system_id, check_id, count(*) > count(to_at), count(*) > count(to_at) AND mode = 'pause', CASE WHEN mode = 'pause' THEN max(to_at) END
-		FROM maintained`
-	var args []any
+		FROM maintained WHERE (to_at IS NULL OR to_at > {now} - $1)`
+	args := []any{upkeepFor.Microseconds()}
 	if systemIDs != nil {
-		q, args = q+` WHERE system_id = ANY($1)`, []any{systemIDs}
+		q, args = q+` AND system_id = ANY($2)`, append(args, systemIDs)
 	}
 	type key struct{ systemID, checkID string }
 	known := map[key]health.Upkeep{}

@@ -67,10 +67,10 @@ func (db *DB) ClaimOpinions(ctx context.Context, holder string, limit int) ([]he
 }
 
 // DueOpinions are those that the holder asks about, and those of anybody whose deadline
-// has passed or that are to be asked about anew.
+// has passed or that are to be asked about anew, which come last: verdicts wait for the others.
 func (db *DB) DueOpinions(ctx context.Context, holder string) ([]health.CheckOpinion, error) {
 	return all(ctx, db.reads(), scanOpinion, `SELECT `+opinionColumns+` FROM opinions
-		WHERE state <> 'decided' AND (holder = $1 OR deadline <= {now}) OR state = 'decided' AND again <= {now} ORDER BY deadline`, holder)
+		WHERE state <> 'decided' AND (holder = $1 OR deadline <= {now}) OR state = 'decided' AND again <= {now} ORDER BY state = 'decided', deadline`, holder)
 }
 
 // CountOpinions counts those that are not decided.
