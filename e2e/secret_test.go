@@ -306,7 +306,7 @@ func columns(t *testing.T, database string) map[string]string {
 	texts := map[string]string{}
 	for _, table := range tables {
 		var text bytes.Buffer
-		if _, err := db.PgConn().CopyTo(ctx, &text, "COPY "+pgx.Identifier{table}.Sanitize()+" TO STDOUT"); err != nil {
+		if _, err := db.PgConn().CopyTo(ctx, &text, "COPY (SELECT * FROM "+pgx.Identifier{table}.Sanitize()+") TO STDOUT"); err != nil {
 			t.Fatal(err)
 		}
 		texts[table] = text.String()

@@ -225,9 +225,14 @@ func TestHistorySaysWhatTheRunsSay(t *testing.T) {
 		w := newWorld(t, url, 2)
 		r := rand.New(rand.NewPCG(1, 2))
 		roller := health.NewRoller(w.db, slog.New(slog.DiscardHandler))
+		forget := func() {
+			if _, err := roller.Forget(t.Context(), health.Retention{Minutes: 48 * time.Hour, Hours: 96 * time.Hour}); err != nil {
+				t.Fatal(err)
+			}
+		}
 		known := map[string]health.Run{}
 		var past []health.Run
-		for round := range 25 {
+		for round := range 10 {
 			batch := someRuns(r, w.now, 40)
 			for range min(len(past), 10) { // what was not acknowledged comes again
 				batch = append(batch, past[r.IntN(len(past))])
@@ -252,12 +257,16 @@ func TestHistorySaysWhatTheRunsSay(t *testing.T) {
 					t.Fatal(err)
 				}
 			case 4:
-				if _, err := roller.Forget(t.Context(), health.Retention{Minutes: 48 * time.Hour, Hours: 96 * time.Hour}); err != nil {
-					t.Fatal(err)
-				}
+				forget()
 			}
 			w.agrees(known)
 		}
+		// What a killed roller has left is kept until it is rolled up.
+		if err := roller.Roll(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		forget()
+		w.agrees(known)
 		if s := w.state(); !s.MinutesFrom.After(w.now.Add(-73*time.Hour)) || !s.HoursFrom.After(w.now.Add(-121*time.Hour)) {
 			t.Errorf("nothing was forgotten: %+v", s)
 		}
