@@ -176,6 +176,14 @@ type seatCore struct {
 	halt  func()
 	conns []link.Conn
 	mu    sync.Mutex
+	// serving is what satellites reach, nil while it is down.
+	serving atomic.Pointer[seatServing]
+}
+
+// seatServing is one life of a core.
+type seatServing struct {
+	store *mortalStore
+	hub   *hub.Hub
 }
 
 // mortalStore is a core's way to the database, which ends where the core dies: before or
@@ -219,19 +227,21 @@ func (c *seatCore) start() {
 	changes, end := w.bell.Subscribe(fleet.TopicConfig)
 	moves, endMoves := w.bell.Subscribe(fleet.TopicConfig)
 	c.hub = hub.New(hub.Config{Fleet: f, Ingest: acceptAll{}, Changes: changes, Log: quiet, Unreachable: f.Unreachable})
+	life := &seatServing{c.store, c.hub}
 	f.SetLeased(func(leases []fleet.Lease) {
-		if !c.store.dead.Load() {
-			c.hub.Leased(leases)
+		if !life.store.dead.Load() {
+			life.hub.Leased(leases)
 		}
 	})
 	mover := catalog.NewMover(cat, w.db, seatHoldOff, moves)
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
-	for _, run := range []func(context.Context) error{f.Run, c.hub.Run, mover.Run} {
+	for _, run := range []func(context.Context) error{f.Run, life.hub.Run, mover.Run} {
 		all.Go(func() { _ = run(ctx) })
 	}
 	c.halt = func() { cancel(); all.Wait(); end(); endMoves() }
 	c.up = true
+	c.serving.Store(life)
 }
 
 // crash ends the core: nothing of it reaches the database or a satellite any more.
@@ -240,6 +250,7 @@ func (c *seatCore) crash() {
 		return
 	}
 	c.store.dead.Store(true)
+	c.serving.Store(nil)
 	c.cut()
 	c.halt()
 	c.up = false
@@ -256,15 +267,15 @@ func (c *seatCore) cut() {
 }
 
 func (c *seatCore) dial(p *seatProcess) (link.Conn, error) {
-	if !c.up || c.store.dead.Load() || p.post.unplugged.Load() {
+	life := c.serving.Load()
+	if life == nil || life.store.dead.Load() || p.post.unplugged.Load() {
 		return nil, errDown
 	}
 	agent, core := link.Pipe()
 	c.mu.Lock()
 	c.conns = append(c.conns, core)
 	c.mu.Unlock()
-	serving := c.hub
-	go serving.Serve(core)
+	go life.hub.Serve(core)
 	conn := &seatConn{Conn: agent, process: p}
 	p.conns.Store(conn)
 	return conn, nil
