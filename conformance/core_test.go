@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"math"
 	"net"
 	"net/http"
@@ -19,36 +18,17 @@ import (
 
 	"github.com/perigee-monitoring/perigee/conformance"
 	"github.com/perigee-monitoring/perigee/internal/administrator"
-	"github.com/perigee-monitoring/perigee/internal/client"
 	"github.com/perigee-monitoring/perigee/internal/link"
 	"github.com/perigee-monitoring/perigee/internal/npmtest"
+	"github.com/perigee-monitoring/perigee/internal/perigeetest"
 	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/server"
 )
 
-const operator = "perigee_conformance-administrator"
-
 // ours runs a core of ours and gives a satellite of it.
 func ours(t *testing.T, c server.Config) conformance.Target {
 	t.Helper()
-	c.Listen, c.AdminToken, c.DataDir, c.Version, c.Log = "127.0.0.1:0", operator, t.TempDir(), "test", slog.New(slog.DiscardHandler)
-	s, err := server.New(t.Context(), c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
-	api, err := client.New(client.Options{URL: s.URL(), Token: operator})
-	if err != nil {
-		t.Fatal(err)
-	}
+	url, api := perigeetest.Core(t, c)
 	admin := administrator.New(api)
 	t.Cleanup(func() { // before the core ends
 		if err := admin.Close(context.Background()); err != nil {
@@ -59,7 +39,7 @@ func ours(t *testing.T, c server.Config) conformance.Target {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return conformance.Target{URL: s.URL(), ID: made.ID, Token: made.Token, Administrator: admin}
+	return conformance.Target{URL: url, ID: made.ID, Token: made.Token, Administrator: admin}
 }
 
 func TestOurCoreConforms(t *testing.T) {

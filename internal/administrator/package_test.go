@@ -1,8 +1,6 @@
 package administrator_test
 
 import (
-	"context"
-	"log/slog"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -17,31 +15,14 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/httpapi"
 	"github.com/perigee-monitoring/perigee/internal/npmtest"
 	"github.com/perigee-monitoring/perigee/internal/packages"
+	"github.com/perigee-monitoring/perigee/internal/perigeetest"
 	"github.com/perigee-monitoring/perigee/internal/server"
 )
-
-const token = "perigee_administrator"
 
 // core runs a core, whose packages come from the registry.
 func core(t *testing.T, registry string) *client.Client {
 	t.Helper()
-	s, err := server.New(t.Context(), server.Config{Listen: "127.0.0.1:0", AdminToken: token, DataDir: t.TempDir(), Version: "test", Log: slog.New(slog.DiscardHandler), Bus: "local", Registry: registry})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
-	api, err := client.New(client.Options{URL: s.URL(), Token: token})
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, api := perigeetest.Core(t, server.Config{Bus: "local", Registry: registry})
 	return api
 }
 
