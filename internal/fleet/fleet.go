@@ -156,6 +156,15 @@ func (f *Fleet) Create(ctx context.Context, actor entity.Actor, n NewSatellite) 
 
 // Update changes a satellite. Faults: Invalid, NotFound, Conflict.
 func (f *Fleet) Update(ctx context.Context, actor entity.Actor, id string, p Patch) (Satellite, error) {
+	return f.alter(ctx, actor, id, func(_ Tx, s *Satellite) error {
+		p.apply(s)
+		return Validate(*s)
+	})
+}
+
+// alter changes what people say of a satellite, under the lock of definitions, and places
+// anew what its labels concern.
+func (f *Fleet) alter(ctx context.Context, actor entity.Actor, id string, change func(Tx, *Satellite) error) (Satellite, error) {
 	err := entity.Record(ctx, f.recorder, func(tx Tx) ([]entity.Change, error) {
 		if err := tx.LockDefinitions(ctx); err != nil {
 			return nil, err
@@ -165,8 +174,7 @@ func (f *Fleet) Update(ctx context.Context, actor entity.Actor, id string, p Pat
 			return nil, err
 		}
 		after := before
-		p.apply(&after)
-		if err := Validate(after); err != nil {
+		if err := change(tx, &after); err != nil {
 			return nil, err
 		}
 		if err := tx.UpdateSatellite(ctx, after); err != nil {
