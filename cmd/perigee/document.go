@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -135,4 +136,23 @@ func wrongPlaces(err error) []fault.Field {
 		fields = append(fields, fault.Field{Path: e.Location, Message: e.Message})
 	}
 	return fields
+}
+
+// readInput reads a file, or the standard input, of at most so many bytes. What it is
+// stands in messages.
+func (a *app) readInput(file, what string, limit int64) ([]byte, error) {
+	in := a.in
+	if file != stdin {
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, usage("", "%w", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	text, err := io.ReadAll(io.LimitReader(in, limit))
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", what, err)
+	}
+	return text, nil
 }

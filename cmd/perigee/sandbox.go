@@ -4,9 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"fmt"
-	"io"
-	"os"
 	"strings"
 	"text/tabwriter"
 
@@ -42,18 +39,9 @@ const maxPolicy = 1 << 20
 
 // Run sets it.
 func (c *SandboxSetCmd) Run(ctx context.Context, a *app) error {
-	in := a.in
-	if c.File != "-" {
-		f, err := os.Open(c.File)
-		if err != nil {
-			return usage("", "%w", err)
-		}
-		defer f.Close()
-		in = f
-	}
-	text, err := io.ReadAll(io.LimitReader(in, maxPolicy))
+	text, err := a.readInput(c.File, "the policy", maxPolicy)
 	if err != nil {
-		return fmt.Errorf("reading the policy: %w", err)
+		return err
 	}
 	if !json.Valid(text) {
 		return usage("perigee sandbox show -o json", "%s holds no JSON", c.File)

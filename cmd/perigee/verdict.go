@@ -5,8 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 	"text/tabwriter"
 
@@ -86,18 +84,9 @@ type VerdictVerifyCmd struct {
 
 // Run judges it.
 func (c *VerdictVerifyCmd) Run(a *app) error {
-	in := a.in
-	if c.File != stdin {
-		f, err := os.Open(c.File)
-		if err != nil {
-			return usage("", "%w", err)
-		}
-		defer f.Close()
-		in = f
-	}
-	text, err := io.ReadAll(io.LimitReader(in, maxEvidence))
+	text, err := a.readInput(c.File, "the evidence", maxEvidence)
 	if err != nil {
-		return fmt.Errorf("reading the evidence: %w", err)
+		return err
 	}
 	var found verdict.Judged
 	if err := json.Unmarshal(text, &found); err != nil {
