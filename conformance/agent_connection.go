@@ -62,7 +62,7 @@ func (c *core) comesBack() error {
 	if err != nil {
 		return err
 	}
-	if after := time.Since(gone); after < soonest {
+	if after := s.arrived.Sub(gone); after < soonest {
 		return fmt.Errorf("it came back after %s; all of them would, at the same instant", after)
 	}
 	return s.welcome("")

@@ -109,18 +109,20 @@ func (c *core) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.attempts <- time.Now()
 		http.Error(w, "starting", http.StatusServiceUnavailable)
 	default:
-		c.attempts <- time.Now()
-		c.take(w, r)
+		arrived := time.Now()
+		c.attempts <- arrived
+		c.take(w, r, arrived)
 	}
 }
 
-func (c *core) take(w http.ResponseWriter, r *http.Request) {
+func (c *core) take(w http.ResponseWriter, r *http.Request, arrived time.Time) {
 	line, err := upgrade(w, r)
 	if err != nil {
 		return
 	}
 	s := &session{
-		socket: line, core: c, request: r.Clone(context.WithoutCancel(r.Context())),
+		arrived: arrived,
+		socket:  line, core: c, request: r.Clone(context.WithoutCancel(r.Context())),
 		in: make(chan message, 4096), pongs: make(chan string, 16), ended: make(chan struct{}),
 	}
 	c.mu.Lock()
@@ -284,6 +286,8 @@ type session struct {
 	// word.
 	code   uint16
 	reason string
+
+	arrived time.Time // when the agent asked for the connection
 }
 
 // listen ends with the connection.
