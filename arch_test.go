@@ -60,8 +60,9 @@ var arrows = map[string]string{
 	"internal/blob":     "internal/fault",
 
 	// The edges of the core.
-	"internal/hub":   "internal/redact internal/secret check protocol internal/link internal/scriptpkg internal/fleet internal/health internal/catalog internal/entity internal/fault",
-	"internal/store": "verdict internal/sandbox internal/packages internal/secret check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth",
+	"internal/hub":               "internal/redact internal/secret check protocol internal/link internal/scriptpkg internal/fleet internal/health internal/catalog internal/entity internal/fault",
+	"internal/store":             "verdict internal/sandbox internal/packages internal/secret check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth",
+	"internal/server/servertest": "internal/client internal/server",
 	"internal/store/storetest": "verdict internal/sandbox internal/packages internal/scriptpkg internal/secret check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth " +
 		"internal/store internal/pgtest",
 	"internal/httpapi":  "verdict internal/sandbox internal/packages internal/secret check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth internal/hub internal/checkschema internal/selector",

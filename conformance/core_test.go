@@ -20,15 +20,15 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/administrator"
 	"github.com/perigee-monitoring/perigee/internal/link"
 	"github.com/perigee-monitoring/perigee/internal/npmtest"
-	"github.com/perigee-monitoring/perigee/internal/perigeetest"
 	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/server"
+	"github.com/perigee-monitoring/perigee/internal/server/servertest"
 )
 
 // ours runs a core of ours and gives a satellite of it.
 func ours(t *testing.T, c server.Config) conformance.Target {
 	t.Helper()
-	url, api := perigeetest.Core(t, c)
+	url, api := servertest.Core(t, c)
 	admin := administrator.New(api)
 	t.Cleanup(func() { // before the core ends
 		if err := admin.Close(context.Background()); err != nil {

@@ -15,14 +15,14 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/httpapi"
 	"github.com/perigee-monitoring/perigee/internal/npmtest"
 	"github.com/perigee-monitoring/perigee/internal/packages"
-	"github.com/perigee-monitoring/perigee/internal/perigeetest"
 	"github.com/perigee-monitoring/perigee/internal/server"
+	"github.com/perigee-monitoring/perigee/internal/server/servertest"
 )
 
 // core runs a core, whose packages come from the registry.
 func core(t *testing.T, registry string) *client.Client {
 	t.Helper()
-	_, api := perigeetest.Core(t, server.Config{Bus: "local", Registry: registry})
+	_, api := servertest.Core(t, server.Config{Bus: "local", Registry: registry})
 	return api
 }
 

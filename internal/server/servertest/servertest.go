@@ -1,4 +1,5 @@
-package perigeetest
+// Package servertest runs whole cores, for tests.
+package servertest
 
 import (
 	"context"
