@@ -47,13 +47,14 @@ var arrows = map[string]string{
 	"internal/satellite":   "check protocol internal/assertion internal/probe internal/link internal/redact internal/scriptpkg",
 
 	// The domain of the core.
-	"internal/entity":  "internal/fault",
-	"internal/fleet":   "check protocol internal/fault internal/entity internal/selector",
-	"internal/catalog": "check protocol internal/fault internal/entity internal/fleet internal/selector internal/assertion internal/checkschema",
-	"internal/health":  "check verdict protocol internal/fault internal/entity internal/fleet internal/assertion",
-	"internal/auth":    "internal/fault internal/entity",
-	"internal/secret":  "check protocol internal/fault internal/entity internal/redact",
-	"internal/sandbox": "internal/fault internal/entity",
+	"internal/entity":     "internal/fault",
+	"internal/fleet":      "check protocol internal/fault internal/entity internal/selector",
+	"internal/catalog":    "check protocol internal/fault internal/entity internal/fleet internal/selector internal/assertion internal/checkschema",
+	"internal/health":     "check verdict protocol internal/fault internal/entity internal/fleet internal/assertion",
+	"internal/automation": "check internal/fault internal/entity",
+	"internal/auth":       "internal/fault internal/entity",
+	"internal/secret":     "check protocol internal/fault internal/entity internal/redact",
+	"internal/sandbox":    "internal/fault internal/entity",
 
 	// Of them what scripts may import, and where its bytes are kept.
 	"internal/packages": "protocol internal/fault internal/entity internal/scriptpkg",

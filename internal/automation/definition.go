@@ -1,0 +1,4 @@
+package automation
+
+// Definition is what an automation says.
+type Definition struct{}
