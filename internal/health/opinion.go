@@ -35,10 +35,12 @@ const (
 	// rested between two looks, so that answers that come one by one are taken together.
 	opinionPoll = 500 * time.Millisecond
 	opinionRest = 10 * time.Millisecond
-	// placesFor is how long is remembered which satellites there are, at least, and
-	// placesRest how many times as long as it took to read them.
+	// placesFor is how long is remembered which satellites there are, at least,
+	// placesRest how many times as long as it took to read them, and placesMost at most:
+	// who came since is not asked.
 	placesFor  = 250 * time.Millisecond
 	placesRest = 20
+	placesMost = 2 * time.Second
 	// askAgain is after how long others are asked anew, at least, and askAgainAfter in
 	// intervals of the check.
 	askAgain      = time.Minute
@@ -315,7 +317,7 @@ func (o *Opinions) look(ctx context.Context) error {
 			return fmt.Errorf("counting what waits: %w", err)
 		}
 		o.open.Store(int64(n))
-		o.stale = time.Now().Add(max(placesFor, placesRest*time.Since(began)))
+		o.stale = time.Now().Add(min(max(placesFor, placesRest*time.Since(began)), placesMost))
 	}
 	claimed, err := o.store.ClaimOpinions(ctx, o.holder, opinionsAtOnce)
 	if err != nil {

@@ -81,9 +81,10 @@ func newSceneAt(t *testing.T, core *server.Server, policy map[string]any, places
 		t.Fatal(err)
 	}
 	s.wait("healthy", "none")
+	// One each second, so by the sixth the core has looked who can be asked, however slow it is.
 	eventually(t, "a few results, by when the core knows who can be asked", func() error {
-		runs, err := client.All[health.Run](t.Context(), api, "/results", nil, 4, nil)
-		if err == nil && len(runs) < 4 {
+		runs, err := client.All[health.Run](t.Context(), api, "/results", nil, 6, nil)
+		if err == nil && len(runs) < 6 {
 			err = fmt.Errorf("there are %d", len(runs))
 		}
 		return err
