@@ -29,10 +29,10 @@ const (
 // Definition is what an automation says (spec D.3). Its JSON is the form in which it
 // is kept and published; texts may hold ${{ expressions }}.
 type Definition struct {
-	Description string      `json:"description,omitempty" jsonschema:"maxLength=4000"`
-	Triggers    []Trigger   `json:"triggers" jsonschema:"required,minItems=1,maxItems=50"`
-	Conditions  []Condition `json:"conditions,omitempty" jsonschema:"maxItems=100"`
-	Actions     []Action    `json:"actions" jsonschema:"required"`
+	Description string       `json:"description,omitempty" jsonschema:"maxLength=4000"`
+	Triggers    []Trigger    `json:"triggers" jsonschema:"required,minItems=1,maxItems=50"`
+	Conditions  []Condition  `json:"conditions,omitempty" jsonschema:"maxItems=100"`
+	Actions     []ActionSpec `json:"actions" jsonschema:"required"`
 	// Mode says what happens when it fires while a run has not ended. Absent is single.
 	Mode Mode `json:"mode,omitempty" jsonschema:"enum=single,enum=parallel,enum=queued,enum=restart"`
 	// MaxRuns is how many runs go on at once: 10 in mode parallel and 1 in mode queued,
@@ -139,8 +139,8 @@ type StateCondition struct {
 	For    *Duration `json:"for,omitempty"`
 }
 
-// Action is one step: the fields that all share, and those of exactly one kind.
-type Action struct {
+// ActionSpec is one step: the fields that all share, and those of exactly one kind.
+type ActionSpec struct {
 	// ID names its output for later expressions: artifacts.<id>.
 	ID              string `json:"id,omitempty" jsonschema:"maxLength=64,pattern=^[A-Za-z_][A-Za-z0-9_]*$"`
 	Description     string `json:"description,omitempty" jsonschema:"maxLength=4000"`
@@ -157,9 +157,9 @@ type Action struct {
 	InDoubt InDoubt `json:"in_doubt,omitempty" jsonschema:"enum=retry,enum=skip,enum=fail"`
 
 	Choose         []Choice        `json:"choose,omitempty"`
-	Else           []Action        `json:"else,omitempty"`
-	Parallel       []Action        `json:"parallel,omitempty"`
-	Sequence       []Action        `json:"sequence,omitempty"`
+	Else           []ActionSpec    `json:"else,omitempty"`
+	Parallel       []ActionSpec    `json:"parallel,omitempty"`
+	Sequence       []ActionSpec    `json:"sequence,omitempty"`
 	Delay          *Duration       `json:"delay,omitempty"`
 	Repeat         *Repeat         `json:"repeat,omitempty"`
 	Variables      map[string]any  `json:"variables,omitempty"`
@@ -190,8 +190,8 @@ type Retry struct {
 
 // Choice is a branch of choose: the first whose When is true is taken.
 type Choice struct {
-	When     Condition `json:"when" jsonschema:"required"`
-	Sequence []Action  `json:"sequence" jsonschema:"required"`
+	When     Condition    `json:"when" jsonschema:"required"`
+	Sequence []ActionSpec `json:"sequence" jsonschema:"required"`
 }
 
 // Repeat is one of count, for_each, while and until, and what is repeated.
@@ -199,11 +199,11 @@ type Repeat struct {
 	// Count is a number or an expression.
 	Count any `json:"count,omitempty"`
 	// ForEach is a list, or an expression that gives one.
-	ForEach       any        `json:"for_each,omitempty"`
-	While         *Condition `json:"while,omitempty"`
-	Until         *Condition `json:"until,omitempty"`
-	MaxIterations int        `json:"max_iterations,omitempty" jsonschema:"minimum=1,maximum=10000"`
-	Sequence      []Action   `json:"sequence" jsonschema:"required"`
+	ForEach       any          `json:"for_each,omitempty"`
+	While         *Condition   `json:"while,omitempty"`
+	Until         *Condition   `json:"until,omitempty"`
+	MaxIterations int          `json:"max_iterations,omitempty" jsonschema:"minimum=1,maximum=10000"`
+	Sequence      []ActionSpec `json:"sequence" jsonschema:"required"`
 }
 
 // Stop ends the run.

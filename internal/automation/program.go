@@ -5,18 +5,7 @@ import (
 	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/entity"
-	"github.com/perigee-monitoring/perigee/internal/fault"
 )
-
-// Known says what actions there are and how their configuration is judged.
-type Known interface {
-	// Known gives what becomes of a step of this action that is in doubt, unless the
-	// definition says otherwise; false when there is no such action.
-	Known(action string) (InDoubt, bool)
-	// Judge says what is wrong with a configuration whose texts may still have holes.
-	// Paths begin with path.
-	Judge(action string, config json.RawMessage, path string) []fault.Field
-}
 
 // Program is an automation that was compiled. It is safe for concurrent use.
 type Program struct {
@@ -33,7 +22,7 @@ func ParseDefinition(raw json.RawMessage, path string) (Definition, error) {
 // Compile checks the automation and its expressions. What is wrong is a fault.Error
 // of kind Invalid, whose paths begin with path ("" or "spec") and whose messages say
 // line and column inside an expression.
-func Compile(a Automation, known Known, path string) (*Program, error) {
+func Compile(a Automation, actions Actions, path string) (*Program, error) {
 	return &Program{automation: a}, nil
 }
 
