@@ -32,11 +32,12 @@ var arrows = map[string]string{
 	"conformance": "internal/link",
 
 	// Bottom of the house: no domain in them.
-	"internal/fault":    "",
-	"internal/bus":      "",
-	"internal/selector": "",
-	"internal/link":     "protocol",
-	"internal/redact":   "check",
+	"internal/fault":      "",
+	"internal/bus":        "",
+	"internal/selector":   "",
+	"internal/strictjson": "internal/fault",
+	"internal/link":       "protocol",
+	"internal/redact":     "check",
 	// What both ends agree on about script packages: standard library only.
 	"internal/scriptpkg": "",
 
@@ -49,9 +50,9 @@ var arrows = map[string]string{
 	// The domain of the core.
 	"internal/entity":     "internal/fault",
 	"internal/fleet":      "check protocol internal/fault internal/entity internal/selector",
-	"internal/catalog":    "check protocol internal/fault internal/entity internal/fleet internal/selector internal/assertion internal/checkschema",
+	"internal/catalog":    "check protocol internal/fault internal/strictjson internal/entity internal/fleet internal/selector internal/assertion internal/checkschema",
 	"internal/health":     "check verdict protocol internal/fault internal/entity internal/fleet internal/assertion",
-	"internal/automation": "check internal/fault internal/entity",
+	"internal/automation": "check internal/fault internal/strictjson internal/entity",
 	"internal/auth":       "internal/fault internal/entity",
 	"internal/secret":     "check protocol internal/fault internal/entity internal/redact",
 	"internal/sandbox":    "internal/fault internal/entity",

@@ -13,6 +13,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
+	"github.com/perigee-monitoring/perigee/internal/strictjson"
 )
 
 // Action is what Apply does with a document.
@@ -112,7 +113,7 @@ func (it *item) decode(validateSpec ValidateSpec) {
 	switch it.Kind {
 	case DocSystem:
 		var spec SystemSpec
-		unread = append(unread, decode(it.spec(), &spec, "spec")...)
+		unread = append(unread, strictjson.Decode(it.spec(), &spec, "spec")...)
 		it.system = SystemInput{Name: name, Labels: labels, Description: spec.Description, Fields: spec.Fields, DependsOn: spec.DependsOn}
 		for _, env := range spec.Environments {
 			it.system.Environments = append(it.system.Environments, EnvironmentInput{Name: env.Name, Fields: env.Fields})
@@ -120,12 +121,12 @@ func (it *item) decode(validateSpec ValidateSpec) {
 		wrong = it.system.validate()
 	case DocCheck:
 		var spec check.Spec
-		unread = append(unread, decode(it.spec(), &spec, "spec")...)
+		unread = append(unread, strictjson.Decode(it.spec(), &spec, "spec")...)
 		it.check = CheckInput{Name: name, Labels: labels, Spec: spec}
 		wrong = it.check.validate(validateSpec)
 	case DocAssignment:
 		var spec AssignmentSpec
-		unread = append(unread, decode(it.spec(), &spec, "spec")...)
+		unread = append(unread, strictjson.Decode(it.spec(), &spec, "spec")...)
 		it.assignment = AssignmentInput{
 			Name: name, Labels: labels, Check: spec.Check, System: spec.System,
 			IncludeLocal: spec.IncludeLocal, Enabled: spec.Enabled, Satellites: spec.Satellites, Policy: spec.Policy,
@@ -134,7 +135,7 @@ func (it *item) decode(validateSpec ValidateSpec) {
 		wrong = it.assignment.validate()
 	case DocMaintenance:
 		var spec MaintenanceSpec
-		unread = append(unread, decode(it.spec(), &spec, "spec")...)
+		unread = append(unread, strictjson.Decode(it.spec(), &spec, "spec")...)
 		it.upkeep = MaintenanceInput{
 			Name: name, Labels: labels, Description: spec.Description, Mode: spec.Mode, Systems: spec.Systems, Checks: spec.Checks,
 			Start: spec.Start, End: spec.End, Schedule: spec.Schedule,
@@ -142,7 +143,7 @@ func (it *item) decode(validateSpec ValidateSpec) {
 		wrong = it.upkeep.validate()
 	case DocSatellite:
 		var spec SatelliteSpec
-		unread = append(unread, decode(it.spec(), &spec, "spec")...)
+		unread = append(unread, strictjson.Decode(it.spec(), &spec, "spec")...)
 		it.satellite = satelliteOf(it.Metadata, spec)
 		wrong = validateSatellite(it.satellite)
 	}
@@ -172,7 +173,7 @@ func within(path, above string) bool {
 func (it *item) placed(wrong problems) problems {
 	wrong = slices.Clone(wrong)
 	for i := range wrong {
-		wrong[i].Path = join(it.path, wrong[i].Path)
+		wrong[i].Path = strictjson.Join(it.path, wrong[i].Path)
 	}
 	return wrong
 }
@@ -192,7 +193,7 @@ func documentPath(kind, path string) string {
 	case kind == DocCheck: // its path begins with spec already
 		return path
 	default:
-		return join("spec", path)
+		return strictjson.Join("spec", path)
 	}
 }
 

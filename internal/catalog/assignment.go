@@ -8,6 +8,7 @@ import (
 
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/entity"
+	"github.com/perigee-monitoring/perigee/internal/strictjson"
 )
 
 // AssignmentInput is all that people say of an assignment.
@@ -57,11 +58,11 @@ func (in AssignmentInput) resolve(ctx context.Context, e *edit, a Assignment) (A
 	var p problems
 	run, ok := e.checks.get(in.Check)
 	if !ok && in.Check != "" {
-		p.add("check", in.Check, "%s", missing("check", in.Check, e.checks.names()))
+		p.add("check", in.Check, "%s", strictjson.Missing("check", in.Check, e.checks.names()))
 	}
 	system, ok := e.systems.get(in.System)
 	if !ok && in.System != "" {
-		p.add("system", in.System, "%s", missing("system", in.System, e.systems.names()))
+		p.add("system", in.System, "%s", strictjson.Missing("system", in.System, e.systems.names()))
 	}
 	for i, name := range in.Satellites.Names {
 		if slices.Contains(a.Satellites.Names, name) {
@@ -71,7 +72,7 @@ func (in AssignmentInput) resolve(ctx context.Context, e *edit, a Assignment) (A
 			return a, nil, err
 		}
 		if _, ok := e.satellites.ids[name]; !ok {
-			p.add(fmt.Sprintf("satellites.names[%d]", i), name, "%s", missing("satellite", name, e.satellites.names()))
+			p.add(fmt.Sprintf("satellites.names[%d]", i), name, "%s", strictjson.Missing("satellite", name, e.satellites.names()))
 		}
 	}
 	p.environmentChoice(in, system, a)
@@ -85,7 +86,7 @@ func (in AssignmentInput) resolve(ctx context.Context, e *edit, a Assignment) (A
 			continue
 		}
 		if _, ok := e.satellites.ids[name]; !ok {
-			p.add("satelliteEnvironments."+name, nil, "%s", missing("satellite", name, e.satellites.names()))
+			p.add("satelliteEnvironments."+name, nil, "%s", strictjson.Missing("satellite", name, e.satellites.names()))
 		}
 	}
 	a.Name, a.Labels = in.Name, labels(in.Labels)

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/perigee-monitoring/perigee/internal/strictjson"
 )
 
 // MaxDependencies is the most systems that one system depends on directly.
@@ -27,7 +29,7 @@ func (e *edit) depend(s System, refs []string) (System, problems) {
 		if id == "" {
 			on, ok := e.systems.get(ref)
 			if !ok {
-				p.add(fmt.Sprintf("dependsOn[%d]", i), ref, "%s", missing("system", ref, e.systems.names()))
+				p.add(fmt.Sprintf("dependsOn[%d]", i), ref, "%s", strictjson.Missing("system", ref, e.systems.names()))
 				continue
 			}
 			id, name = on.ID, on.Name

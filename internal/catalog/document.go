@@ -7,6 +7,7 @@ import (
 
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
+	"github.com/perigee-monitoring/perigee/internal/strictjson"
 )
 
 // APIVersion is what every document says.
@@ -93,7 +94,7 @@ type SatelliteSpec struct {
 func (d *Document) UnmarshalJSON(raw []byte) error {
 	type plain Document
 	var p plain
-	wrong := decode(raw, &p, "")
+	wrong := strictjson.Decode(raw, &p, "")
 	*d = Document(p)
 	d.wrong = wrong
 	return nil

@@ -12,6 +12,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
+	"github.com/perigee-monitoring/perigee/internal/strictjson"
 )
 
 // table is all rows of one kind as the transaction found them and as they will
@@ -53,7 +54,7 @@ func (t *table[T]) named(name string) (T, bool) {
 func (t *table[T]) need(ref string) (T, error) {
 	row, ok := t.get(ref)
 	if !ok {
-		return row, fault.New(fault.NotFound, "%s", missing(t.kind, ref, t.names()))
+		return row, fault.New(fault.NotFound, "%s", strictjson.Missing(t.kind, ref, t.names()))
 	}
 	return row, nil
 }
@@ -191,7 +192,7 @@ func (e *edit) conceal(ctx context.Context, checkID string, before, after check.
 	e.concealed = e.concealed || e.concealer.Exposed(after)
 	var wrong problems
 	for _, f := range fields {
-		f.Path = join("spec", f.Path)
+		f.Path = strictjson.Join("spec", f.Path)
 		wrong = append(wrong, f)
 	}
 	return spec, wrong, nil

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/internal/strictjson"
 )
 
 // Environment is a place in which a system exists, such as staging: a check of the
@@ -115,7 +116,7 @@ func (p *problems) environmentChoice(in AssignmentInput, system System, before A
 	judge := func(path string, names, had []string) {
 		for i, name := range names {
 			if !slices.Contains(known, name) && !slices.Contains(had, name) {
-				p.add(fmt.Sprintf("%s[%d]", path, i), name, "%s", missing("environment of the system", name, known))
+				p.add(fmt.Sprintf("%s[%d]", path, i), name, "%s", strictjson.Missing("environment of the system", name, known))
 			}
 		}
 	}

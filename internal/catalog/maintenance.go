@@ -15,6 +15,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
+	"github.com/perigee-monitoring/perigee/internal/strictjson"
 )
 
 // Maintenance is a time in which systems may be unwell without an alarm: once, from
@@ -194,7 +195,7 @@ func (in MaintenanceInput) resolve(e *edit, m Maintenance) (Maintenance, problem
 			in.Systems.Names = slices.Clone(in.Systems.Names)
 			in.Systems.Names[i] = s.Name
 		} else {
-			p.add(fmt.Sprintf("systems.names[%d]", i), name, "%s", missing("system", name, e.systems.names()))
+			p.add(fmt.Sprintf("systems.names[%d]", i), name, "%s", strictjson.Missing("system", name, e.systems.names()))
 		}
 	}
 	checks := []string{}
@@ -202,7 +203,7 @@ func (in MaintenanceInput) resolve(e *edit, m Maintenance) (Maintenance, problem
 		if c, ok := e.checks.get(name); ok {
 			checks = append(checks, c.Name)
 		} else {
-			p.add(fmt.Sprintf("checks[%d]", i), name, "%s", missing("check", name, e.checks.names()))
+			p.add(fmt.Sprintf("checks[%d]", i), name, "%s", strictjson.Missing("check", name, e.checks.names()))
 		}
 	}
 	if in.Schedule == nil && in.Start == nil && in.End != nil {

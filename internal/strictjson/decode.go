@@ -1,4 +1,6 @@
-package catalog
+// Package strictjson reads what people write more strictly than encoding/json does, and
+// tells all that is wrong with it, each at its place and in words.
+package strictjson
 
 import (
 	"bytes"
@@ -8,12 +10,25 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/perigee-monitoring/perigee/internal/fault"
 )
 
-// decode reads JSON into a struct more strictly than encoding/json does: field
-// names are exact, unknown ones are errors, and it goes on after an error, so
-// that the answer is every wrong place and not the first. Paths begin with path.
-func decode(raw json.RawMessage, into any, path string) problems {
+// Unmarshaler reads itself: a type with more than one form.
+type Unmarshaler interface {
+	UnmarshalStrict(raw json.RawMessage, path string) []fault.Field
+}
+
+type problems []fault.Field
+
+func (p *problems) add(path, format string, args ...any) {
+	*p = append(*p, fault.Field{Path: path, Message: fmt.Sprintf(format, args...)})
+}
+
+// Decode reads JSON into a struct: field names are exact, unknown ones are errors, and
+// it goes on after an error, so that the answer is every wrong place and not the first.
+// Paths begin with path.
+func Decode(raw json.RawMessage, into any, path string) []fault.Field {
 	var p problems
 	p.decode(raw, reflect.ValueOf(into).Elem(), path)
 	return p
@@ -23,9 +38,13 @@ func (p *problems) decode(raw json.RawMessage, v reflect.Value, path string) {
 	if string(bytes.TrimSpace(raw)) == "null" {
 		return // as absent
 	}
+	if own, ok := v.Addr().Interface().(Unmarshaler); ok {
+		*p = append(*p, own.UnmarshalStrict(raw, path)...)
+		return
+	}
 	if custom, ok := v.Addr().Interface().(json.Unmarshaler); ok {
 		if err := custom.UnmarshalJSON(raw); err != nil {
-			p.add(path, nil, "%s", err.Error())
+			p.add(path, "%s", err.Error())
 		}
 		return
 	}
@@ -40,7 +59,7 @@ func (p *problems) decode(raw json.RawMessage, v reflect.Value, path string) {
 	case reflect.Slice:
 		var items []json.RawMessage
 		if json.Unmarshal(raw, &items) != nil {
-			p.add(path, nil, "must be a list")
+			p.add(path, "must be a list")
 			return
 		}
 		v.Set(reflect.MakeSlice(v.Type(), len(items), len(items)))
@@ -51,7 +70,7 @@ func (p *problems) decode(raw json.RawMessage, v reflect.Value, path string) {
 		p.decodeMap(raw, v, path)
 	default:
 		if json.Unmarshal(raw, v.Addr().Interface()) != nil {
-			p.add(path, nil, "must be %s", scalars[v.Kind()])
+			p.add(path, "must be %s", scalars[v.Kind()])
 		}
 	}
 }
@@ -59,12 +78,13 @@ func (p *problems) decode(raw json.RawMessage, v reflect.Value, path string) {
 // scalars are the plain kinds that occur in documents.
 var scalars = map[reflect.Kind]string{
 	reflect.String: "text", reflect.Bool: "true or false", reflect.Interface: "valid JSON",
+	reflect.Int: "a whole number", reflect.Int64: "a whole number", reflect.Float64: "a number",
 }
 
 func (p *problems) decodeStruct(raw json.RawMessage, v reflect.Value, path string) {
 	var members map[string]json.RawMessage
 	if json.Unmarshal(raw, &members) != nil {
-		p.add(path, nil, "must be an object")
+		p.add(path, "must be an object")
 		return
 	}
 	fields := map[string]reflect.Value{}
@@ -76,28 +96,29 @@ func (p *problems) decodeStruct(raw json.RawMessage, v reflect.Value, path strin
 	for _, name := range slices.Sorted(maps.Keys(members)) {
 		field, known := fields[name]
 		if !known {
-			p.add(join(path, name), nil, "%s", missing("field", name, slices.Sorted(maps.Keys(fields))))
+			p.add(Join(path, name), "%s", Missing("field", name, slices.Sorted(maps.Keys(fields))))
 			continue
 		}
-		p.decode(members[name], field, join(path, name))
+		p.decode(members[name], field, Join(path, name))
 	}
 }
 
 func (p *problems) decodeMap(raw json.RawMessage, v reflect.Value, path string) {
 	var members map[string]json.RawMessage
 	if json.Unmarshal(raw, &members) != nil {
-		p.add(path, nil, "must be an object")
+		p.add(path, "must be an object")
 		return
 	}
 	v.Set(reflect.MakeMapWithSize(v.Type(), len(members)))
 	for _, name := range slices.Sorted(maps.Keys(members)) {
 		item := reflect.New(v.Type().Elem()).Elem()
-		p.decode(members[name], item, join(path, name))
+		p.decode(members[name], item, Join(path, name))
 		v.SetMapIndex(reflect.ValueOf(name), item)
 	}
 }
 
-func join(path, name string) string {
+// Join gives the path of a field.
+func Join(path, name string) string {
 	if path == "" || name == "" {
 		return path + name
 	}
