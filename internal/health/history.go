@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/DataDog/sketches-go/ddsketch"
+
 	"github.com/perigee-monitoring/perigee/internal/fault"
 )
 
@@ -327,15 +329,11 @@ func series(by HistoryBy, regions map[string]string, rows []Rollup) ([]Series, e
 		line
 		at int64
 	}
-	sums, totals := map[point]*Tally{}, map[line]*Tally{}
+	sums := map[point]*Tally{}
 	for i := range rows {
-		of := by.line(rows[i].LocationKey, regions)
-		p := point{of, rows[i].Bucket.Unix()}
+		p := point{by.line(rows[i].LocationKey, regions), rows[i].Bucket.Unix()}
 		if sums[p] == nil {
 			sums[p] = &Tally{}
-		}
-		if totals[of] == nil {
-			totals[of] = &Tally{}
 		}
 		sums[p].add(&rows[i].Tally)
 	}
@@ -343,23 +341,34 @@ func series(by HistoryBy, regions map[string]string, rows []Rollup) ([]Series, e
 		return cmp.Or(cmp.Compare(a.region, b.region), compareKeys(a.LocationKey, b.LocationKey), cmp.Compare(a.at, b.at))
 	})
 	all := []Series{}
+	// Each sketch is read once, into the same memory: that is most of the time taken.
+	bucket := newSketch()
+	var total Tally
+	var whole *ddsketch.DDSketch
 	for i, p := range points {
 		if i == 0 || points[i-1].line != p.line {
+			total, whole = Tally{}, newSketch()
 			all = append(all, Series{
 				SystemID: p.SystemID, CheckID: p.CheckID, SatelliteID: p.SatelliteID, EnvironmentID: p.EnvironmentID, Region: p.region, Buckets: []Point{},
 			})
 		}
 		sum := sums[p]
-		sum.Sketch = compacted(sum.Sketch)
-		totals[p.line].add(sum)
-		summary, err := sum.summary()
+		if err := readSketch(bucket, sum.Sketch); err != nil {
+			return nil, err
+		}
+		if err := whole.MergeWith(bucket); err != nil {
+			return nil, fmt.Errorf("merging sketches of latencies: %w", err)
+		}
+		summary, err := sum.summary(bucket)
 		if err != nil {
 			return nil, err
 		}
+		sum.Sketch = nil
+		total.add(sum)
 		s := &all[len(all)-1]
 		s.Buckets = append(s.Buckets, Point{At: time.Unix(p.at, 0).UTC(), Summary: summary})
 		if i+1 == len(points) || points[i+1].line != p.line {
-			if s.Total, err = totals[p.line].summary(); err != nil {
+			if s.Total, err = total.summary(whole); err != nil {
 				return nil, err
 			}
 		}
@@ -367,7 +376,8 @@ func series(by HistoryBy, regions map[string]string, rows []Rollup) ([]Series, e
 	return all, nil
 }
 
-func (t *Tally) summary() (Summary, error) {
+// summary takes the percentiles from sketch, which is that of all latencies.
+func (t *Tally) summary(sketch *ddsketch.DDSketch) (Summary, error) {
 	s := Summary{
 		Runs: t.Runs(), Healthy: t.Healthy, Degraded: t.Degraded, Unhealthy: t.Unhealthy, Inconclusive: t.Inconclusive,
 		Late: t.Late, Availability: t.Availability(),
@@ -375,9 +385,9 @@ func (t *Tally) summary() (Summary, error) {
 	if t.Latencies == 0 {
 		return s, nil
 	}
-	p, err := percentiles(t.Sketch, 0.50, 0.90, 0.95, 0.99)
+	p, err := sketch.GetValuesAtQuantiles([]float64{0.50, 0.90, 0.95, 0.99})
 	if err != nil {
-		return s, err
+		return s, fmt.Errorf("reading a sketch of latencies: %w", err)
 	}
 	for i := range p { // what is between the least and the greatest is known exactly
 		p[i] = math.Round(min(max(p[i], float64(t.LatencyMin)), float64(t.LatencyMax))*100) / 100

@@ -96,25 +96,52 @@ func BenchmarkYear(b *testing.B) {
 	}
 }
 
-// fill writes raw rows by SQL alone.
+// fill writes raw rows by SQL alone, ten million within minutes: without a journal, in the
+// order of their key, and with the other indexes made when the rows are there.
 func fill(b *testing.B, path string, rows, systems int, now time.Time) {
-	raw, err := sql.Open("sqlite", "file:"+path+"?_pragma=synchronous(OFF)&_pragma=journal_mode(WAL)&_pragma=cache_size(-262144)")
+	began := time.Now()
+	raw, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(OFF)&_pragma=synchronous(OFF)&_pragma=cache_size(-262144)")
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer raw.Close()
-	const piece = 200_000
+	raw.SetMaxOpenConns(1)
+	exec := func(q string, args ...any) {
+		if _, err := raw.ExecContext(b.Context(), q, args...); err != nil {
+			b.Fatal(err)
+		}
+	}
+	indexes := map[string]string{}
+	found, err := raw.QueryContext(b.Context(), `SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'runs' AND sql IS NOT NULL`)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for found.Next() {
+		var name, text string
+		if err := found.Scan(&name, &text); err != nil {
+			b.Fatal(err)
+		}
+		indexes[name] = text
+	}
+	if err := found.Err(); err != nil {
+		b.Fatal(err)
+	}
+	for name := range indexes {
+		exec(`DROP INDEX ` + name)
+	}
+	const piece = 500_000
 	first := now.UnixMilli() - int64(rows)*60
 	for from := 0; from < rows; from += piece {
-		_, err := raw.ExecContext(b.Context(), `WITH RECURSIVE n(i) AS (SELECT ?1 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?2)
+		exec(`WITH RECURSIVE n(i) AS (SELECT ?1 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?2)
 			INSERT INTO runs (run_id, satellite_id, check_id, system_id, environment_id, status, latency_ms, executed_at, received_at, slot, revision, source, message)
 			SELECT printf('%012x%020x', ?3 + i * 60, i), '00000000-0000-7000-8000-0000000001' || printf('%02d', i % 3), '00000000-0000-7000-8000-0000000002' || printf('%02d', i % 2),
 				'00000000-0000-7000-8000-0000000004' || printf('%02d', i % ?4), '', 'healthy', i % 400, (?3 + i * 60) * 1000, (?3 + i * 60) * 1000, (?3 + i * 60) * 1000, 1, 'eu-1 (eu)', '' FROM n`,
 			from, min(from+piece, rows), first, systems)
-		if err != nil {
-			b.Fatal(err)
-		}
 	}
+	for _, text := range indexes {
+		exec(text)
+	}
+	b.Logf("%d raw rows were written in %v", rows, time.Since(began).Round(time.Second))
 }
 
 // without is a store that leaves nothing for rollups.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/perigee-monitoring/perigee/check"
@@ -87,6 +88,10 @@ func (t *Tally) add(o *Tally) {
 	}
 	t.Latencies += o.Latencies
 	t.LatencySum += o.LatencySum
+	if t.Sketch == nil {
+		t.Sketch = slices.Clip(o.Sketch) // to add to it is to copy it
+		return
+	}
 	t.Sketch = append(t.Sketch, o.Sketch...)
 }
 

@@ -56,11 +56,11 @@ func compacted(sketches []byte) []byte {
 	return encodeSketch(s)
 }
 
-// percentiles reads quantiles, in ms, out of sketches one behind the other.
-func percentiles(sketches []byte, quantiles ...float64) ([]float64, error) {
-	s := newSketch()
+// readSketch puts into s, in place of what it holds, sketches one behind the other.
+func readSketch(s *ddsketch.DDSketch, sketches []byte) error {
+	s.Clear()
 	if err := s.DecodeAndMergeWith(sketches); err != nil {
-		return nil, fmt.Errorf("reading a sketch of latencies: %w", err)
+		return fmt.Errorf("reading a sketch of latencies: %w", err)
 	}
-	return s.GetValuesAtQuantiles(quantiles)
+	return nil
 }
