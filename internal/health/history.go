@@ -203,7 +203,26 @@ const (
 	// may be asked for.
 	autoPoints = 500
 	maxPoints  = 3000
+	// maxRollups is how many rollups one history is made of at most: locations times
+	// buckets, about half a kilobyte each.
+	maxRollups = 100_000
 )
+
+// boundedReader reads no more than so many rollups in all.
+type boundedReader struct {
+	HistoryReader
+	left int
+}
+
+func (r *boundedReader) Rollups(ctx context.Context, t Tier, f RollupFilter) ([]Rollup, error) {
+	f.Limit = r.left + 1
+	rows, err := r.HistoryReader.Rollups(ctx, t, f)
+	if err == nil && len(rows) > r.left {
+		return nil, badHistory("query.step", fmt.Sprintf("the places and checks in question have more than %d buckets in this span: take a longer step or a shorter span, or name a check, a satellite or an environment", maxRollups))
+	}
+	r.left -= len(rows)
+	return rows, err
+}
 
 // ReadHistory answers q. Faults are Invalid, and name the field of the query.
 func ReadHistory(ctx context.Context, store HistoryStore, q HistoryQuery) (History, error) {
@@ -222,7 +241,7 @@ func ReadHistory(ctx context.Context, store HistoryStore, q HistoryQuery) (Histo
 				return err
 			}
 		}
-		rows, err := Rollups(ctx, r, q.Step, f)
+		rows, err := Rollups(ctx, &boundedReader{r, maxRollups}, q.Step, f)
 		if err != nil {
 			return err
 		}

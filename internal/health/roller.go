@@ -30,6 +30,8 @@ type RollupFilter struct {
 	CheckID, SatelliteID string
 	EnvironmentID        *string
 	From, To             time.Time
+	// Limit is how many rows are read at most; 0 is all of them.
+	Limit int
 }
 
 // RollupTx is what the roller does inside a transaction.

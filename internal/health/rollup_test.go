@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/entity"
+	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/health"
 	"github.com/perigee-monitoring/perigee/internal/pgtest"
@@ -377,5 +379,51 @@ func TestPercentilesAreWithinTheirBound(t *testing.T) {
 	}
 	if got.Count != 5000 || got.Min != latencies[0] || got.Max != latencies[4999] {
 		t.Errorf("%+v", got)
+	}
+}
+
+// crowded is a store with so many locations that no history of theirs is made.
+type crowded struct {
+	health.HistoryReader
+	locations int
+}
+
+func (c crowded) ReadSnapshot(_ context.Context, fn func(health.HistoryReader) error) error {
+	return fn(c)
+}
+
+func (crowded) Now(context.Context) (time.Time, error) { return time.Unix(1_800_000_000, 0), nil }
+
+func (crowded) RollupState(context.Context) (s health.RollupState, err error) { return s, nil }
+
+func (crowded) Marks(context.Context, health.Tier, []string, time.Time, time.Time) ([]health.Mark, error) {
+	return nil, nil
+}
+
+func (crowded) RunBatches(context.Context) ([]health.RunBatch, error) { return nil, nil }
+
+func (c crowded) Rollups(_ context.Context, t health.Tier, f health.RollupFilter) (rows []health.Rollup, err error) {
+	for at := f.From; at.Before(f.To); at = at.Add(t.Span()) {
+		for i := range c.locations {
+			if rows = append(rows, health.Rollup{LocationKey: health.LocationKey{SatelliteID: satelliteID(i)}, Bucket: at}); len(rows) == f.Limit {
+				return rows, nil
+			}
+		}
+	}
+	return rows, nil
+}
+
+// A history is made of so many rollups at most; a longer step brings it within.
+func TestHistoryIsBounded(t *testing.T) {
+	t.Parallel()
+	from := time.Unix(1_800_000_000, 0).Add(-100 * 24 * time.Hour)
+	_, err := health.ReadHistory(t.Context(), crowded{locations: 50}, health.HistoryQuery{SystemID: systemID, From: from, Step: health.Hour})
+	var said *fault.Error
+	if !errors.As(err, &said) || said.Kind != fault.Invalid || len(said.Fields) != 1 || said.Fields[0].Path != "query.step" || !strings.Contains(said.Fields[0].Message, "100000") {
+		t.Errorf("%+v", err)
+	}
+	h, err := health.ReadHistory(t.Context(), crowded{locations: 50}, health.HistoryQuery{SystemID: systemID, From: from, Step: health.Day})
+	if err != nil || len(h.Series) != 1 || len(h.Series[0].Buckets) != 101 {
+		t.Errorf("%v, %d series", err, len(h.Series))
 	}
 }

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -29,20 +28,30 @@ func (tx *Tx) LockIll(ctx context.Context) ([]fleet.SelfObservation, error) {
 	return all(ctx, tx.conn, scanSelfObservation, selfObservations+` WHERE `+isIll+` ORDER BY s.id FOR NO KEY UPDATE OF s`)
 }
 
+// PutSelfObservations expects a transaction that has locked the rows.
 func (tx *Tx) PutSelfObservations(ctx context.Context, rows []fleet.SelfObservation) error {
-	rows = slices.SortedFunc(slices.Values(rows), func(a, b fleet.SelfObservation) int { return cmp.Compare(a.SatelliteID, b.SatelliteID) })
+	texts := make(map[string]string, len(rows))
 	for _, s := range rows {
 		text, err := jsonText(s.Observer)
 		if err != nil {
 			return err
 		}
-		_, err = tx.exec(ctx, `UPDATE satellites SET observer = $2, ill_since = $3, ill_told = $4 WHERE id = $1`,
-			s.SatelliteID, stored(text), microsOrNil(s.IllSince), string(s.Told))
-		if err != nil {
-			return err
-		}
+		texts[s.SatelliteID] = stored(text)
 	}
-	return nil
+	return chunks(rows, func(rows []fleet.SelfObservation) error {
+		cols := []column{
+			col("id", "text", rows, func(s *fleet.SelfObservation) string { return s.SatelliteID }),
+			col("observer", "text", rows, func(s *fleet.SelfObservation) string { return texts[s.SatelliteID] }),
+			col("ill_since", "bigint", rows, func(s *fleet.SelfObservation) *int64 { return microsOrNil(s.IllSince) }),
+			col("ill_told", "text", rows, func(s *fleet.SelfObservation) string { return string(s.Told) }),
+		}
+		if tx.db.dialect == sqlite {
+			return tx.repeat(ctx, `UPDATE satellites SET observer = $2, ill_since = $3, ill_told = $4 WHERE id = $1`, len(rows), cols, func(int, int64) {})
+		}
+		table, args := unnest(cols)
+		_, err := tx.exec(ctx, `UPDATE satellites AS s SET observer = b.observer, ill_since = b.ill_since, ill_told = b.ill_told FROM `+table+` WHERE s.id = b.id`, args...)
+		return err
+	})
 }
 
 // IllToTell is a read that spares the writer.
@@ -77,7 +86,7 @@ func (tx *Tx) PutIllRegions(ctx context.Context, turned []fleet.ObservedRegion) 
 
 // withBlind adds to the seats the newest runs that say nothing.
 func withBlind(ctx context.Context, c conn, seats []health.Seat, systemIDs []string) ([]health.Seat, error) {
-	q, args := `SELECT system_id, check_id, satellite_id, environment_id, executed_at, received_at, reason FROM blind_locations`, []any(nil)
+	q, args := `SELECT `+blindNames+` FROM blind_locations`, []any(nil)
 	if systemIDs != nil {
 		q, args = q+` WHERE system_id = ANY($1)`, []any{systemIDs}
 	}
@@ -97,21 +106,31 @@ func withBlind(ctx context.Context, c conn, seats []health.Seat, systemIDs []str
 }
 
 // PutBlind writes rows whose system, check and satellite still exist, as PutLocations
-// does, and leaves those that are newer.
+// does, and leaves those that are newer. Rows must differ in their keys.
 func (tx *Tx) PutBlind(ctx context.Context, rows []health.Blind) error {
 	rows = slices.SortedFunc(slices.Values(rows), func(a, b health.Blind) int { return keyOrder(a.LocationKey, b.LocationKey) })
-	for _, b := range rows {
-		_, err := tx.exec(ctx, `INSERT INTO blind_locations (system_id, check_id, satellite_id, environment_id, executed_at, received_at, reason)
-			SELECT $1, $2, $3, $4, $5, $6, $7
-			WHERE EXISTS (SELECT 1 FROM systems WHERE id = $1) AND EXISTS (SELECT 1 FROM checks WHERE id = $2)
-			AND EXISTS (SELECT 1 FROM satellites WHERE id = $3)
-			ON CONFLICT (system_id, check_id, satellite_id, environment_id) DO UPDATE SET
-				executed_at = excluded.executed_at, received_at = excluded.received_at, reason = excluded.reason
-			WHERE blind_locations.executed_at < excluded.executed_at`,
-			b.SystemID, b.CheckID, b.SatelliteID, b.EnvironmentID, b.ExecutedAt.UnixMicro(), b.ReceivedAt.UnixMicro(), stored(b.Reason))
-		if err != nil {
-			return err
+	return chunks(rows, func(rows []health.Blind) error {
+		cols := append(keyColumns(rows, func(b *health.Blind) *health.LocationKey { return &b.LocationKey }),
+			col("executed_at", "bigint", rows, func(b *health.Blind) int64 { return b.ExecutedAt.UnixMicro() }),
+			col("received_at", "bigint", rows, func(b *health.Blind) int64 { return b.ReceivedAt.UnixMicro() }),
+			col("reason", "text", rows, func(b *health.Blind) string { return stored(b.Reason) }),
+		)
+		if tx.db.dialect == sqlite {
+			return tx.repeat(ctx, `INSERT INTO blind_locations (`+blindNames+`) SELECT $1, $2, $3, $4, $5, $6, $7
+				WHERE EXISTS (SELECT 1 FROM systems WHERE id = $1) AND EXISTS (SELECT 1 FROM checks WHERE id = $2)
+				AND EXISTS (SELECT 1 FROM satellites WHERE id = $3) `+blindUpsert, len(rows), cols, func(int, int64) {})
 		}
-	}
-	return nil
+		table, args := unnest(cols)
+		_, err := tx.exec(ctx, `INSERT INTO blind_locations (`+blindNames+`) SELECT `+blindNames+` FROM `+table+`
+			WHERE EXISTS (SELECT 1 FROM systems AS y WHERE y.id = b.system_id) AND EXISTS (SELECT 1 FROM checks AS c WHERE c.id = b.check_id)
+			AND EXISTS (SELECT 1 FROM satellites AS s WHERE s.id = b.satellite_id) `+blindUpsert, args...)
+		return err
+	})
 }
+
+const (
+	blindNames  = `system_id, check_id, satellite_id, environment_id, executed_at, received_at, reason`
+	blindUpsert = `ON CONFLICT (system_id, check_id, satellite_id, environment_id) DO UPDATE SET
+		executed_at = excluded.executed_at, received_at = excluded.received_at, reason = excluded.reason
+		WHERE blind_locations.executed_at < excluded.executed_at`
+)

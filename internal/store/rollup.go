@@ -199,12 +199,20 @@ func (tx *Tx) Rollups(ctx context.Context, t health.Tier, f health.RollupFilter)
 	if t != health.Minute {
 		w.and(`bucket >= $$`, f.From.UnixMicro())
 		w.and(`bucket < $$`, f.To.UnixMicro())
-		return all(ctx, tx.conn, scanRollup, `SELECT `+rollupNames+` FROM `+rollupTables[t]+w.String()+` ORDER BY system_id, bucket`, w.args...)
+		q := `SELECT ` + rollupNames + ` FROM ` + rollupTables[t] + w.String() + ` ORDER BY system_id, bucket`
+		if f.Limit > 0 {
+			q += ` LIMIT ` + w.arg(f.Limit)
+		}
+		return all(ctx, tx.conn, scanRollup, q, w.args...)
 	}
 	// Minutes lead with time: each of them is looked up, or all systems would be read.
 	from, to := w.arg(health.Minute.Bucket(f.From).UnixMicro()), w.arg(f.To.UnixMicro())
-	return all(ctx, tx.conn, scanRollup, `WITH RECURSIVE span(at) AS (SELECT `+from+`::bigint UNION ALL SELECT at + 60000000 FROM span WHERE at + 60000000 < `+to+`::bigint)
-		SELECT `+rollupNames+` FROM span CROSS JOIN rollup_minutes`+w.String()+` AND bucket = at`, w.args...)
+	q := `WITH RECURSIVE span(at) AS (SELECT ` + from + `::bigint UNION ALL SELECT at + 60000000 FROM span WHERE at + 60000000 < ` + to + `::bigint)
+		SELECT ` + rollupNames + ` FROM span CROSS JOIN rollup_minutes` + w.String() + ` AND bucket = at`
+	if f.Limit > 0 {
+		q += ` LIMIT ` + w.arg(f.Limit)
+	}
+	return all(ctx, tx.conn, scanRollup, q, w.args...)
 }
 
 // Marks reads those of the systems that began in [from, to).

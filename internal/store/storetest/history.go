@@ -63,6 +63,8 @@ func testRetention(_ *testing.T, s *suite) {
 			for _, t := range health.Tiers {
 				f := health.RollupFilter{SystemIDs: []string{w.system.ID}, From: now.Add(-200 * day), To: now.Add(day)}
 				got[t] = must(tx.Rollups(s.ctx(), t, f))(s)
+				f.From, f.Limit = now.Add(-day), 1
+				s.same(1, len(must(tx.Rollups(s.ctx(), t, f))(s)))
 			}
 			return nil
 		})

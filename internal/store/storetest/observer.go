@@ -65,8 +65,9 @@ func testBlindLocations(_ *testing.T, s *suite) {
 	}
 	s.same([]*health.Blind{ptr(blind(w, now, "new"))}, of(w))
 	s.same([]*health.Blind{nil}, of(other))
-	put(blind(w, now.Add(time.Minute), "newer"))
+	put(blind(w, now.Add(time.Minute), "newer"), blind(other, now, "at once"))
 	s.same([]*health.Blind{ptr(blind(w, now.Add(time.Minute), "newer"))}, of(w))
+	s.same([]*health.Blind{ptr(blind(other, now, "at once"))}, of(other))
 	s.tx(func(tx *store.Tx) error { return tx.DeleteSatellite(s.ctx(), w.satellite.ID) })
 }
 
@@ -84,8 +85,8 @@ func testSelfObservations(_ *testing.T, s *suite) {
 		return row
 	}
 	toTell := func() bool { return must(s.db.IllToTell(s.ctx(), time.Minute))(s) }
-	put := func(row fleet.SelfObservation) {
-		s.tx(func(tx *store.Tx) error { return tx.PutSelfObservations(s.ctx(), []fleet.SelfObservation{row}) })
+	put := func(rows ...fleet.SelfObservation) {
+		s.tx(func(tx *store.Tx) error { return tx.PutSelfObservations(s.ctx(), rows) })
 	}
 	fresh := fleet.SelfObservation{SatelliteID: a.ID, Name: "a", Region: "eu", Epoch: 1, Online: true}
 	s.same(fresh, read(a.ID))
@@ -138,8 +139,7 @@ func testSelfObservations(_ *testing.T, s *suite) {
 	put(ill)
 	s.same(true, toTell())
 	ill.Told = ""
-	put(ill)
-	put(fleet.SelfObservation{SatelliteID: offline.ID})
+	put(ill, fleet.SelfObservation{SatelliteID: offline.ID})
 	s.same(true, toTell())
 	look()
 	s.same([]fleet.SelfObservation{}, rows, cmpopts.EquateEmpty())
