@@ -150,6 +150,9 @@ type Options struct {
 	// Packages are what scripts may import.
 	Packages Packages
 	Records  Records
+	// Incidents are what is wrong, and Channels how people are told.
+	Incidents Incidents
+	Channels  Channels
 	// Ledger says what became of the slots that were due.
 	Ledger Ledger
 	Auth   *auth.Authenticator
@@ -199,6 +202,8 @@ func New(o Options) *API {
 	a.addVerdicts()
 	a.addAssignments()
 	a.addMaintenances()
+	a.addIncidents()
+	a.addChannels()
 	a.addPackages()
 	a.addSecrets()
 	a.addSandbox()

@@ -20,6 +20,8 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
+	"github.com/perigee-monitoring/perigee/internal/incident"
+	"github.com/perigee-monitoring/perigee/internal/notify"
 	"github.com/perigee-monitoring/perigee/verdict"
 )
 
@@ -64,6 +66,16 @@ func schemaName(t reflect.Type, hint string) string {
 		return "VerdictPolicy"
 	case reflect.TypeFor[check.Window]():
 		return "FailureWindow"
+	case reflect.TypeFor[incident.Input]():
+		return "IncidentInput"
+	case reflect.TypeFor[incident.Update]():
+		return "IncidentUpdate"
+	case reflect.TypeFor[incident.Entry]():
+		return "IncidentEntry"
+	case reflect.TypeFor[notify.Input]():
+		return "ChannelInput"
+	case reflect.TypeFor[notify.Config]():
+		return "ChannelConfig"
 	}
 	name := huma.DefaultSchemaNamer(t, hint)
 	for t.Kind() == reflect.Pointer {

@@ -27,6 +27,8 @@ const (
 	// defaultKeepTransitions is how long it is known what happened to satellites and
 	// systems (spec M55).
 	defaultKeepTransitions = 90 * 24 * time.Hour
+	// keepDeliveries is how long it is known what was sent: longer than any run may wait.
+	keepDeliveries = 60 * 24 * time.Hour
 )
 
 func (s *Server) chores() []*chore {
@@ -44,6 +46,13 @@ func (s *Server) chores() []*chore {
 			return err
 		}},
 		{name: "forgetting old results", every: 10 * time.Minute, do: s.forgetHistory},
+		{name: "forgetting old deliveries", every: time.Hour, do: func(ctx context.Context) error {
+			now, err := s.db.Now(ctx)
+			if err != nil {
+				return err
+			}
+			return s.db.PurgeDeliveries(ctx, now.Add(-keepDeliveries))
+		}},
 		{name: "forgetting old eras", every: time.Hour, do: func(ctx context.Context) error {
 			now, err := s.db.Now(ctx)
 			if err != nil {

@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/perigee-monitoring/perigee/internal/auth"
+	"github.com/perigee-monitoring/perigee/internal/automation"
 	"github.com/perigee-monitoring/perigee/internal/blob"
 	"github.com/perigee-monitoring/perigee/internal/bus"
 	"github.com/perigee-monitoring/perigee/internal/catalog"
@@ -32,6 +33,8 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/health"
 	"github.com/perigee-monitoring/perigee/internal/httpapi"
 	"github.com/perigee-monitoring/perigee/internal/hub"
+	"github.com/perigee-monitoring/perigee/internal/incident"
+	"github.com/perigee-monitoring/perigee/internal/notify"
 	"github.com/perigee-monitoring/perigee/internal/packages"
 	"github.com/perigee-monitoring/perigee/internal/sandbox"
 	"github.com/perigee-monitoring/perigee/internal/secret"
@@ -99,23 +102,27 @@ type Server struct {
 	// It is known nowhere else.
 	FirstToken string
 
-	config   Config
-	log      *slog.Logger
-	db       *store.DB
-	listener net.Listener
-	api      *httpapi.API
-	http     *http.Server
-	bell     bus.Bus
-	fleet    *fleet.Fleet
-	runs     *fleet.RunRequests
-	ingest   *health.Ingest
-	roller   *health.Roller
-	opinions *health.Opinions
-	watch    *health.Watch
-	hub      *hub.Hub
-	mover    *catalog.Mover
-	secrets  *secret.Service
-	sandbox  *sandbox.Service
+	config    Config
+	log       *slog.Logger
+	db        *store.DB
+	listener  net.Listener
+	api       *httpapi.API
+	http      *http.Server
+	bell      bus.Bus
+	fleet     *fleet.Fleet
+	runs      *fleet.RunRequests
+	ingest    *health.Ingest
+	roller    *health.Roller
+	opinions  *health.Opinions
+	watch     *health.Watch
+	hub       *hub.Hub
+	mover     *catalog.Mover
+	secrets   *secret.Service
+	sandbox   *sandbox.Service
+	channels  *notify.Service
+	incidents *incident.Service
+	// actions are what automations can do.
+	actions  *automation.Registry
 	packages *packages.Service
 	// secretsChanged rings when a value was replaced, here or on another core.
 	secretsChanged <-chan struct{}
@@ -185,7 +192,7 @@ func (s *Server) open(ctx context.Context) error {
 
 // wire makes the parts. Nothing runs yet.
 func (s *Server) wire(ctx context.Context, root, oldRoot []byte) (err error) {
-	derivers := slices.Concat(fleet.Derivers(), health.Derivers(), catalog.Derivers(), secret.Derivers(), packages.Derivers(), sandbox.Derivers())
+	derivers := slices.Concat(fleet.Derivers(), health.Derivers(), catalog.Derivers(), secret.Derivers(), packages.Derivers(), sandbox.Derivers(), incident.Derivers(), notify.Derivers())
 	recorder := entity.NewRecorder(s.db, s.bell, derivers...)
 
 	s.fleet = fleet.New(s.db, recorder, s.bell, s.log)
@@ -206,6 +213,9 @@ func (s *Server) wire(ctx context.Context, root, oldRoot []byte) (err error) {
 		return err
 	}
 	s.secretsChanged = s.subscribe(secret.Topic)
+	s.channels = notify.New(s.db, recorder, s.secrets, s.log)
+	s.incidents = incident.New(s.db, recorder)
+	s.actions = s.newActions()
 	s.Catalog.SetConcealer(s.secrets)
 
 	if s.packages, err = s.newPackages(ctx, recorder); err != nil {

@@ -42,6 +42,8 @@ var taken = map[string]string{
 	"checks.name":       "the name NAME is taken by another check",
 	"assignments_name":  "the name NAME is taken by another assignment",
 	"assignments.name":  "the name NAME is taken by another assignment",
+	"channels_name_key": "the name NAME is taken by another channel",
+	"channels.name":     "the name NAME is taken by another channel",
 	"assignments_pair":  "another assignment joins this check and this system",
 	"assignments.check_id, assignments.system_id": "another assignment joins this check and this system",
 	"secrets_name":         "the name NAME is taken by another secret",

@@ -219,6 +219,8 @@ const (
 	lockTokens      = 0x7065726967_03
 	lockSecrets     = 0x7065726967_04
 	lockPackages    = 0x7065726967_06
+	lockIncidents   = 0x7065726967_08
+	lockChannels    = 0x7065726967_09
 )
 
 // exclusive waits for the lock and keeps it until the transaction ends and is
