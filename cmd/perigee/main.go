@@ -47,12 +47,14 @@ type commandLine struct {
 	Event        EventCmd        `cmd:"" group:"watch" help:"What happened, and what happens."`
 	Completeness CompletenessCmd `cmd:"" group:"watch" help:"What became of every slot that was due."`
 	Verdict      VerdictCmd      `cmd:"" group:"watch" help:"Verdicts on checks, and what they rest on."`
+	Incident     IncidentCmd     `cmd:"" group:"watch" help:"Incidents: what is wrong, and what was done about it."`
 
 	Satellite   SatelliteCmd   `cmd:"" group:"define" help:"Satellites and their tokens."`
 	System      SystemCmd      `cmd:"" group:"define" help:"Systems: what is watched."`
 	Check       CheckCmd       `cmd:"" group:"define" help:"Checks: what is asked of a system."`
 	Assignment  AssignmentCmd  `cmd:"" group:"define" help:"Assignments: which check runs for which system from where."`
 	Maintenance MaintenanceCmd `cmd:"" group:"define" help:"Maintenances: when which systems may be unwell without an alarm."`
+	Channel     ChannelCmd     `cmd:"" group:"define" help:"Channels by which people are told."`
 
 	Package PackageCmd `cmd:"" group:"define" help:"Packages that scripts may import."`
 	Secret  SecretCmd  `cmd:"" group:"define" help:"Secrets that checks use."`
