@@ -30,6 +30,7 @@ type ServeCmd struct {
 	Bus              string        `env:"PERIGEE_BUS" placeholder:"BUS" help:"How several cores tell each other to look: postgres, postgres://… to reach its notifications another way (past a pooler), nats://…, or local for one core; by the database when left out."`
 	KeepTransitions  time.Duration `default:"2160h" env:"PERIGEE_KEEP_TRANSITIONS" placeholder:"DURATION" help:"How long it is known what happened to satellites and systems (${default}, which is 90 days)."`
 	KeepRuns         time.Duration `default:"168h" env:"PERIGEE_KEEP_RUNS" placeholder:"DURATION" help:"How long single results and skips are kept (${default}, which is 7 days)."`
+	KeepDetails      time.Duration `default:"24h" env:"PERIGEE_KEEP_DETAILS" placeholder:"DURATION" help:"How long the evidence of healthy results is kept that followed healthy ones; all others keep theirs (${default})."`
 	KeepMinutes      time.Duration `default:"48h" env:"PERIGEE_KEEP_MINUTES" placeholder:"DURATION" help:"How long history is kept by the minute (${default})."`
 	KeepHours        time.Duration `default:"2160h" env:"PERIGEE_KEEP_HOURS" placeholder:"DURATION" help:"How long history is kept by the hour, longer than by the minute (${default}, which is 90 days)."`
 	KeepDays         time.Duration `default:"9600h" env:"PERIGEE_KEEP_DAYS" placeholder:"DURATION" help:"How long history is kept by the day, longer than anything else of it (${default}, which is 400 days)."`
@@ -75,7 +76,7 @@ func (c *ServeCmd) Run(ctx context.Context) error {
 	}
 	s, err := server.New(ctx, server.Config{
 		KeepTransitions: c.KeepTransitions,
-		Keep:            health.Retention{Runs: c.KeepRuns, Minutes: c.KeepMinutes, Hours: c.KeepHours, Days: c.KeepDays},
+		Keep:            health.Retention{Runs: c.KeepRuns, Details: c.KeepDetails, Minutes: c.KeepMinutes, Hours: c.KeepHours, Days: c.KeepDays},
 		Registry:        c.NpmRegistry, RegistryToken: os.Getenv("PERIGEE_NPM_TOKEN"), Blobs: c.Blobs,
 		BlobKeys:      blob.Keys{AccessKey: os.Getenv("PERIGEE_S3_ACCESS_KEY"), SecretKey: os.Getenv("PERIGEE_S3_SECRET_KEY"), SessionToken: os.Getenv("PERIGEE_S3_SESSION_TOKEN")},
 		SecretKeyFile: c.SecretKeyFile, SecretKeyOldFile: c.SecretKeyOldFile, SecretKey: os.Getenv("PERIGEE_SECRET_KEY"), Vault: vault,

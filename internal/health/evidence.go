@@ -186,7 +186,7 @@ func WithRuns(ctx context.Context, store interface {
 		}
 	}
 	page := fleet.Page{Limit: 1000}
-	filter := RunFilter{SystemID: v.SystemID, CheckID: v.CheckID, From: from, To: to.Add(time.Millisecond)}
+	filter := RunFilter{SystemID: v.SystemID, CheckID: v.CheckID, From: from, To: to.Add(time.Millisecond), Plain: true}
 	for read := 0; len(places) > 0 && read < maxEvidenceRuns; {
 		runs, next, err := store.Runs(ctx, filter, page)
 		if err != nil {

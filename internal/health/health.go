@@ -50,8 +50,15 @@ type Run struct {
 	// Source is "name (region)" of the satellite as it was when it connected.
 	Source  string `json:"source"`
 	Message string `json:"message,omitempty"`
-	// Result is the evidence with its ephemeral fields taken out.
+	// Result is the evidence with its ephemeral fields taken out. Of a healthy run that
+	// followed a healthy one it is kept for a shorter time than the run.
 	Result json.RawMessage `json:"result,omitempty"`
+}
+
+// Routine reports whether the run is of the schedule and healthy: most are, and nobody
+// asks for their evidence later.
+func (r *Run) Routine() bool {
+	return r.Status == check.Healthy && r.Inconclusive == "" && r.Asked == "" && !r.Guest
 }
 
 // Skip is slots that were due and not run; see protocol.Skip.
@@ -136,6 +143,7 @@ type RunFilter struct {
 	SystemID    string
 	Status      check.Status // of runs that are conclusive, or Inconclusive
 	From, To    time.Time    // by slot, From inclusive, To exclusive
+	Plain       bool         // without the evidence
 }
 
 // VerdictFilter narrows a list of verdicts. Zero fields do not narrow.
@@ -173,7 +181,10 @@ type Tx interface {
 	entity.Tx
 	OpinionTx
 	// InsertRuns inserts runs and returns the ids of those that were new.
+	// The evidence of routine ones is kept for a shorter time than they are.
 	InsertRuns(ctx context.Context, runs []Run) (inserted map[string]bool, err error)
+	// KeepDetails keeps the evidence of routine runs as long as they are.
+	KeepDetails(ctx context.Context, runs []Run) error
 	InsertSkips(ctx context.Context, skips []Skip) error
 	// AppendRunBatch leaves runs for the rollups.
 	AppendRunBatch(ctx context.Context, b RunBatch) error

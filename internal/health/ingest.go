@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/perigee-monitoring/perigee/check"
@@ -153,6 +154,7 @@ func stepLocations(ctx context.Context, tx Tx, runs []Run, fresh map[string]bool
 		return nil, err
 	}
 	var moved []Location
+	var keep []Run
 	systems := map[string]bool{}
 	for _, key := range keys {
 		loc, existed := known[key]
@@ -163,7 +165,14 @@ func stepLocations(ctx context.Context, tx Tx, runs []Run, fresh map[string]bool
 		rs := byKey[key]
 		slices.SortStableFunc(rs, func(a, b Run) int { return a.effective().Compare(b.effective()) })
 		for _, r := range rs {
-			stepped = loc.step(r) || stepped
+			status := loc.Status
+			if !loc.step(r) {
+				continue
+			}
+			stepped = true
+			if r.Routine() && len(r.Result) > 0 && (loc.Status != status || !strings.HasSuffix(loc.Recent, "hh")) {
+				keep = append(keep, r) // the first after a change
+			}
 		}
 		if stepped {
 			moved = append(moved, loc)
@@ -174,6 +183,11 @@ func stepLocations(ctx context.Context, tx Tx, runs []Run, fresh map[string]bool
 	}
 	if len(moved) > 0 {
 		if err := tx.PutLocations(ctx, moved); err != nil {
+			return nil, err
+		}
+	}
+	if len(keep) > 0 {
+		if err := tx.KeepDetails(ctx, keep); err != nil {
 			return nil, err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -224,6 +225,40 @@ func TestM7_ResultsStayWithTheirSource(t *testing.T) {
 		runs, _, err := w.db.Runs(t.Context(), health.RunFilter{SatelliteID: satelliteID(0)}, fleet.Page{Limit: 10})
 		if err != nil || len(runs) != 1 || runs[0].Source != "eu-0 (eu)" {
 			t.Errorf("runs of eu-0 = %+v, %v", runs, err)
+		}
+	})
+}
+
+// What was found lasts as long as its run where the run was not healthy, or was the
+// first after a change; that of other healthy runs may be forgotten earlier.
+func TestEvidenceOfWhatChangedLasts(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		w := newWorld(t, url, 1)
+		var runs []health.Run
+		for i, status := range []check.Status{check.Healthy, check.Healthy, check.Unhealthy, check.Unhealthy, check.Healthy, check.Healthy, check.Degraded, check.Healthy} {
+			runs = append(runs, w.run(0, 0, time.Hour-time.Duration(i)*time.Minute, status))
+		}
+		w.submit(runs[:2]...)
+		w.submit(runs[2:5]...)
+		w.submit(runs[5:]...)
+		lasting := func() (has []bool) {
+			got, _, err := w.db.Runs(t.Context(), health.RunFilter{}, fleet.Page{Limit: 100})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range slices.Backward(got) {
+				has = append(has, r.Result != nil)
+			}
+			return has
+		}
+		if diff := cmp.Diff(slices.Repeat([]bool{true}, 8), lasting()); diff != "" {
+			t.Errorf("at first (-want +got):\n%s", diff)
+		}
+		if err := w.db.PurgeDetails(t.Context(), time.Now().Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]bool{true, false, true, true, true, false, true, true}, lasting()); diff != "" {
+			t.Errorf("later (-want +got):\n%s", diff)
 		}
 	})
 }

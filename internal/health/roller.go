@@ -223,14 +223,15 @@ func remake(ctx context.Context, tx RollupTx, finer Tier, marks []Mark) error {
 	return tx.PutRollups(ctx, t, merge(t, rows))
 }
 
-// Retention is for how long things are kept: runs with the skips beside them, and each
-// tier of rollups. A coarser tier is kept for longer than the finer one it is made of.
+// Retention is for how long things are kept: runs with the skips beside them, the
+// evidence of routine runs, and each tier of rollups. A coarser tier is kept for longer
+// than the finer one it is made of.
 type Retention struct {
-	Runs, Minutes, Hours, Days time.Duration
+	Runs, Details, Minutes, Hours, Days time.Duration
 }
 
 // DefaultRetention is how long things are kept when nobody says otherwise.
-var DefaultRetention = Retention{Runs: 7 * 24 * time.Hour, Minutes: 2 * 24 * time.Hour, Hours: 90 * 24 * time.Hour, Days: 400 * 24 * time.Hour}
+var DefaultRetention = Retention{Runs: 7 * 24 * time.Hour, Details: 24 * time.Hour, Minutes: 2 * 24 * time.Hour, Hours: 90 * 24 * time.Hour, Days: 400 * 24 * time.Hour}
 
 // Validate says what is wrong with it.
 func (k Retention) Validate() error {
@@ -238,6 +239,8 @@ func (k Retention) Validate() error {
 	switch {
 	case k.Runs < least || k.Minutes < least:
 		return fault.New(fault.Invalid, "runs and minutes must be kept for at least a day")
+	case k.Details < 0:
+		return fault.New(fault.Invalid, "details cannot be kept for less than no time")
 	case k.Hours <= k.Minutes || k.Days <= k.Hours:
 		return fault.New(fault.Invalid, "hours must be kept for longer than minutes, and days for longer than hours")
 	case k.Days <= k.Runs:

@@ -117,6 +117,9 @@ func (s *Server) forgetHistory(ctx context.Context) error {
 		return err
 	}
 	keep := s.config.Keep
+	if err := s.db.PurgeDetails(ctx, now.Add(-keep.Details)); err != nil {
+		return err
+	}
 	if err := s.db.MakePartitions(ctx, now, keep); err != nil {
 		return err
 	}

@@ -12,7 +12,8 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/health"
 )
 
-func runColumns(rows []health.Run) []column {
+// runColumns takes the evidence of those runs that are in no pack.
+func runColumns(rows []health.Run, packs map[string]string) []column {
 	return []column{
 		col("run_id", "text", rows, func(r *health.Run) string { return r.RunID }),
 		col("satellite_id", "text", rows, func(r *health.Run) string { return r.SatelliteID }),
@@ -31,7 +32,13 @@ func runColumns(rows []health.Run) []column {
 		col("clock_uncertainty_ms", "double precision", rows, func(r *health.Run) *float64 { return r.ClockUncertaintyMs }),
 		col("source", "text", rows, func(r *health.Run) string { return stored(r.Source) }),
 		col("message", "text", rows, func(r *health.Run) string { return stored(r.Message) }),
-		col("result", "text", rows, func(r *health.Run) *string { return orNil(stored(string(r.Result))) }),
+		col("result", "text", rows, func(r *health.Run) *string {
+			if packs[r.RunID] != "" {
+				return nil
+			}
+			return orNil(stored(string(r.Result)))
+		}),
+		col("detail", "text", rows, func(r *health.Run) string { return packs[r.RunID] }),
 	}
 }
 
@@ -41,7 +48,11 @@ func (tx *Tx) InsertRuns(ctx context.Context, runs []health.Run) (map[string]boo
 	inserted := make(map[string]bool, len(runs))
 	runs = slices.SortedFunc(slices.Values(runs), func(a, b health.Run) int { return cmp.Compare(a.RunID, b.RunID) })
 	err := chunks(runs, func(rows []health.Run) error {
-		cols := runColumns(rows)
+		packs, err := tx.putDetails(ctx, rows)
+		if err != nil {
+			return err
+		}
+		cols := runColumns(rows, packs)
 		if tx.db.dialect == sqlite {
 			return tx.repeat(ctx, insertOne("runs", `ON CONFLICT (run_id) DO NOTHING`, cols), len(rows), cols, func(i int, touched int64) {
 				if touched > 0 {
@@ -61,12 +72,12 @@ func (tx *Tx) InsertRuns(ctx context.Context, runs []health.Run) (map[string]boo
 	return inserted, err
 }
 
-func scanRun(row scanner) (health.Run, error) {
-	var r health.Run
+func scanRun(row scanner) (storedRun, error) {
+	var r storedRun
 	var result *string
 	err := row.Scan(&r.RunID, &r.SatelliteID, &r.CheckID, &r.SystemID, &r.EnvironmentID, &r.Status, &r.LatencyMs,
 		moment{&r.ExecutedAt}, moment{&r.ReceivedAt}, moment{&r.Slot}, &r.Revision, &r.Asked, &r.Inconclusive, &r.ClockOffsetMs, &r.ClockUncertaintyMs,
-		&r.Source, &r.Message, &result)
+		&r.Source, &r.Message, &result, &r.detail)
 	if result != nil {
 		r.Result = json.RawMessage(*result)
 	}
@@ -94,13 +105,24 @@ func (db *DB) Runs(ctx context.Context, f health.RunFilter, p fleet.Page) ([]hea
 	if !f.To.IsZero() {
 		w.and(`slot < $$`, f.To.UnixMicro())
 	}
+	evidence := `result, detail`
+	if f.Plain {
+		evidence = `NULL, ''`
+	}
 	rows, err := all(ctx, db.reads(), scanRun, `SELECT run_id, satellite_id, check_id, system_id, environment_id, status, latency_ms,
-		executed_at, received_at, slot, revision, asked, inconclusive, clock_offset_ms, clock_uncertainty_ms, source, message, result
+		executed_at, received_at, slot, revision, asked, inconclusive, clock_offset_ms, clock_uncertainty_ms, source, message, `+evidence+`
 		FROM runs`+w.String()+` ORDER BY run_id DESC LIMIT `+w.arg(limit(p)+1), w.args...)
 	if err != nil {
 		return nil, "", err
 	}
-	items, next := paged(rows, p, func(r health.Run) string { return r.RunID })
+	rows, next := paged(rows, p, func(r storedRun) string { return r.RunID })
+	if err := db.reads().withDetails(ctx, rows); err != nil {
+		return nil, "", err
+	}
+	items := make([]health.Run, len(rows))
+	for i := range rows {
+		items[i] = rows[i].Run
+	}
 	return items, next, nil
 }
 

@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"encoding/json"
+	"fmt"
 	"testing"
 	"time"
 
@@ -79,6 +81,49 @@ func testRetention(_ *testing.T, s *suite) {
 		byTime := cmpopts.SortSlices(func(a, b health.Rollup) bool { return a.Bucket.Before(b.Bucket) })
 		s.same(want, got, cmpopts.EquateEmpty(), byTime)
 	}
+}
+
+// testDetails: the evidence of routine runs is forgotten before they are, unless it is
+// kept; all others have theirs for as long as there are runs.
+func testDetails(_ *testing.T, s *suite) {
+	w := s.world("1")
+	slot := s.now().Add(-time.Hour).Truncate(time.Second)
+	var all []health.Run
+	for i := range 250 { // in several packs
+		r := newRun(w, slot.Add(time.Duration(i)*time.Millisecond), check.Healthy)
+		r.Result = fmt.Appendf(nil, `{"status":"healthy","latencyMs":%d}`, i)
+		if i%50 == 7 {
+			r.Status = check.Unhealthy
+		}
+		all = append([]health.Run{r}, all...)
+	}
+	all[3].Result = nil
+	all[4].Asked = fleet.AskedManually
+	all[5].Inconclusive = "resolver: no answer"
+	s.insertRuns(all...)
+	s.insertRuns(all...)
+	is := func(want []health.Run) {
+		s.t.Helper()
+		got, _, err := s.db.Runs(s.ctx(), health.RunFilter{}, fleet.Page{Limit: 300})
+		s.ok(err)
+		s.same(want, got)
+	}
+	is(all)
+	kept := all[:1]
+	s.tx(func(tx *store.Tx) error { return tx.KeepDetails(s.ctx(), kept) })
+	s.ok(s.db.PurgeDetails(s.ctx(), time.Now().Add(-time.Minute)))
+	is(all)
+	plain, _, err := s.db.Runs(s.ctx(), health.RunFilter{Plain: true}, fleet.Page{Limit: 1})
+	s.ok(err)
+	s.same(json.RawMessage(nil), plain[0].Result)
+
+	s.ok(s.db.PurgeDetails(s.ctx(), time.Now().Add(time.Minute)))
+	for i := range all {
+		if r := &all[i]; i > 0 && r.Routine() {
+			r.Result = nil
+		}
+	}
+	is(all)
 }
 
 // testVerdictRetention: a verdict is forgotten some time after it ended; one that holds

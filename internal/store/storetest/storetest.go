@@ -93,6 +93,7 @@ func Run(t *testing.T, open func(t testing.TB) *store.DB) {
 		{"RunPagesWhileInserting", testRunPages},
 		{"RunTextThatCannotBeStored", testRunText},
 		{"Retention", testRetention},
+		{"Details", testDetails},
 		{"VerdictRetention", testVerdictRetention},
 		{"ManyRuns", testManyRuns},
 		{"Skips", testSkips},
