@@ -121,6 +121,7 @@ var forbidden = []struct {
 	{"github.com/pressly/goose/", []string{"internal/store"}, "SQL lives in one room"},
 	{"github.com/danielgtaylor/huma/", []string{"internal/httpapi"}, "the domain does not know how it is asked"},
 	{"github.com/gorilla/websocket", []string{"internal/link"}, "the socket library can be replaced in one place"},
+	{"cel.dev/", []string{"internal/automation"}, "one room knows the language of expressions"},
 	{"github.com/tink-crypto/", []string{"internal/secret"}, "one room knows how values are sealed"},
 	{"github.com/alecthomas/kong", []string{"cmd/perigee", "cmd/perigee-satellite"}, "flags end at the command"},
 }
@@ -128,7 +129,7 @@ var forbidden = []struct {
 // satelliteMustNotLink is what the satellite's binary stays small without.
 var satelliteMustNotLink = []string{
 	"database/sql", "github.com/jackc/", "modernc.org/sqlite", "github.com/pressly/", "github.com/danielgtaylor/huma/", "github.com/prometheus/",
-	"github.com/tink-crypto/", "github.com/nats-io/",
+	"github.com/tink-crypto/", "github.com/nats-io/", "cel.dev/",
 	module + "internal/store", module + "internal/httpapi", module + "internal/server", module + "internal/hub",
 	module + "internal/fleet", module + "internal/catalog", module + "internal/health", module + "internal/entity",
 }
