@@ -154,9 +154,9 @@ type tree struct {
 	constant any
 	template *template
 	// text tells that a template is a text though it is a single hole.
-	text bool
-	list     []*tree
-	object   map[string]*tree
+	text   bool
+	list   []*tree
+	object map[string]*tree
 }
 
 // compileTree reads a value; problems are noted at their paths.
