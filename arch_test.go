@@ -52,7 +52,7 @@ var arrows = map[string]string{
 	"internal/fleet":      "check protocol internal/fault internal/entity internal/selector",
 	"internal/catalog":    "check protocol internal/fault internal/strictjson internal/entity internal/fleet internal/selector internal/assertion internal/checkschema",
 	"internal/health":     "check verdict protocol internal/fault internal/entity internal/fleet internal/assertion",
-	"internal/automation": "check internal/fault internal/strictjson internal/entity",
+	"internal/automation": "check internal/fault internal/strictjson internal/entity internal/fleet",
 	// What automations can do: they call the services that the API calls.
 	"internal/automation/action": "check protocol internal/automation internal/catalog internal/entity internal/fault internal/fleet internal/incident internal/notify internal/redact internal/secret",
 	// What is wrong, and how people are told.
@@ -68,15 +68,15 @@ var arrows = map[string]string{
 
 	// The edges of the core.
 	"internal/hub":               "internal/redact internal/secret check protocol internal/link internal/scriptpkg internal/fleet internal/health internal/catalog internal/entity internal/fault",
-	"internal/store":             "internal/incident internal/notify verdict internal/sandbox internal/packages internal/secret check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth",
+	"internal/store":             "internal/automation internal/incident internal/notify verdict internal/sandbox internal/packages internal/secret check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth",
 	"internal/server/servertest": "internal/client internal/server",
-	"internal/store/storetest": "internal/incident internal/notify verdict internal/sandbox internal/packages internal/scriptpkg internal/secret check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth " +
+	"internal/store/storetest": "internal/automation internal/incident internal/notify verdict internal/sandbox internal/packages internal/scriptpkg internal/secret check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth " +
 		"internal/store internal/pgtest",
-	"internal/httpapi":  "internal/incident internal/notify verdict internal/sandbox internal/packages internal/secret check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth internal/hub internal/checkschema internal/selector",
+	"internal/httpapi":  "internal/automation internal/incident internal/notify verdict internal/sandbox internal/packages internal/secret check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth internal/hub internal/checkschema internal/selector",
 	"internal/manifest": "check internal/catalog internal/fault",
 	// The command line reads another core's database and hands what it found to the API.
 	"internal/checkstack": "check internal/catalog",
-	"internal/client":     "verdict check internal/catalog internal/fleet internal/health internal/entity internal/httpapi internal/fault",
+	"internal/client":     "internal/automation verdict check internal/catalog internal/fleet internal/health internal/entity internal/httpapi internal/fault",
 
 	// Who administers a core of ours for the conformance suite.
 	"internal/administrator": "conformance check internal/client internal/httpapi internal/packages internal/catalog internal/fleet internal/health",
@@ -84,7 +84,7 @@ var arrows = map[string]string{
 	// Where everything is joined.
 	"internal/server": anything,
 	// checkschema, because files of checks are judged without a core too.
-	"cmd/perigee": "internal/incident internal/notify verdict internal/sandbox conformance internal/administrator internal/blob internal/packages internal/secret check internal/checkschema internal/checkstack internal/server internal/httpapi internal/client internal/manifest internal/fault internal/catalog internal/fleet " +
+	"cmd/perigee": "internal/automation internal/incident internal/notify verdict internal/sandbox conformance internal/administrator internal/blob internal/packages internal/secret check internal/checkschema internal/checkstack internal/server internal/httpapi internal/client internal/manifest internal/fault internal/catalog internal/fleet " +
 		"internal/health internal/entity internal/targets",
 	"cmd/perigee-satellite": "check protocol internal/scriptpkg internal/satellite internal/probe internal/assertion internal/link",
 

@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/auth"
+	"github.com/perigee-monitoring/perigee/internal/automation"
 	"github.com/perigee-monitoring/perigee/internal/catalog"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
@@ -43,6 +44,9 @@ var (
 	_ secret.Store  = (*DB)(nil)
 
 	_ health.LedgerStore = (*DB)(nil)
+
+	_ automation.Store = (*DB)(nil)
+	_ automation.Tx    = (*Tx)(nil)
 
 	_ packages.Store     = (*DB)(nil)
 	_ packages.BlobStore = Blobs{}

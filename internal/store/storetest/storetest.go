@@ -111,6 +111,9 @@ func Run(t *testing.T, open func(t testing.TB) *store.DB) {
 		{"Transitions", testTransitions},
 		{"M55_OldTransitionsAreForgotten", testPurgeTransitions},
 		{"Events", testEvents},
+		{"Automations", testAutomations},
+		{"AutomationMemory", testAutomationMemory},
+		{"AutomationRuns", testAutomationRuns},
 		{"M59_EventsAreSeenInOrder", testEventOrder},
 
 		{"Secrets", testSecrets},
