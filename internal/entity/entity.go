@@ -38,6 +38,9 @@ type Change struct {
 	Prev  State
 	Next  State
 	Actor Actor
+	// Occurrence: something happened by which nothing became another. It gives events,
+	// and no history.
+	Occurrence bool
 }
 
 // Actor is who caused a change. The zero value is the system itself.
@@ -217,7 +220,7 @@ func (r *Recorder) describe(c Change, now time.Time) ([]Transition, []Event, err
 	changeID := uuid.Must(uuid.NewV7()).String()
 
 	var transitions []Transition
-	if c.Next != nil {
+	if c.Next != nil && !c.Occurrence {
 		for _, field := range changed {
 			t := Transition{Kind: c.Kind, EntityID: c.ID, Field: field, To: historyText(c.Next[field]), At: now, ChangeID: changeID, Actor: c.Actor}
 			if c.Prev != nil {

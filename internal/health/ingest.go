@@ -48,6 +48,7 @@ type Ingest struct {
 	log      *slog.Logger
 	group    *entity.Group[Item]
 	opinions *Opinions // nil: nobody is asked
+	watches  func() []RunWatch
 }
 
 // Consult has others asked before verdicts become worse. It is called before Run.
@@ -98,11 +99,16 @@ func (i *Ingest) commit(ctx context.Context, items []Item) error {
 		if err := leaveForRollups(ctx, tx, runs, fresh); err != nil {
 			return nil, err
 		}
-		systems, err := stepLocations(ctx, tx, runs, fresh)
-		if err != nil || len(systems) == 0 {
+		told, err := i.tellRuns(ctx, tx, runs, fresh)
+		if err != nil {
 			return nil, err
 		}
-		return judgeSystems(ctx, tx, systems, i.opinions)
+		systems, err := stepLocations(ctx, tx, runs, fresh)
+		if err != nil || len(systems) == 0 {
+			return told, err
+		}
+		changes, err := judgeSystems(ctx, tx, systems, i.opinions)
+		return append(told, changes...), err
 	})
 	if err != nil {
 		i.Counts.Failures.Add(1)

@@ -99,6 +99,7 @@ func Derivers() []entity.Deriver {
 	return []entity.Deriver{
 		{Kind: Kind, Types: events, Payload: payload},
 		{Kind: KindCheck, Types: checkEvents, Payload: checkPayload},
+		runDeriver,
 	}
 }
 

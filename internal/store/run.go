@@ -204,3 +204,40 @@ func (db *DB) Skips(ctx context.Context, f health.RunFilter, p fleet.Page) ([]he
 	items, next := paged(rows, p, func(s health.Skip) string { return s.ID })
 	return items, next, nil
 }
+
+func (tx *Tx) PairNames(ctx context.Context, runs []health.Run) (map[[2]string]health.PairName, error) {
+	var systemIDs, checkIDs []string
+	for _, r := range runs {
+		systemIDs, checkIDs = append(systemIDs, r.SystemID), append(checkIDs, r.CheckID)
+	}
+	systems, err := tx.namesOf(ctx, `SELECT id, name FROM systems WHERE id = ANY($1)`, systemIDs)
+	if err != nil {
+		return nil, err
+	}
+	checks, err := tx.namesOf(ctx, `SELECT id, name FROM checks WHERE id = ANY($1)`, checkIDs)
+	if err != nil {
+		return nil, err
+	}
+	names := map[[2]string]health.PairName{}
+	for _, r := range runs {
+		system, known := systems[r.SystemID]
+		checkName, knownToo := checks[r.CheckID]
+		if known && knownToo {
+			names[[2]string{r.SystemID, r.CheckID}] = health.PairName{SystemID: r.SystemID, System: system, CheckID: r.CheckID, Check: checkName}
+		}
+	}
+	return names, nil
+}
+
+func (tx *Tx) namesOf(ctx context.Context, q string, ids []string) (map[string]string, error) {
+	slices.Sort(ids)
+	names := map[string]string{}
+	type named struct{ id, name string }
+	for n, err := range each(ctx, tx.conn, func(row scanner) (n named, err error) { return n, row.Scan(&n.id, &n.name) }, q, slices.Compact(ids)) {
+		if err != nil {
+			return nil, err
+		}
+		names[n.id] = n.name
+	}
+	return names, nil
+}
