@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,18 +13,6 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/strictjson"
-)
-
-// The events that are made by the automations themselves (spec D.4).
-const (
-	EventCron     = "automation.cron"
-	EventInterval = "automation.interval"
-	// EventWebhook is a call from outside; its entity is the name of the hook.
-	EventWebhook = "automation.webhook"
-	// EventManual is a person's. It needs no trigger that names it.
-	EventManual = "automation.manual"
-	// EventNumericState is a number that a check found (D.4).
-	EventNumericState = "automation.numeric_state"
 )
 
 // Program is an automation that was compiled. It is safe for concurrent use.
@@ -160,7 +149,6 @@ func (p *Program) Automation() Automation { return p.automation }
 var (
 	slug         = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
 	identifier   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,63}$`)
-	eventType    = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]*(\.[a-z0-9_-]+)+$`)
 	nonAlphanums = regexp.MustCompile(`[^a-z0-9]+`)
 )
 
@@ -170,8 +158,16 @@ func defaultID(event string) string {
 }
 
 func (c *compiler) event(event, path string) {
-	if len(event) > 100 || !eventType.MatchString(event) {
+	if event == "" {
 		c.add(path, "must be the type of an event, such as satellite.disconnected")
+		return
+	}
+	names := make([]string, len(eventTypes))
+	for i, t := range eventTypes {
+		names[i] = t.Type
+	}
+	if !slices.Contains(names, event) {
+		c.add(path, "%s", strictjson.Missing("event", event, names))
 	}
 }
 

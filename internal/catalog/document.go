@@ -15,7 +15,9 @@ const APIVersion = "perigee/v1"
 
 // Kinds of document, in the order in which Export writes them by name.
 const (
-	DocAssignment  = "Assignment"
+	DocAssignment = "Assignment"
+	// DocAutomation is judged by package automation, and applied by itself.
+	DocAutomation  = "Automation"
 	DocCheck       = "Check"
 	DocMaintenance = "Maintenance"
 	DocSatellite   = "Satellite"

@@ -36,7 +36,7 @@ const (
 	MaxValues = 1_000_000
 )
 
-var kinds = []string{catalog.DocSystem, catalog.DocCheck, catalog.DocAssignment, catalog.DocMaintenance, catalog.DocSatellite}
+var kinds = []string{catalog.DocSystem, catalog.DocCheck, catalog.DocAssignment, catalog.DocMaintenance, catalog.DocSatellite, catalog.DocAutomation}
 
 // Doc is a document and where it was written.
 type Doc struct {
