@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,6 +45,11 @@ func compileTemplate(text string) (*template, error) {
 		if end < 0 {
 			return nil, fmt.Errorf("%s: ${{ has no }}", place(text, offset-3))
 		}
+		if secretHole.MatchString(after[:end]) { // stays a reference until the action is done
+			plain.WriteString("${{" + after[:end] + "}}")
+			rest = after[end+2:]
+			continue
+		}
 		hole, err := compileExpression(strings.TrimSpace(after[:end]), nil)
 		if err != nil {
 			return nil, fmt.Errorf("in ${{ }} at %s: %w", place(text, offset-3), err)
@@ -59,6 +65,29 @@ func compileTemplate(text string) (*template, error) {
 		t.parts = append(t.parts, part{text: plain.String()})
 	}
 	return t, nil
+}
+
+// secretHole is what stands in a hole that refers to a secret (spec H.1).
+var secretHole = regexp.MustCompile(`^\s*secrets\.[A-Za-z][A-Za-z0-9_-]{0,62}\s*$`)
+
+// defused is a value of a hole that refers to no secret: what events and outputs say
+// comes from outside, and only the definition itself may ask for a secret.
+func defused(v any) any {
+	switch v := v.(type) {
+	case string:
+		return strings.ReplaceAll(v, "${{", "$ {{")
+	case []any:
+		for i := range v {
+			v[i] = defused(v[i])
+		}
+	case map[string]any:
+		safe := make(map[string]any, len(v))
+		for key, item := range v {
+			safe[strings.ReplaceAll(key, "${{", "$ {{")] = defused(item)
+		}
+		return safe
+	}
+	return v
 }
 
 // place says line and column of an offset.
@@ -105,7 +134,8 @@ func (t *template) value(s *scope) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		return toNative(v)
+		n, err := toNative(v)
+		return defused(n), err
 	}
 	return t.string(s)
 }
@@ -142,6 +172,7 @@ func written(v ref.Val) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	n = defused(n)
 	if text, ok := n.(string); ok {
 		return text, nil
 	}

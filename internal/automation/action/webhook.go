@@ -68,14 +68,22 @@ func (s Services) sendWebhook(ctx context.Context, r automation.Request, c webho
 		}
 		body = string(text)
 	}
+	own := body
+	if c.Body == nil {
+		own = "" // the event is sent as it came: what it says asks for no secrets
+	}
 	names := slices.Sorted(maps.Keys(c.Headers))
-	texts := []string{c.URL, body, c.Auth.Token, c.Auth.Password, c.Auth.Value, c.Secret}
+	texts := []string{c.URL, own, c.Auth.Token, c.Auth.Password, c.Auth.Value, c.Secret}
 	for _, name := range names {
 		texts = append(texts, c.Headers[name])
 	}
 	texts, redactor, err := s.Secrets.Fill(ctx, texts...)
 	if err != nil {
 		return nil, err
+	}
+	if c.Body == nil {
+		texts = slices.Clone(texts)
+		texts[1] = body
 	}
 	target, err := url.Parse(texts[0])
 	if err != nil || target.Host == "" || target.Scheme != "http" && target.Scheme != "https" {
