@@ -51,6 +51,7 @@ var eventTypes = []EventType{
 	{"healthcheck.system_healthy", "health", "A system is healthy again."},
 	{"healthcheck.system_health_changed", "health", "A system's status changed."},
 	{"healthcheck.check_failed", "check-health", "A check of a system failed."},
+	{EventRunFailed, "check-health", "A run of a check failed, whether or not that is news."},
 	{EventNumericState, "check-health", "A number that a check found lies within the bounds of the trigger's config: field, above, below."},
 	{"system.created", "system", "A system was added."},
 	{"system.updated", "system", "A system was changed."},

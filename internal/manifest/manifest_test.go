@@ -141,12 +141,12 @@ func TestParseMistakes(t *testing.T) {
 		{"unknown fields", head + "specs: {}\n", []string{"f.yaml:4:1: specs: is not known here; there are apiVersion, kind, metadata, spec"}},
 		{"empty mapping", "{}", []string{
 			"f.yaml:1:1: apiVersion: is missing; it is perigee/v1",
-			"f.yaml:1:1: kind: is missing; it is System, Check, Assignment, Maintenance or Satellite",
+			"f.yaml:1:1: kind: is missing; it is System, Check, Assignment, Maintenance, Satellite or Automation",
 			"f.yaml:1:1: metadata: is missing; a document needs metadata: {name: …}",
 		}},
 		{"wrong words", "apiVersion: v1\nkind: Systm\nmetadata: {nam: shop, labels: [a]}\nspec: text\n", []string{
 			`f.yaml:1:1: apiVersion: is "v1"; it must be perigee/v1`,
-			`f.yaml:2:1: kind: is "Systm"; it must be System, Check, Assignment, Maintenance or Satellite`,
+			`f.yaml:2:1: kind: is "Systm"; it must be System, Check, Assignment, Maintenance, Satellite or Automation`,
 			"f.yaml:3:1: metadata.name: is missing",
 			"f.yaml:3:12: metadata.nam: is not known here; there are name, labels",
 			"f.yaml:3:23: metadata.labels: must be a mapping such as {env: prod}",
@@ -154,7 +154,7 @@ func TestParseMistakes(t *testing.T) {
 		}},
 		{"wrong types", "apiVersion: 1\nkind: [System]\nmetadata: {name: 7, labels: {a: 1, b: x}}\n", []string{
 			"f.yaml:1:1: apiVersion: must be perigee/v1",
-			"f.yaml:2:1: kind: must be System, Check, Assignment, Maintenance or Satellite",
+			"f.yaml:2:1: kind: must be System, Check, Assignment, Maintenance, Satellite or Automation",
 			"f.yaml:3:12: metadata.name: must be text; put it in quotes",
 			"f.yaml:3:30: metadata.labels.a: must be text; put it in quotes",
 		}},
@@ -174,7 +174,7 @@ func TestParseMistakes(t *testing.T) {
 			"f.yaml:1:1: apiVersion: is missing; it is perigee/v1",
 			"f.yaml:1:1: metadata: is missing; a document needs metadata: {name: …}",
 			"f.yaml:3:1: apiVersion: is missing; it is perigee/v1",
-			"f.yaml:3:1: kind: is missing; it is System, Check, Assignment, Maintenance or Satellite",
+			"f.yaml:3:1: kind: is missing; it is System, Check, Assignment, Maintenance, Satellite or Automation",
 			"f.yaml:3:1: metadata: must be a mapping such as {name: …}",
 		}},
 	}
