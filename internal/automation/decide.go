@@ -79,9 +79,9 @@ func DecideDwell(w World, p *Program, dwell Dwell) (Decision, error) {
 	if err != nil {
 		return out, fmt.Errorf("reading %s %s: %w", dwell.Event.Kind, dwell.Event.EntityID, err)
 	}
-	// Kinds whose states are not kept are asked about in events alone. That an entity was
-	// removed is an event as well.
-	if state != nil {
+	// Kinds whose states are not kept are asked about in events alone, and so are numbers,
+	// which are no states. That an entity was removed is an event as well.
+	if state != nil && t.numeric == nil {
 		now, err := json.Marshal(state)
 		if err != nil {
 			return out, fmt.Errorf("reading %s %s: %w", dwell.Event.Kind, dwell.Event.EntityID, err)
@@ -134,7 +134,15 @@ func (d *decider) disarm(t *trigger, event entity.Event) error {
 	if dwell == nil || dwell.Event.Kind != event.Kind || event.Seq != 0 && event.Seq <= dwell.Event.Seq {
 		return nil
 	}
-	if same, why := stays(dwell.Event, event.Next); !same {
+	same, why := stays(dwell.Event, event.Next)
+	if t.numeric != nil {
+		s := d.scope(t, event)
+		if ok, _ := t.numeric.about(s); event.Type != t.event || !ok {
+			return nil
+		}
+		same, why = t.matches(s)
+	}
+	if !same {
 		out := d.decision(t, event)
 		out.Outcome, out.Reason = Disarmed, why
 		d.decisions = append(d.decisions, out)

@@ -35,7 +35,9 @@ type trigger struct {
 	held        *duration // for
 	window      *Window
 	partitionBy *expression
-	timer       func(after time.Time) time.Time
+	// numeric is the config of automation.numeric_state.
+	numeric *NumericTrigger
+	timer   func(after time.Time) time.Time
 }
 
 // ParseDefinition reads a definition strictly. Everything that is wrong is told at once,
@@ -201,6 +203,9 @@ func (c *compiler) trigger(d Trigger, path string) *trigger {
 		}
 	}
 	c.config(t, d.Config, path+".config")
+	if d.For != nil && d.Event == EventRunFailed {
+		c.add(path+".for", "cannot be asked of a single run, which does not last; use window, or healthcheck.check_failed")
+	}
 	return t
 }
 
@@ -288,7 +293,7 @@ func (c *compiler) config(t *trigger, raw json.RawMessage, path string) {
 		if d.Above == nil && d.Below == nil {
 			c.add(path, "must have above or below")
 		}
-		t.matches = d.matches
+		t.matches, t.numeric = d.matches, &d
 	case entity.TypeChanged:
 		var d ChangeConfig
 		read(&d)
@@ -303,7 +308,8 @@ func (c *compiler) config(t *trigger, raw json.RawMessage, path string) {
 	}
 }
 
-func (d NumericTrigger) matches(s *scope) (bool, string) {
+// about tells whether an event is of the number that is meant.
+func (d NumericTrigger) about(s *scope) (bool, string) {
 	payload := s.part("trigger.payload", s.event.Payload)
 	is := func(want string, fields ...string) bool {
 		if want == "" {
@@ -321,10 +327,18 @@ func (d NumericTrigger) matches(s *scope) (bool, string) {
 		return false, fmt.Sprintf("the field is %s", shortJSON(payload["field"]))
 	case !is(d.System, "systemId", "systemName"):
 		return false, fmt.Sprintf("the system is %s", shortJSON(payload["systemName"]))
-	case !is(d.Check, "configurationId", "checkId", "checkName"):
+	case !is(d.Check, "configurationId", "checkName"):
 		return false, fmt.Sprintf("the check is %s", shortJSON(payload["checkName"]))
 	}
-	v, ok := payload["value"].(float64)
+	return true, ""
+}
+
+// matches tells whether an event's value lies within the bounds.
+func (d NumericTrigger) matches(s *scope) (bool, string) {
+	if ok, why := d.about(s); !ok {
+		return false, why
+	}
+	v, ok := s.part("trigger.payload", s.event.Payload)["value"].(float64)
 	if !ok {
 		return false, "the value is no number"
 	}
