@@ -31,8 +31,8 @@ type ChannelAddCmd struct {
 	Password    string            `placeholder:"SECRET" help:"Of e-mail: the name of the secret that is its password."`
 	From        string            `placeholder:"ADDRESS" help:"Of e-mail: from whom."`
 	To          []string          `sep:"," placeholder:"ADDRESS" help:"Of e-mail: to whom; may be repeated."`
-	URL         string            `name:"url" xor:"url" placeholder:"URL" help:"Of a webhook: where it is sent."`
-	URLSecret   string            `name:"url-secret" xor:"url" placeholder:"SECRET" help:"The name of the secret that is the URL."`
+	URL         string            `name:"target" xor:"target" placeholder:"URL" help:"Of a webhook: where it is sent; of shoutrrr: its URL."`
+	URLSecret   string            `name:"target-secret" xor:"target" placeholder:"SECRET" help:"The name of the secret that is the URL."`
 	Header      map[string]string `mapsep:"none" placeholder:"NAME=VALUE" help:"Of a webhook: a header; its value may refer to a secret; may be repeated."`
 	Sign        string            `placeholder:"SECRET" help:"Of a webhook: the name of the secret by which bodies are signed."`
 }
