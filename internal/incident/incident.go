@@ -54,6 +54,7 @@ const (
 	MaxText    = 10_000
 	MaxCause   = 200
 	MaxSystems = 100
+	MaxParts   = 500
 	// MaxEntries bounds a timeline; what comes after is refused.
 	MaxEntries = 1000
 )
@@ -67,6 +68,7 @@ type Incident struct {
 	// Cause names what brought it about, "satellite/ID" or "region/eu"; "" for not known.
 	Cause      string     `json:"cause" doc:"What brought it about. While it is open no other has this cause."`
 	Systems    []string   `json:"systems" doc:"Ids of the systems that it is about."`
+	Parts      []string   `json:"parts" doc:"What of the cause is not well yet: when one after the other is, and none is left, it is resolved."`
 	OpenedAt   time.Time  `json:"openedAt"`
 	UpdatedAt  time.Time  `json:"updatedAt"`
 	ResolvedAt *time.Time `json:"resolvedAt"`
@@ -103,6 +105,7 @@ type Input struct {
 	Severity Severity `json:"severity" enum:"minor,major,critical"`
 	Cause    string   `json:"cause,omitempty" maxLength:"200"`
 	Systems  []string `json:"systems,omitempty" maxItems:"100" doc:"Ids or names."`
+	Part     string   `json:"part,omitempty" maxLength:"200" doc:"What of the cause is not well, when several things may be: a satellite of a region."`
 	Text     string   `json:"text,omitempty" maxLength:"10000" doc:"The first entry of its timeline."`
 }
 
@@ -111,6 +114,8 @@ type Update struct {
 	Status   Status   `json:"status,omitempty" enum:"open,identified,monitoring,resolved"`
 	Severity Severity `json:"severity,omitempty" enum:"minor,major,critical"`
 	Text     string   `json:"text,omitempty" maxLength:"10000"`
+
+	part string // of the cause, which is well again
 }
 
 // Store is what the service reads outside of transactions.
@@ -189,7 +194,10 @@ func (s *Service) Open(ctx context.Context, actor entity.Actor, key string, in I
 		if err != nil {
 			return nil, err
 		}
-		i = Incident{ID: newID(), Title: in.Title, Severity: in.Severity, Status: Open, Cause: in.Cause, Systems: in.Systems, OpenedAt: now}
+		i = Incident{ID: newID(), Title: in.Title, Severity: in.Severity, Status: Open, Cause: in.Cause, Systems: in.Systems, Parts: []string{}, OpenedAt: now}
+		if in.Part != "" {
+			i.Parts = []string{in.Part}
+		}
 		var prev entity.State
 		opened = true
 		if in.Cause != "" {
@@ -217,6 +225,9 @@ func (i Incident) joined(in Input) Incident {
 			i.Systems = append(i.Systems, id)
 		}
 	}
+	if in.Part != "" && !slices.Contains(i.Parts, in.Part) && len(i.Parts) < MaxParts {
+		i.Parts = append(i.Parts, in.Part)
+	}
 	if slices.Index(Severities, in.Severity) > slices.Index(Severities, i.Severity) {
 		i.Severity = in.Severity
 	}
@@ -233,6 +244,18 @@ func (s *Service) Update(ctx context.Context, actor entity.Actor, key, id string
 // is open.
 func (s *Service) UpdateCause(ctx context.Context, actor entity.Actor, key, cause string, u Update) (i Incident, err error) {
 	return s.update(ctx, actor, key, u, func(tx Tx) (Incident, error) { return tx.OpenIncident(ctx, cause) })
+}
+
+// ResolvePart says that a part of a cause is well again: its incident is resolved when
+// that was the last one. Fault: NotFound when none is open.
+func (s *Service) ResolvePart(ctx context.Context, actor entity.Actor, key, cause, part, text string) (i Incident, err error) {
+	return s.update(ctx, actor, key, Update{Text: text, part: part}, func(tx Tx) (Incident, error) {
+		known, err := tx.OpenIncident(ctx, cause)
+		if err == nil && part != "" && !slices.Contains(known.Parts, part) {
+			return known, fault.New(fault.NotFound, "%q is no part of incident %q", part, known.Title)
+		}
+		return known, err
+	})
 }
 
 func (s *Service) update(ctx context.Context, actor entity.Actor, key string, u Update, find func(Tx) (Incident, error)) (i Incident, err error) {
@@ -266,6 +289,12 @@ func (s *Service) update(ctx context.Context, actor entity.Actor, key string, u 
 		}
 		if u.Severity != "" {
 			i.Severity = u.Severity
+		}
+		if u.part != "" {
+			i.Parts = slices.DeleteFunc(i.Parts, func(p string) bool { return p == u.part })
+			if len(i.Parts) == 0 {
+				i.Status = Resolved
+			}
 		}
 		if i.Status == Resolved {
 			i.ResolvedAt = &now
@@ -313,7 +342,7 @@ func write(ctx context.Context, tx Tx, prev entity.State, i *Incident, e Entry, 
 // State is the incident as an entity (spec D.1).
 func (i Incident) State() entity.State {
 	return entity.State{
-		"title": i.Title, "status": string(i.Status), "severity": string(i.Severity), "cause": i.Cause, "systemIds": append([]string{}, i.Systems...),
+		"title": i.Title, "status": string(i.Status), "severity": string(i.Severity), "cause": i.Cause, "systemIds": append([]string{}, i.Systems...), "parts": append([]string{}, i.Parts...),
 		"openedAt": i.OpenedAt, "updatedAt": i.UpdatedAt,
 	}
 }
@@ -392,6 +421,10 @@ func (in Input) validate() error {
 	p.text("title", in.Title, 1, MaxTitle)
 	p.text("text", in.Text, 0, MaxText)
 	p.text("cause", in.Cause, 0, MaxCause)
+	p.text("part", in.Part, 0, MaxCause)
+	if in.Part != "" && in.Cause == "" {
+		p = append(p, fault.Field{Path: "cause", Message: "must be given with a part"})
+	}
 	if !slices.Contains(Severities, in.Severity) {
 		p = append(p, fault.Field{Path: "severity", Value: in.Severity, Message: "must be minor, major or critical"})
 	}

@@ -16,8 +16,13 @@ const automationRunColumns = `id, automation_id, revision, trigger_id, context_k
 
 func automationRunFields(r *automation.Run) []any {
 	return []any{
-		&r.ID, &r.Automation, &r.Revision, &r.Trigger, &r.ContextKey, &r.Status, document{&r.Event}, &r.Key,
-		moment{&r.CreatedAt}, momentOrNil{&r.StartedAt}, momentOrNil{&r.EndedAt}, &r.Reason,
+		&r.ID, &r.Automation, &r.Revision, &r.Trigger, &r.ContextKey, &r.Status,
+		document{&r.Event},
+		&r.Key,
+		moment{&r.CreatedAt},
+		momentOrNil{&r.StartedAt},
+		momentOrNil{&r.EndedAt},
+		&r.Reason,
 	}
 }
 

@@ -48,7 +48,7 @@ var taken = map[string]string{
 	"assignments.check_id, assignments.system_id": "another assignment joins this check and this system",
 	"automations_name":     "the name NAME is taken by another automation",
 	"automations.name":     "the name NAME is taken by another automation",
-"secrets_name":         "the name NAME is taken by another secret",
+	"secrets_name":         "the name NAME is taken by another secret",
 	"secrets.name":         "the name NAME is taken by another secret",
 	"script_packages_pkey": "the package NAME is on the list already",
 	"script_packages.name": "the package NAME is on the list already",

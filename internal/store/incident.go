@@ -13,11 +13,11 @@ var (
 	_ incident.Tx    = (*Tx)(nil)
 )
 
-const incidentRows = `SELECT i.id, i.title, i.severity, i.status, i.cause, i.systems, i.opened_at, i.updated_at, i.resolved_at FROM incidents AS i`
+const incidentRows = `SELECT i.id, i.title, i.severity, i.status, i.cause, i.systems, i.parts, i.opened_at, i.updated_at, i.resolved_at FROM incidents AS i`
 
 func scanIncident(row scanner) (incident.Incident, error) {
-	i := incident.Incident{Systems: []string{}}
-	return i, row.Scan(&i.ID, &i.Title, &i.Severity, &i.Status, &i.Cause, document{&i.Systems}, moment{&i.OpenedAt}, moment{&i.UpdatedAt}, momentOrNil{&i.ResolvedAt})
+	i := incident.Incident{Systems: []string{}, Parts: []string{}}
+	return i, row.Scan(&i.ID, &i.Title, &i.Severity, &i.Status, &i.Cause, document{&i.Systems}, document{&i.Parts}, moment{&i.OpenedAt}, moment{&i.UpdatedAt}, momentOrNil{&i.ResolvedAt})
 }
 
 func incidentNamed(id string) string { return fmt.Sprintf("incident %q", id) }
@@ -68,11 +68,15 @@ func (tx *Tx) PutIncident(ctx context.Context, i incident.Incident) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.exec(ctx, `INSERT INTO incidents (id, title, severity, status, cause, systems, opened_at, updated_at, resolved_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-		ON CONFLICT (id) DO UPDATE SET title = excluded.title, severity = excluded.severity, status = excluded.status, systems = excluded.systems,
+	parts, err := jsonText(append([]string{}, i.Parts...))
+	if err != nil {
+		return err
+	}
+	_, err = tx.exec(ctx, `INSERT INTO incidents (id, title, severity, status, cause, systems, parts, opened_at, updated_at, resolved_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+		ON CONFLICT (id) DO UPDATE SET title = excluded.title, severity = excluded.severity, status = excluded.status, systems = excluded.systems, parts = excluded.parts,
 			updated_at = excluded.updated_at, resolved_at = excluded.resolved_at`,
-		i.ID, stored(i.Title), string(i.Severity), string(i.Status), stored(i.Cause), systems, i.OpenedAt.UnixMicro(), i.UpdatedAt.UnixMicro(), microsOrNil(i.ResolvedAt))
+		i.ID, stored(i.Title), string(i.Severity), string(i.Status), stored(i.Cause), systems, parts, i.OpenedAt.UnixMicro(), i.UpdatedAt.UnixMicro(), microsOrNil(i.ResolvedAt))
 	return err
 }
 

@@ -48,6 +48,7 @@ type Incidents interface {
 	Open(ctx context.Context, actor entity.Actor, key string, in incident.Input) (i incident.Incident, opened bool, err error)
 	Update(ctx context.Context, actor entity.Actor, key, id string, u incident.Update) (incident.Incident, error)
 	UpdateCause(ctx context.Context, actor entity.Actor, key, cause string, u incident.Update) (incident.Incident, error)
+	ResolvePart(ctx context.Context, actor entity.Actor, key, cause, part, text string) (incident.Incident, error)
 	AddNote(ctx context.Context, actor entity.Actor, key string, n incident.Note) (incident.Note, error)
 }
 

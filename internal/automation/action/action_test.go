@@ -3,6 +3,7 @@ package action_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -112,6 +113,43 @@ func TestIncidentOfOneCause(t *testing.T) {
 			t.Errorf("events (-want +got):\n%s", diff)
 		}
 	})
+}
+
+// A cause with parts is over when the last of them is well.
+func TestIncidentOfParts(t *testing.T) {
+	t.Parallel()
+	db, err := store.Open(t.Context(), t.TempDir()+"/perigee.db", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() }) // the test is over
+	s := action.Services{Incidents: incident.New(db, entity.NewRecorder(db, &bus.Local{}, incident.Derivers()...))}
+	var said []any
+	for n, step := range [][2]string{
+		{"incident.open", "satellite/1"},
+		{"incident.open", "satellite/2"},
+		{"incident.resolve", "satellite/1"},
+		{"incident.resolve", "satellite/3"},
+		{"incident.resolve", "satellite/2"},
+		{"incident.resolve", "satellite/2"},
+	} {
+		config := `{"cause":"region/eu","part":"` + step[1] + `"}`
+		if step[0] == "incident.open" {
+			config = `{"title":"lost","cause":"region/eu","part":"` + step[1] + `"}`
+		}
+		output, err := do(t, s, step[0], fmt.Sprintf("actions[%d]", n), config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if step[0] == "incident.open" {
+			said = append(said, output["created"])
+		} else {
+			said = append(said, output["resolved"])
+		}
+	}
+	if diff := cmp.Diff([]any{true, false, false, false, true, false}, said); diff != "" {
+		t.Errorf("created, then resolved (-want +got):\n%s", diff)
+	}
 }
 
 func TestWebhook(t *testing.T) {

@@ -14,6 +14,7 @@ type incidentConfig struct {
 	Title    string   `json:"title" help:"One line."`
 	Severity string   `json:"severity,omitempty" enum:"minor,major,critical" help:"How bad it is; major when left out."`
 	Cause    string   `json:"cause,omitempty" help:"What brought it about, such as satellite/ID: while an incident of this cause is open, no other is opened, and created is false."`
+	Part     string   `json:"part,omitempty" help:"What of the cause is not well, when several things may be, such as a satellite of a region; incident.resolve of the last part resolves it."`
 	Systems  []string `json:"systems,omitempty" help:"Systems that it is about, by id or name."`
 	Text     string   `json:"text,omitempty" help:"The entry of its timeline; the title when left out."`
 }
@@ -30,7 +31,7 @@ func incidentOpen(s Services) automation.Action {
 	return repeatable(automation.NewAction("incident.open", "Opens an incident, or adds to the open one of the same cause.",
 		func(ctx context.Context, r automation.Request, c incidentConfig) (any, error) {
 			i, created, err := s.Incidents.Open(ctx, r.Actor(), r.Key(), incident.Input{
-				Title: c.Title, Severity: incident.Severity(cmp.Or(c.Severity, "major")), Cause: c.Cause, Systems: c.Systems, Text: c.Text,
+				Title: c.Title, Severity: incident.Severity(cmp.Or(c.Severity, "major")), Cause: c.Cause, Part: c.Part, Systems: c.Systems, Text: c.Text,
 			})
 			return opened{ID: i.ID, Created: created, Title: i.Title, Status: string(i.Status)}, err
 		}))
@@ -54,20 +55,32 @@ func incidentUpdate(s Services) automation.Action {
 type incidentResolveConfig struct {
 	ID    string `json:"id,omitempty" help:"The incident. Left out, it is that of cause, or the one that an earlier step of the run opened."`
 	Cause string `json:"cause,omitempty" help:"The open incident of this cause; when there is none, nothing happens and resolved is false."`
+	Part  string `json:"part,omitempty" help:"Only this part of the cause is well again; the incident is resolved when none is left, and resolved is false until then."`
 	Text  string `json:"text,omitempty" help:"What is said."`
 }
 
 func incidentResolve(s Services) automation.Action {
 	return repeatable(automation.NewAction("incident.resolve", "Resolves an incident.", func(ctx context.Context, r automation.Request, c incidentResolveConfig) (any, error) {
-		output, err := s.updateIncident(ctx, r, incidentUpdateConfig{ID: c.ID, Cause: c.Cause, Status: string(incident.Resolved), Text: c.Text})
+		output, err := s.resolve(ctx, r, c)
 		if c.ID == "" && c.Cause != "" && fault.Is(err, fault.NotFound) {
 			return map[string]any{"resolved": false}, nil
 		}
 		if err != nil {
 			return nil, err
 		}
-		return map[string]any{"resolved": true, "id": output.ID, "title": output.Title, "status": output.Status}, nil
+		return map[string]any{"resolved": output.Status == string(incident.Resolved), "id": output.ID, "title": output.Title, "status": output.Status}, nil
 	}))
+}
+
+func (s Services) resolve(ctx context.Context, r automation.Request, c incidentResolveConfig) (opened, error) {
+	if c.Part == "" {
+		return s.updateIncident(ctx, r, incidentUpdateConfig{ID: c.ID, Cause: c.Cause, Status: string(incident.Resolved), Text: c.Text})
+	}
+	if c.Cause == "" {
+		return opened{}, fault.New(fault.Invalid, "part of incident.resolve is given without cause")
+	}
+	i, err := s.Incidents.ResolvePart(ctx, r.Actor(), r.Key(), c.Cause, c.Part, c.Text)
+	return opened{ID: i.ID, Title: i.Title, Status: string(i.Status)}, err
 }
 
 func (s Services) updateIncident(ctx context.Context, r automation.Request, c incidentUpdateConfig) (opened, error) {

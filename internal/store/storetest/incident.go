@@ -17,11 +17,11 @@ func testIncidents(_ *testing.T, s *suite) {
 	put := func(i incident.Incident) error {
 		return s.try(func(tx *store.Tx) error { return tx.PutIncident(s.ctx(), i) })
 	}
-	first := incident.Incident{ID: newID(), Title: "edge-1 is lost", Severity: incident.Major, Status: incident.Open, Cause: "satellite/1", Systems: []string{"a"}, OpenedAt: at, UpdatedAt: at}
+	first := incident.Incident{ID: newID(), Title: "edge-1 is lost", Severity: incident.Major, Status: incident.Open, Cause: "satellite/1", Systems: []string{"a"}, Parts: []string{"satellite/1"}, OpenedAt: at, UpdatedAt: at}
 	s.ok(put(first))
 	// While it is open no other has its cause.
 	s.fails(put(incident.Incident{ID: newID(), Cause: first.Cause, OpenedAt: at, UpdatedAt: at}), fault.Conflict)
-	second := incident.Incident{ID: newID(), Title: "b", Severity: incident.Minor, Status: incident.Open, Systems: []string{}, OpenedAt: at, UpdatedAt: at}
+	second := incident.Incident{ID: newID(), Title: "b", Severity: incident.Minor, Status: incident.Open, Systems: []string{}, Parts: []string{}, OpenedAt: at, UpdatedAt: at}
 	third := second
 	third.ID = newID()
 	s.ok(put(second))
@@ -41,7 +41,7 @@ func testIncidents(_ *testing.T, s *suite) {
 
 	first.Status, first.ResolvedAt = incident.Resolved, ptr(at)
 	s.ok(put(first))
-	s.ok(put(incident.Incident{ID: newID(), Title: "again", Severity: incident.Major, Status: incident.Open, Cause: first.Cause, Systems: []string{}, OpenedAt: at, UpdatedAt: at}))
+	s.ok(put(incident.Incident{ID: newID(), Title: "again", Severity: incident.Major, Status: incident.Open, Cause: first.Cause, Systems: []string{}, Parts: []string{}, OpenedAt: at, UpdatedAt: at}))
 	s.same(first, must(s.db.Incident(s.ctx(), first.ID))(s))
 	open, next, err := s.db.Incidents(s.ctx(), true, fleet.Page{Limit: 2})
 	s.ok(err)

@@ -11,6 +11,7 @@ CREATE TABLE incidents (
     status      text COLLATE "C" NOT NULL, -- open, identified, monitoring, resolved
     cause       text COLLATE "C" NOT NULL DEFAULT '', -- "satellite/ID", "region/eu"; '' for none
     systems     text NOT NULL, -- JSON: ids
+    parts       text NOT NULL, -- JSON: what of the cause is not well yet, "satellite/ID"
     opened_at   bigint NOT NULL,
     updated_at  bigint NOT NULL,
     resolved_at bigint

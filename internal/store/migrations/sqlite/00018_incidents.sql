@@ -10,6 +10,7 @@ CREATE TABLE incidents (
     status      TEXT NOT NULL,
     cause       TEXT NOT NULL DEFAULT '',
     systems     TEXT NOT NULL,
+    parts       TEXT NOT NULL,
     opened_at   INTEGER NOT NULL,
     updated_at  INTEGER NOT NULL,
     resolved_at INTEGER
