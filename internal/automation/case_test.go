@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -204,7 +205,8 @@ func (c *caseRun) eventOf(now time.Time, words []string) entity.Event {
 	}
 }
 
-func (c *caseRun) do(_ Run, step Step) Step {
+func (c *caseRun) do(run Run, step Step) Step {
+	c.interpretedAgain(run)
 	end := "success {}"
 	if all := c.ends[step.Action]; len(all) > 0 {
 		end, c.ends[step.Action] = all[0], all[1:]
@@ -220,6 +222,19 @@ func (c *caseRun) do(_ Run, step Step) Step {
 		step.Status, step.Error = StepInDoubt, what
 	}
 	return step
+}
+
+// interpretedAgain holds a run to its journal: interpreted once more, as after a crash, it
+// does and writes nothing that it has done and written.
+func (c *caseRun) interpretedAgain(run Run) {
+	i := slices.IndexFunc(c.m.runs, func(r *simulatedRun) bool { return r.ID == run.ID })
+	progress, err := c.m.runs[i].program.Advance(c.m.world(), run, c.m.runs[i].journal, nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if len(progress.Do)+len(progress.Steps) > 0 {
+		c.t.Errorf("interpreted again, it wrote %+v and did %+v", progress.Steps, progress.Do)
+	}
 }
 
 func (c *caseRun) clock(at time.Time) string {

@@ -156,6 +156,10 @@ func (t *template) string(s *scope) (string, error) {
 				return "", fmt.Errorf("${{ %s }}: %w", p.hole.text, err)
 			}
 		}
+		// What two values make together is no reference to a secret either.
+		if joined := b.String(); strings.HasSuffix(joined, "$") && strings.HasPrefix(text, "{{") || strings.HasSuffix(joined, "${") && strings.HasPrefix(text, "{") {
+			b.WriteByte(' ')
+		}
 		if b.WriteString(text); b.Len() > maxRendered {
 			return "", fmt.Errorf("the text is longer than %d KiB", maxRendered>>10)
 		}
