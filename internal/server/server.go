@@ -124,6 +124,10 @@ type Server struct {
 	// actions are what automations can do.
 	actions  *automation.Registry
 	packages *packages.Service
+	// watches are the runs that automations wish to be told of; watchesChanged rings when
+	// there may be others.
+	watches        runWatches
+	watchesChanged <-chan struct{}
 	// secretsChanged rings when a value was replaced, here or on another core.
 	secretsChanged <-chan struct{}
 	// definitionsChanged rings when there may be another maintenance.
@@ -207,6 +211,8 @@ func (s *Server) wire(ctx context.Context, root, oldRoot []byte) (err error) {
 	s.watch = health.NewWatch(s.db, s.db, recorder, s.log, s.subscribe(entity.TopicEvents, fleet.TopicConfig))
 	s.opinions = health.NewOpinions(s.db, recorder, s.runs, s.log, s.subscribe(health.TopicOpinion, fleet.TopicAnswer))
 	s.ingest.Consult(s.opinions)
+	s.ingest.Watch(s.watches.get)
+	s.watchesChanged = s.subscribe(entity.TopicEvents)
 	s.watch.Consult(s.opinions)
 
 	if s.secrets, err = secret.New(secret.Config{Store: s.db, Recorder: recorder, Bell: s.bell, Root: root, OldRoot: oldRoot, KV: s.config.Vault, Log: s.log}); err != nil {
@@ -278,6 +284,7 @@ func (s *Server) Run(ctx context.Context) error {
 	durable.Go(func() error { return s.packages.Run(below) })
 	durable.Go(func() error { return s.keepHouse(below) })
 	durable.Go(func() error { return s.keepMaintenances(below) })
+	durable.Go(func() error { return s.keepWatches(below) })
 	durable.Go(func() error { return s.fleet.Run(below) })
 	durable.Go(func() error { return s.mover.Run(below) })
 	durable.Go(func() error { return s.ingest.Run(below) })
