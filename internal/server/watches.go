@@ -10,7 +10,9 @@ import (
 )
 
 // runWatches are what enabled automations wish to be told of single runs.
-type runWatches struct{ now atomic.Pointer[[]health.RunWatch] }
+type runWatches struct {
+	now atomic.Pointer[[]health.RunWatch]
+}
 
 func (w *runWatches) get() []health.RunWatch {
 	if all := w.now.Load(); all != nil {
