@@ -118,14 +118,19 @@ type target struct {
 	server *httptest.Server
 	mu     sync.Mutex
 	hits   map[string]int
+	// sick are the paths that fail; nil for none. It is set before anybody asks.
+	sick func(path string) bool
 }
 
 func newTarget(t *testing.T) *target {
 	tg := &target{hits: map[string]int{}}
-	tg.server = httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	tg.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		tg.mu.Lock()
 		defer tg.mu.Unlock()
 		tg.hits[r.URL.Path]++
+		if tg.sick != nil && tg.sick(r.URL.Path) {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
 	}))
 	t.Cleanup(tg.server.Close)
 	return tg

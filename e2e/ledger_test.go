@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,15 +20,18 @@ var slots = flag.Int64("slots", 10_000, "how many slots TestLedger lets fall due
 // TestLedger lets slots fall due while core and satellites are killed and what is due
 // changes: intervals, pauses, assignments that are taken away, a satellite that is
 // deleted. Then a program of its own, which knows the API only, recounts slot by slot
-// what became of each, and must agree with what the core says.
+// what became of each, and must agree with what the core says. Meanwhile some of what
+// is watched fails and recovers, and each verdict on it is reached again from outside.
 func TestLedger(t *testing.T) {
 	t.Parallel() // with those that mostly wait
-	engines := map[string]func(t *testing.T) string{"SQLite": func(*testing.T) string { return "" }}
-	if *slots > 10_000 {
-		engines["PostgreSQL"] = func(t *testing.T) string { return pgtest.URL(t) }
-	}
-	for name, database := range engines {
-		t.Run(name, func(t *testing.T) { ledger(t, database(t)) })
+	for name, database := range map[string]func(t *testing.T) string{
+		"SQLite":     func(*testing.T) string { return "" },
+		"PostgreSQL": func(t *testing.T) string { return pgtest.URL(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ledger(t, database(t))
+		})
 	}
 }
 
@@ -56,6 +60,7 @@ func ledger(t *testing.T, database string) {
 	t.Logf("seed %d", chosen)
 	random := rand.New(rand.NewPCG(chosen, chosen))
 	target := newTarget(t)
+	target.sick = sickByTurns(chosen)
 	c := newCore(t, database)
 	c.start()
 	c.ready()
@@ -151,7 +156,46 @@ func ledger(t *testing.T, database string) {
 	if err != nil {
 		t.Errorf("the recount does not agree: %v", err)
 	}
+	for _, status := range []string{"healthy", "degraded", "unhealthy"} {
+		if !strings.Contains(string(out), "verdicts: "+status+" ") {
+			t.Errorf("no verdict was %s", status)
+		}
+	}
 	c.stop()
+}
+
+// sickPhase is for how long pages are well, and then sick; longer than the recount
+// allows a verdict to take.
+const sickPhase = 20 * time.Second
+
+// sickByTurns has every second page fail by turns, each with a phase of its own, and
+// every tenth now and then, whoever asks.
+func sickByTurns(seed uint64) func(path string) bool {
+	began := time.Now()
+	return func(path string) bool {
+		var n int
+		if _, err := fmt.Sscanf(path, "/check-%d", &n); err != nil {
+			return false
+		}
+		at := time.Since(began) + time.Duration(n)*sickPhase/ledgerChecks
+		switch {
+		case n%10 == 9:
+			return rand.New(rand.NewPCG(seed, uint64(time.Now().UnixNano()))).IntN(3) == 0
+		case n%2 == 1:
+			return at/sickPhase%2 == 1
+		default:
+			return false
+		}
+	}
+}
+
+// ledgerPolicies are taken by turns.
+var ledgerPolicies = []map[string]any{
+	{},
+	{"thresholds": map[string]any{"unhealthy": 3, "degraded": 2, "recovery": 2}},
+	{"quorum": map[string]any{"kind": "count", "count": 2}},
+	{"window": map[string]any{"failures": 3, "of": 10}, "quorum": map[string]any{"kind": "share", "share": 50}},
+	{"flap": map[string]any{"window": 10, "on": 30, "off": 20}, "quorum": map[string]any{"kind": "all"}},
 }
 
 // ledgerDocuments are the checks; the first three have the interval, the next three
@@ -162,7 +206,10 @@ func ledgerDocuments(target string, interval time.Duration, paused bool) []any {
 		name := fmt.Sprintf("check-%d", i)
 		spec := map[string]any{
 			"strategy": "healthcheck-http.http", "config": map[string]any{"timeout": 5000}, "interval": "1s",
-			"collectors": []any{map[string]any{"id": "page", "collector": "healthcheck-http.request", "config": map[string]any{"url": target + "/" + name}}},
+			"collectors": []any{map[string]any{
+				"id": "page", "collector": "healthcheck-http.request", "config": map[string]any{"url": target + "/" + name},
+				"assertions": []any{map[string]any{"field": "statusCode", "operator": "equals", "value": 200}},
+			}},
 		}
 		switch {
 		case i < 3:
@@ -173,7 +220,8 @@ func ledgerDocuments(target string, interval time.Duration, paused bool) []any {
 		documents = append(documents,
 			map[string]any{"apiVersion": "perigee/v1", "kind": "Check", "metadata": map[string]any{"name": name}, "spec": spec},
 			map[string]any{"apiVersion": "perigee/v1", "kind": "Assignment", "metadata": map[string]any{"name": name + "-shop"}, "spec": map[string]any{
-				"check": name, "system": "shop", "includeLocal": false, "satellites": map[string]any{"selector": "region in (eu, us)"},
+				"policy": ledgerPolicies[i%len(ledgerPolicies)],
+				"check":  name, "system": "shop", "includeLocal": false, "satellites": map[string]any{"selector": "region in (eu, us)"},
 			}})
 	}
 	return documents

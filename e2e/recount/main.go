@@ -1,13 +1,14 @@
 // Command recount audits a core from outside. It reads through the API what was due
 // (eras), what was run (results) and what was not (skips), gives every single slot its
 // fate by itself, one after the other, and compares with what the core says became of
-// them (completeness).
+// them (completeness). Then it reaches every verdict again, from its evidence and from
+// the results, and compares with what the core says of checks and systems.
 //
 //	PERIGEE_TOKEN=… recount --url http://127.0.0.1:8420 --from 2026-01-31T08:00:00Z --to 2026-01-31T09:00:00Z
 //
 // Exit codes: 0 when both agree, 1 when they do not (each difference is a line), 2 when
-// the core could not be read. It knows how slots are made (package check) and nothing
-// else of the core's code.
+// the core could not be read. It knows how slots are made (package check) and what
+// results mean (package verdict), both public, and nothing else of the core's code.
 package main
 
 import (
@@ -17,6 +18,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -32,11 +34,12 @@ func main() {
 	flag.StringVar(&core.url, "url", "http://127.0.0.1:8420", "the core")
 	from := flag.String("from", "", "slots from then on (RFC 3339); an hour ago without it")
 	to := flag.String("to", "", "slots before then (RFC 3339); now without it")
+	grace := flag.Duration("grace", 15*time.Second, "how long after a result its verdict may come: others may be asked first")
 	flag.Parse()
 	window, err := windowOf(*from, *to)
 	if err == nil {
 		var agree bool
-		if agree, err = audit(context.Background(), core, window, os.Stdout); err == nil && !agree {
+		if agree, err = audit(context.Background(), core, window, *grace, os.Stdout); err == nil && !agree {
 			os.Exit(1)
 		}
 	}
@@ -88,6 +91,8 @@ type run struct {
 	ReceivedAt   time.Time `json:"receivedAt"`
 	Status       string    `json:"status"`
 	Inconclusive string    `json:"inconclusive"`
+	LatencyMs    *int64    `json:"latencyMs"`
+	Asked        string    `json:"asked"`
 }
 
 type skip struct {
@@ -134,7 +139,7 @@ func (c *claim) words() map[string]int64 {
 }
 
 // audit recounts and prints what differs, and what there was in all.
-func audit(ctx context.Context, core *api, w window, out io.Writer) (agree bool, err error) {
+func audit(ctx context.Context, core *api, w window, grace time.Duration, out io.Writer) (agree bool, err error) {
 	query := url.Values{"from": {w.from.Format(time.RFC3339Nano)}, "to": {w.to.Format(time.RFC3339Nano)}}
 	claims, err := all[claim](ctx, core, "/completeness", query)
 	if err != nil {
@@ -198,6 +203,15 @@ func audit(ctx context.Context, core *api, w window, out io.Writer) (agree bool,
 	for _, name := range sorted(names) {
 		fmt.Fprintf(out, "%-24s %8d\n", name, totals[name])
 	}
+	judging := verdicts{core: core, w: w, grace: grace, out: out}
+	if err := judging.audit(ctx, eras); err != nil {
+		return false, err
+	}
+	fmt.Fprintln(out)
+	for _, name := range slices.Sorted(maps.Keys(judging.counts)) {
+		fmt.Fprintf(out, "%-24s %8d\n", name, judging.counts[name])
+	}
+	differences += judging.differences
 	fmt.Fprintf(out, "%-24s %8d\n", "differences", differences)
 	return differences == 0, nil
 }
