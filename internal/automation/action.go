@@ -38,6 +38,9 @@ type Action struct {
 	Repeatable bool `json:"repeatable"`
 	// Timeout ends one attempt.
 	Timeout time.Duration `json:"-"`
+	// Supposed is what a dry run goes on with as its output, so that later steps can look
+	// at it; absent, an empty object.
+	Supposed json.RawMessage `json:"-"`
 
 	do func(context.Context, Request) (any, error)
 }

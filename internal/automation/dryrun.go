@@ -23,10 +23,12 @@ var errTooMuch = fault.New(fault.Invalid, "the dry run has more than %d events, 
 
 // DryRun says what programs would have done in the past: recorded events go through the
 // same engine, under a clock of its own. Actions are noted and not done; what they would
-// have given, nobody knows, and so it is an empty object. The same input gives the same
-// report.
+// have given, nobody knows, and so it is what they suppose. The same input gives the
+// same report.
 type DryRun struct {
 	Programs []*Program
+	// Actions say what to suppose; nil for empty objects.
+	Actions  Actions
 	From, To time.Time
 	// States are the entities as they were at From.
 	States States
@@ -68,6 +70,12 @@ func (d DryRun) Run(ctx context.Context) (Report, error) {
 	m := newSimulation(d.Programs, d.From, d.States)
 	m.do = func(_ Run, step Step) Step {
 		step.Status, step.Output = StepSuccess, json.RawMessage(`{}`)
+		if d.Actions == nil {
+			return step
+		}
+		if a, ok := d.Actions.Action(step.Action); ok && a.Supposed != nil {
+			step.Output = a.Supposed
+		}
 		return step
 	}
 	m.decided = func(o Decision) {

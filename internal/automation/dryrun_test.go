@@ -103,6 +103,30 @@ func TestDryRunIsDeterministic(t *testing.T) {
 	}
 }
 
+// What an action is supposed to give is seen by later steps.
+func TestDryRunSupposesOutputs(t *testing.T) {
+	t.Parallel()
+	p := mustCompile(t, `
+triggers: [{event: satellite.connected}]
+actions:
+  - {id: ticket, action: call, config: {url: "http://a"}}
+  - action: log
+    config: {message: "ticket ${{ artifacts.ticket.number }}"}
+`)
+	call, _ := testActions().Action("call")
+	call.Supposed = json.RawMessage(`{"number":7}`)
+	begin := time.Date(2026, 5, 4, 0, 0, 0, 0, time.UTC)
+	report, err := DryRun{
+		Programs: []*Program{p}, Actions: NewRegistry(call), From: begin, To: begin.Add(3 * time.Minute), Events: edges(begin, 21),
+	}.Run(t.Context())
+	if err != nil || len(report.Runs) != 1 {
+		t.Fatal(report, err)
+	}
+	if got := string(report.Runs[0].Steps[1].Input); got != `{"message":"ticket 7"}` {
+		t.Errorf("the step was given %s", got)
+	}
+}
+
 var errAway = errors.New("the database is away")
 
 type awayStates struct{}

@@ -28,13 +28,15 @@ type opened struct {
 }
 
 func incidentOpen(s Services) automation.Action {
-	return repeatable(automation.NewAction("incident.open", "Opens an incident, or adds to the open one of the same cause.",
+	a := repeatable(automation.NewAction("incident.open", "Opens an incident, or adds to the open one of the same cause.",
 		func(ctx context.Context, r automation.Request, c incidentConfig) (any, error) {
 			i, created, err := s.Incidents.Open(ctx, r.Actor(), r.Key(), incident.Input{
 				Title: c.Title, Severity: incident.Severity(cmp.Or(c.Severity, "major")), Cause: c.Cause, Part: c.Part, Systems: c.Systems, Text: c.Text,
 			})
 			return opened{ID: i.ID, Created: created, Title: i.Title, Status: string(i.Status)}, err
 		}))
+	a.Supposed = json.RawMessage(`{"id":"dry-run","created":true,"title":"","status":"open"}`)
+	return a
 }
 
 type incidentUpdateConfig struct {
@@ -60,7 +62,7 @@ type incidentResolveConfig struct {
 }
 
 func incidentResolve(s Services) automation.Action {
-	return repeatable(automation.NewAction("incident.resolve", "Resolves an incident.", func(ctx context.Context, r automation.Request, c incidentResolveConfig) (any, error) {
+	a := repeatable(automation.NewAction("incident.resolve", "Resolves an incident.", func(ctx context.Context, r automation.Request, c incidentResolveConfig) (any, error) {
 		output, err := s.resolve(ctx, r, c)
 		if c.ID == "" && c.Cause != "" && fault.Is(err, fault.NotFound) {
 			return map[string]any{"resolved": false}, nil
@@ -70,6 +72,8 @@ func incidentResolve(s Services) automation.Action {
 		}
 		return map[string]any{"resolved": output.Status == string(incident.Resolved), "id": output.ID, "title": output.Title, "status": output.Status}, nil
 	}))
+	a.Supposed = json.RawMessage(`{"id":"dry-run","resolved":true,"title":"","status":"resolved"}`)
+	return a
 }
 
 func (s Services) resolve(ctx context.Context, r automation.Request, c incidentResolveConfig) (opened, error) {
