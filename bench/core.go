@@ -199,15 +199,45 @@ func (c *core) memory() (sum float64, err error) {
 // cpu is the processor time that the core has used.
 func (c *core) cpu() time.Duration { return processorTime(c.cmd.Process.Pid) }
 
-// processorTime is what a process has used, user and system.
-func processorTime(pid int) time.Duration {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+// databaseCPU is the processor time that PostgreSQL's processes have used; on SQLite
+// there are none.
+func (c *core) databaseCPU() (sum time.Duration) {
+	if c.cluster == nil {
+		return 0
+	}
+	server := strconv.Itoa(c.cluster.PID())
+	found, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
 		return 0
 	}
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	user, _ := strconv.ParseInt(fields[11], 10, 64)
-	system, _ := strconv.ParseInt(fields[12], 10, 64)
+	for _, path := range found {
+		if fields := processStat(path); len(fields) > 12 && fields[1] == server {
+			sum += used(fields)
+		}
+	}
+	return sum
+}
+
+// processorTime is what a process has used, user and system.
+func processorTime(pid int) time.Duration {
+	return used(processStat(fmt.Sprintf("/proc/%d/stat", pid)))
+}
+
+// processStat is what /proc says of a process, from its state on; nil when it is gone.
+func processStat(path string) []string {
+	stat, err := os.ReadFile(path)
+	if err != nil {
+		return nil
+	}
+	return strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+}
+
+func used(stat []string) time.Duration {
+	if len(stat) < 13 {
+		return 0
+	}
+	user, _ := strconv.ParseInt(stat[11], 10, 64)
+	system, _ := strconv.ParseInt(stat[12], 10, 64)
 	return time.Duration(user+system) * 10 * time.Millisecond
 }
 

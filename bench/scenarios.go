@@ -118,7 +118,7 @@ func ingest(ctx context.Context, s settings, c *core, f *fleet) ([]figure, error
 	if err := f.connected(ctx, s, c); err != nil {
 		return nil, err
 	}
-	cpu, began := c.cpu(), time.Now()
+	cpu, database, began := c.cpu(), c.databaseCPU(), time.Now()
 	timed, cancel := context.WithTimeout(ctx, s.span)
 	defer cancel()
 	group, sendCtx := errgroup.WithContext(timed)
@@ -138,9 +138,13 @@ func ingest(ctx context.Context, s settings, c *core, f *fleet) ([]figure, error
 	if refused > 0 {
 		return nil, fmt.Errorf("%d results were refused", refused)
 	}
+	each := func(used time.Duration) float64 { return used.Seconds() * 1e6 / float64(max(acked, 1)) }
+	note := fmt.Sprintf("%d B each, %.0f µs of core CPU each", len(evidence), each(c.cpu()-cpu))
+	if c.cluster != nil {
+		note += fmt.Sprintf(" and %.0f µs of the database's", each(c.databaseCPU()-database))
+	}
 	return []figure{{
-		what: "results acknowledged durable, with everything on", reached: float64(acked) / took.Seconds(), unit: "/s", bar: 10_000, goal: goal(c),
-		note: fmt.Sprintf("%d B each, %.0f µs of core CPU each", len(evidence), (c.cpu()-cpu).Seconds()*1e6/float64(max(acked, 1))),
+		what: "results acknowledged durable, with everything on", reached: float64(acked) / took.Seconds(), unit: "/s", bar: 10_000, goal: goal(c), note: note,
 	}}, nil
 }
 

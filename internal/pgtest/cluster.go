@@ -50,6 +50,9 @@ type Cluster struct {
 	lifeline io.Closer // closing it is the watchdog's signal
 }
 
+// PID is the process of the running server, the parent of those that serve connections.
+func (c *Cluster) PID() int { return c.server.Process.Pid }
+
 // Start makes a cluster in dir, or in a temporary directory when dir is "", and
 // starts it. The directory is the cluster's own and goes with it. Settings ("fsync=on") override the throw-away ones. When this process
 // is root the server runs as postgres or nobody, who must be able to reach dir.
