@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"database/sql"
 	"fmt"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/health"
+	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/store"
 )
 
@@ -62,25 +64,75 @@ func benchFleet(b *testing.B, db *store.DB) []string {
 
 func BenchmarkInsertRuns(b *testing.B) {
 	const rows = 500
+	bench(b, rows, func(b *testing.B, db *store.DB, ids []string, i int) {
+		insertRuns(b, db, benchRuns(ids, 1_700_000_000_000, i*rows, rows))
+	})
+}
+
+// benchRuns are runs of ten in each millisecond from then on, of which first were before.
+func benchRuns(ids []string, from int64, first, rows int) []health.Run {
 	result := []byte(`{"status":"healthy","latencyMs":12,"metadata":{"connected":true,"text":"` + strings.Repeat("abcdef ", 80) + `"}}`)
 	latency := int64(12)
-	bench(b, rows, func(b *testing.B, db *store.DB, ids []string, i int) {
-		runs := make([]health.Run, rows)
-		for k := range runs {
-			n := i*rows + k
-			slot := time.UnixMilli(1_700_000_000_000 + int64(n)/10)
-			key := check.Key{CheckID: fmt.Sprintf("check-%032d", n%benchChecks), SystemID: fmt.Sprintf("system-%032d", n*7919%benchSystems)}
-			sat := ids[n*104729%len(ids)]
-			runs[k] = health.Run{
-				RunID: check.RunID(slot, sat, key), SatelliteID: sat, CheckID: key.CheckID, SystemID: key.SystemID, Status: check.Healthy,
-				LatencyMs: &latency, ExecutedAt: slot, ReceivedAt: slot, Slot: slot, Source: "eu-1 (eu)", Result: result,
-			}
+	runs := make([]health.Run, rows)
+	for k := range runs {
+		n := first + k
+		slot := time.UnixMilli(from + int64(n)/10)
+		key := check.Key{CheckID: fmt.Sprintf("check-%032d", n%benchChecks), SystemID: fmt.Sprintf("system-%032d", n*7919%benchSystems)}
+		sat := ids[n*104729%len(ids)]
+		runs[k] = health.Run{
+			RunID: check.RunID(slot, sat, key), SatelliteID: sat, CheckID: key.CheckID, SystemID: key.SystemID, Status: check.Healthy,
+			LatencyMs: &latency, ExecutedAt: slot, ReceivedAt: slot, Slot: slot, Source: "eu-1 (eu)", Result: result,
 		}
-		inTx(b, db, func(tx *store.Tx) error {
-			_, err := tx.InsertRuns(b.Context(), runs)
-			return err
-		})
+	}
+	return runs
+}
+
+func insertRuns(b *testing.B, db *store.DB, runs []health.Run) {
+	inTx(b, db, func(tx *store.Tx) error {
+		_, err := tx.InsertRuns(b.Context(), runs)
+		return err
 	})
+}
+
+// BenchmarkPartitions inserts runs on PostgreSQL by turns into the table that is cut by
+// days and into one that is not, and says by how much the one takes longer.
+func BenchmarkPartitions(b *testing.B) {
+	const rows = 500
+	var dbs [2]*store.DB
+	for i := range dbs {
+		url := pgtest.URL(b)
+		dbs[i] = open(b, url)
+		if i == 0 {
+			if err := dbs[i].MakePartitions(b.Context(), time.Now(), health.DefaultRetention); err != nil {
+				b.Fatal(err)
+			}
+			continue
+		}
+		raw, err := sql.Open("pgx", url)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer raw.Close()
+		if _, err := raw.ExecContext(b.Context(), `CREATE TABLE whole (LIKE runs INCLUDING ALL); DROP TABLE runs; ALTER TABLE whole RENAME TO runs`); err != nil {
+			b.Fatal(err)
+		}
+	}
+	ids := benchFleet(b, dbs[0])
+	var took [2]time.Duration
+	from, n := time.Now().UnixMilli(), 0
+	for b.Loop() {
+		runs := benchRuns(ids, from, n, rows)
+		for i := range dbs {
+			at := (n/rows + i) % 2 // each goes first as often
+			began := time.Now()
+			insertRuns(b, dbs[at], runs)
+			took[at] += time.Since(began)
+		}
+		n += rows
+	}
+	b.ReportMetric(float64(n)/took[0].Seconds(), "cut-rows/s")
+	b.ReportMetric(float64(n)/took[1].Seconds(), "whole-rows/s")
+	b.ReportMetric(took[0].Seconds()/took[1].Seconds(), "ratio")
 }
 
 func BenchmarkFlushBeats(b *testing.B) {
