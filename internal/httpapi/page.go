@@ -16,6 +16,7 @@ func addPage(mux *http.ServeMux) {
 		{"/{$}", "index.html", "text/html; charset=utf-8"},
 		{"/app.css", "app.css", "text/css; charset=utf-8"},
 		{"/app.js", "app.js", "text/javascript; charset=utf-8"},
+		{"/history.js", "history.js", "text/javascript; charset=utf-8"},
 		{"/favicon.svg", "favicon.svg", "image/svg+xml"},
 	} {
 		body, err := pageFiles.ReadFile("page/" + f.name)

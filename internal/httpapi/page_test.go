@@ -22,7 +22,7 @@ func servePage(t *testing.T, path string) *httptest.ResponseRecorder {
 func TestPageFiles(t *testing.T) {
 	t.Parallel()
 	got := map[string]string{}
-	for _, path := range []string{"/", "/app.css", "/app.js", "/favicon.svg", "/index.html", "/page/app.js"} {
+	for _, path := range []string{"/", "/app.css", "/app.js", "/history.js", "/favicon.svg", "/index.html", "/page/app.js"} {
 		w := servePage(t, path)
 		if w.Code == http.StatusOK && w.Body.Len() == 0 {
 			t.Errorf("%s is empty", path)
@@ -35,6 +35,7 @@ func TestPageFiles(t *testing.T) {
 		"/":            "text/html; charset=utf-8",
 		"/app.css":     "text/css; charset=utf-8",
 		"/app.js":      "text/javascript; charset=utf-8",
+		"/history.js":  "text/javascript; charset=utf-8",
 		"/favicon.svg": "image/svg+xml",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -49,7 +50,7 @@ func TestPageIsWhole(t *testing.T) {
 	if len(refs) != 3 {
 		t.Errorf("the page refers to %d files, want its icon, style and script", len(refs))
 	}
-	for _, ref := range refs {
+	for _, ref := range append(refs, regexp.MustCompile(`from '\.(/[^']*)'`).FindAllStringSubmatch(servePage(t, "/app.js").Body.String(), -1)...) {
 		if w := servePage(t, ref[1]); w.Code != http.StatusOK {
 			t.Errorf("%s, which the page refers to, answers %d", ref[1], w.Code)
 		}
@@ -60,9 +61,11 @@ func TestPageIsWhole(t *testing.T) {
 // hosts' making must never become markup.
 func TestPageKeepsItsPolicy(t *testing.T) {
 	t.Parallel()
+	script := regexp.MustCompile(`innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function|https?://|localStorage|document\.cookie`)
 	for path, forbidden := range map[string]*regexp.Regexp{
 		"/":            regexp.MustCompile(`(?i)<style|\sstyle=|\son[a-z]+=|javascript:|<script[^>]*>[^<]|https?://`),
-		"/app.js":      regexp.MustCompile(`innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function|https?://|localStorage|document\.cookie`),
+		"/app.js":      script,
+		"/history.js":  script,
 		"/app.css":     regexp.MustCompile(`(?i)@import|url\(`),
 		"/favicon.svg": regexp.MustCompile(`(?i)<script|<style|\son[a-z]+=`),
 	} {

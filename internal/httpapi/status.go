@@ -48,6 +48,10 @@ type CheckStatus struct {
 	// (yet), and where the check runs in environments, which have verdicts of their own.
 	Since     *time.Time `json:"since"`
 	VerdictID *string    `json:"verdictId"`
+	// Class is where the fault lies, as far as it is known, and Word on whose word; both
+	// are missing where the check runs in environments.
+	Class verdict.Class `json:"class,omitempty"`
+	Word  string        `json:"word,omitempty"`
 	// Suspect: the verdict is about to become worse, and others are asked first.
 	Suspect bool `json:"suspect"`
 	// Opinion is what they were asked and said; null when nobody was.
@@ -61,12 +65,14 @@ type CheckStatus struct {
 
 // EnvironmentStatus is the verdict on a check in one environment of its system.
 type EnvironmentStatus struct {
-	EnvironmentID string       `json:"environmentId"`
-	Environment   string       `json:"environment"`
-	Status        check.Status `json:"status"`
-	Reason        string       `json:"reason"`
-	Since         *time.Time   `json:"since"`
-	VerdictID     *string      `json:"verdictId"`
+	EnvironmentID string        `json:"environmentId"`
+	Environment   string        `json:"environment"`
+	Status        check.Status  `json:"status"`
+	Reason        string        `json:"reason"`
+	Since         *time.Time    `json:"since"`
+	VerdictID     *string       `json:"verdictId"`
+	Class         verdict.Class `json:"class"`
+	Word          string        `json:"word,omitempty"`
 	// Suspect and Opinion are as those of a check without environments.
 	Suspect bool             `json:"suspect"`
 	Opinion *verdict.Opinion `json:"opinion,omitempty"`
@@ -200,12 +206,13 @@ func checkStatus(v health.CheckVerdict, holding map[[3]string]*verdict.Verdict, 
 		Policy: v.Seats[0].Policy.WithDefaults(), Locations: []LocationStatus{},
 	}
 	for _, in := range v.Environments {
-		one := EnvironmentStatus{EnvironmentID: in.EnvironmentID, Environment: in.Environment, Status: in.Status, Reason: in.Reason, Suspect: in.Suspect, Opinion: in.Seats[0].Opinion}
+		one := EnvironmentStatus{EnvironmentID: in.EnvironmentID, Environment: in.Environment, Status: in.Status, Reason: in.Reason, Class: in.Class, Word: in.Word, Suspect: in.Suspect, Opinion: in.Seats[0].Opinion}
 		if held := holding[[3]string{in.SystemID, in.CheckID, in.EnvironmentID}]; held != nil && held.Status == in.Status {
 			one.Since, one.VerdictID = &held.At, &held.ID
 		}
 		if !v.InEnvironments() {
 			view.Since, view.VerdictID, view.Suspect, view.Opinion = one.Since, one.VerdictID, one.Suspect, one.Opinion
+			view.Class, view.Word = one.Class, one.Word
 		} else {
 			view.Environments = append(view.Environments, one)
 		}

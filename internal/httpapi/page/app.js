@@ -3,6 +3,8 @@
 // failure takes one way: the line is dropped, the page says how old its data is,
 // and a new line is tried after a pause that grows.
 
+import { SPAN, byPlace, picture, placeOf, summaryOf } from './history.js';
+
 const BASE = '/api/v1';
 const READ_LIMIT = 15_000; // one read, in ms
 const SILENCE_LIMIT = 40_000; // the core says something every 15 s
@@ -17,8 +19,10 @@ const $ = id => document.getElementById(id);
 const state = {
   systems: null, // of GET /status; null before the first read
   satellites: null,
+  maintenances: [], // those that last now
   events: [], // newest first
   completeness: new Map(), // of systems, by id: what became of the runs of the last hour
+  histories: new Map(), // of opened systems, by id: what each place measured, by placeOf
   names: new Map(), // ids of systems, also of deleted ones, to names
   currentAt: null, // until when the line before this one kept the views current
   clock: 0, // the core's clock minus ours, ms
@@ -48,11 +52,11 @@ async function read(path, signal) {
   return (await call(BASE + path, { signal: limit })).json();
 }
 
-async function readAllSatellites(signal) {
+async function readAll(path, signal) {
   const all = [];
   let cursor = '';
   do {
-    const page = await read(`/satellites?limit=1000${cursor && `&cursor=${encodeURIComponent(cursor)}`}`, signal);
+    const page = await read(`${path}?limit=1000${cursor && `&cursor=${encodeURIComponent(cursor)}`}`, signal);
     all.push(...page.items);
     cursor = page.nextCursor;
   } while (cursor);
@@ -83,6 +87,24 @@ async function countRuns(systems, signal) {
   }
 }
 
+// readHistory reads what was measured of an opened system, not more than once a minute.
+// Like the share above, it is left out when it cannot be read.
+async function readHistory(row) {
+  const id = row.system.systemId;
+  const known = state.histories.get(id);
+  if (!line || known && Date.now() - known.at < COUNT_AGAIN) return;
+  const entry = { at: Date.now(), places: known?.places ?? new Map() };
+  state.histories.set(id, entry);
+  try {
+    const from = new Date(Date.now() + state.clock - SPAN + 60_000).toISOString();
+    entry.places = byPlace(await read(`/systems/${id}/history?by=location&step=minute&from=${from}`, line.signal));
+    row.drawn = null;
+    row.draw();
+  } catch {
+    // tried again in a minute
+  }
+}
+
 // views are what is read again when events say that it has changed.
 const views = {
   systems: {
@@ -96,7 +118,13 @@ const views = {
   satellites: {
     kinds: ['satellite', 'satellite-connection', 'satellite-observer', 'assignment', 'check', 'system'],
     async load(signal) {
-      state.satellites = await readAllSatellites(signal);
+      state.satellites = await readAll('/satellites', signal);
+    },
+  },
+  maintenances: {
+    kinds: ['maintenance'],
+    async load(signal) {
+      state.maintenances = (await readAll('/maintenances', signal)).filter(m => m.active);
     },
   },
   // What happened before the stream began; what happens then comes through it.
@@ -159,6 +187,8 @@ class Line {
     clearTimeout(this.#timer);
     this.#ended.abort();
   }
+
+  get signal() { return this.#ended.signal; }
 
   get over() { return this.#ended.signal.aborted; }
 
@@ -308,9 +338,9 @@ function start() {
 function showSignIn(message = '') {
   line?.end(new Error('signed out'));
   line = null;
-  Object.assign(state, { systems: null, satellites: null, events: [], currentAt: null });
-  state.names.clear();
-  for (const id of ['summary', 'systems', 'satellites', 'events']) $(id).replaceChildren();
+  Object.assign(state, { systems: null, satellites: null, maintenances: [], events: [], currentAt: null });
+  for (const kept of [state.names, state.completeness, state.histories]) kept.clear();
+  for (const id of ['summary', 'systems', 'maintenances', 'satellites', 'events']) $(id).replaceChildren();
   systemRows.clear();
   document.title = 'Perigee';
   $('board').hidden = $('live').hidden = $('sign-out').hidden = true;
@@ -415,6 +445,7 @@ function showLost(reason) {
 
 function render() {
   showSystems();
+  showMaintenances();
   showSatellites();
   showSummary();
   showEvents();
@@ -436,27 +467,28 @@ function showSummary() {
   document.title = wrong.length ? `${wrong.join(', ')} · Perigee` : 'Perigee';
 }
 
-// systemRows are kept from one drawing to the next, so that what is open stays
-// open, and what has the focus keeps it.
 // reasonOf says why a system has its status, and why nobody was alarmed by it.
 function reasonOf(system) {
   const causes = (system.suppressedBy ?? []).map(cause => cause.name).join(', ');
   return [system.maintenance ? 'in maintenance' : '', causes && `because of ${causes}`, system.reason].filter(Boolean).join(': ');
 }
 
+// systemRows are kept from one drawing to the next, so that what is open stays
+// open, and what has the focus keeps it.
 const systemRows = new Map();
 
 class SystemRow {
   constructor() {
     this.status = statusOf('unknown');
     this.name = element('span', { class: 'name' });
+    this.marks = element('span', { class: 'marks' });
     this.reason = element('span', { class: 'reason' });
     this.since = element('span', { class: 'since' });
     this.count = element('span', { class: 'count' });
     this.complete = element('span', { class: 'complete' });
     this.checks = element('div', { class: 'checks' });
     this.details = element('details', { class: 'system' },
-      element('summary', {}, this.status, this.name, this.reason, this.since, this.count, this.complete), this.checks);
+      element('summary', {}, this.status, this.name, this.marks, this.reason, this.since, this.count, this.complete), this.checks);
     this.details.addEventListener('toggle', () => {
       this.draw();
       if (this.details.open) line?.refresh('systems');
@@ -468,6 +500,7 @@ class SystemRow {
     this.status.dataset.status = system.status;
     setText(this.status, system.status);
     setText(this.name, system.system);
+    setText(this.marks, marksOf(system).join(' · '));
     setText(this.reason, reasonOf(system));
     setText(this.count, system.totalChecks ? `${system.healthyChecks}/${plural(system.totalChecks, 'check')}` : 'no checks');
     if (this.since.firstChild?.dateTime !== (system.since ?? undefined)) {
@@ -488,32 +521,65 @@ class SystemRow {
   // draw makes the evidence, which only an opened system needs.
   draw() {
     if (!this.details.open) return;
+    void readHistory(this);
     const drawn = JSON.stringify(this.system.checks);
     if (drawn === this.drawn) return;
     this.drawn = drawn;
     const none = element('p', { class: 'notice' }, 'No check is assigned to this system.');
-    this.checks.replaceChildren(...this.system.checks.length ? this.system.checks.map(drawCheck) : [none]);
+    this.checks.replaceChildren(...this.system.checks.length ? this.system.checks.map(check => drawCheck(check, state.histories.get(this.system.systemId)?.places)) : [none]);
   }
 }
 
-function drawCheck(check) {
-  const rows = check.locations.map(at => [
-    element('span', {}, at.satellite, element('span', { class: 'quiet' }, ` ${[at.region, at.environmentId].filter(Boolean).join(' · ')}`)),
-    element('span', {}, statusOf(at.status), at.flapping ? element('span', { class: 'quiet' }, ' flapping') : null),
-    at.message || null,
-    at.latencyMs === null ? null : `${at.latencyMs} ms`,
-    element('span', {}, at.receivedAt ? time(at.receivedAt, 'ago') : 'no result yet', at.fresh ? null : doubt(at)),
-  ]);
+// FAULTS are where a fault may lie, as people say it.
+const FAULTS = { target: 'target down', path: 'path down', observer: 'observer ill' };
+
+// verdictsOf are those that are reached apart: one, or one in each environment.
+const verdictsOf = check => check.environments ?? [check];
+
+// marksOf are what should be known of a system's verdict at once.
+function marksOf(system) {
+  const verdicts = system.checks.flatMap(verdictsOf);
+  const marks = verdicts.filter(v => v.status === system.status).map(v => FAULTS[v.class]).filter(Boolean);
+  if (verdicts.some(v => v.suspect)) marks.push('suspect');
+  return [...new Set(marks)];
+}
+
+// drawWord says where the fault lies, on whose word, and what others said of it.
+function drawWord(v) {
+  const parts = [];
+  if (v.suspect) parts.push(`suspect: others are asked first; it says ${v.status} until then`);
+  if (FAULTS[v.class]) parts.push(FAULTS[v.class]);
+  if (v.word) parts.push(`on the word of ${v.word}`);
+  const answers = v.status === 'healthy' && !v.suspect ? [] : v.opinion?.answers ?? [];
+  if (answers.length) parts.push(`asked: ${answers.map(a => `${a.satellite} ${a.void ? `(${a.void})` : a.status || 'has not answered'}`).join(', ')}`);
+  if (!parts.length && v.environment === undefined) return null;
+  const where = v.environment === undefined ? null : element('span', {}, statusOf(v.status), ` in ${v.environment || 'no environment'}`);
+  return element('p', { class: 'word' }, where, where && parts.length ? ': ' : null, parts.join('; '));
+}
+
+function drawCheck(check, histories) {
+  const rows = check.locations.map(at => {
+    const history = histories?.get(placeOf(check.checkId, at));
+    return [
+      element('span', {}, at.satellite, element('span', { class: 'quiet' }, ` ${[at.region, at.environment ?? at.environmentId].filter(Boolean).join(' · ')}`)),
+      element('span', {}, statusOf(at.status), at.flapping ? element('span', { class: 'quiet' }, ' flapping') : null),
+      at.inconclusive ? `observer ill: ${at.inconclusive}` : at.message || null,
+      at.latencyMs === null ? null : `${at.latencyMs} ms`,
+      element('span', {}, at.receivedAt ? time(at.receivedAt, 'ago') : 'no result yet', at.fresh ? null : doubt(at)),
+      history ? element('span', {}, picture(history), element('span', { class: 'quiet' }, summaryOf(history))) : null,
+    ];
+  });
   return element('div', { class: 'check evidence' },
     element('h3', {}, statusOf(check.status), check.check, check.maintenance ? ' (in maintenance)' : null),
     // What one place measured speaks for itself below.
     check.locations.length === 1 && check.locations[0].fresh ? null : element('p', { class: 'reason' }, check.reason),
-    table(`What is measured of ${check.check}`, ['Satellite', 'Status', 'Message', '#Latency', 'Result'], rows));
+    ...verdictsOf(check).map(drawWord).filter(Boolean),
+    table(`What is measured of ${check.check}`, ['Satellite', 'Status', 'Message', '#Latency', 'Result', `Last ${SPAN / 3_600_000} hours`], rows));
 }
 
 // doubt says why a location does not count for the verdict.
 function doubt(at) {
-  if (at.inconclusive) return element('span', { class: 'quiet' }, `, observer ill: ${at.inconclusive}`);
+  if (at.inconclusive) return element('span', { class: 'quiet' }, ', not counted: inconclusive');
   if (!at.online) return element('span', { class: 'quiet' }, at.receivedAt ? ', not counted: satellite offline' : ', satellite offline');
   return at.receivedAt ? element('span', { class: 'quiet' }, ', not counted: too old') : null;
 }
@@ -558,6 +624,16 @@ function table(label, titles, rows) {
       ...cells.map((cell, i) => element('td', { role: 'cell', class: kind(titles[i]), 'data-label': name(titles[i]) }, cell))))));
 }
 
+// showMaintenances lists those that last now, and until when.
+function showMaintenances() {
+  const rows = state.maintenances.toSorted((a, b) => byName(a.name, b.name)).map(m => [
+    m.name, m.systems.names?.join(', ') || 'by their labels', m.checks?.join(', ') || 'all',
+    m.mode, m.end ? eventTime(new Date(m.end)) : m.schedule ? 'as scheduled' : null, m.description || null,
+  ]);
+  $('maintenances').replaceChildren(table('Maintenances', ['Name', 'Systems', 'Checks', 'Mode', 'Until', 'Description'], rows));
+  $('maintenances-section').hidden = rows.length === 0;
+}
+
 function showSatellites() {
   const rank = s => (s.status === 'online' ? 2 : s.lastConnectionEvent === null ? 1 : 0);
   const all = state.satellites.toSorted((a, b) => rank(a) - rank(b) || byName(a.name, b.name));
@@ -586,7 +662,7 @@ function lastHeard(s) {
 // observer says how the satellite fares itself, and how its clock is off.
 function observer(s) {
   const { offsetMs, uncertaintyMs } = s.pulse ?? {};
-  const clock = offsetMs == null ? null : `clock ${offsetMs < 0 ? '+' : '−'}${Math.abs(offsetMs).toFixed(0)} ± ${(uncertaintyMs ?? 0).toFixed(1)} ms`;
+  const clock = offsetMs == null ? null : `clock ${Math.abs(offsetMs) < 0.5 ? '' : offsetMs < 0 ? '+' : '−'}${Math.abs(offsetMs).toFixed(0)} ± ${(uncertaintyMs ?? 0).toFixed(1)} ms`;
   if (!s.observer) return clock;
   const ill = s.observer.ill.map(i => i.kind);
   const title = s.observer.ill.map(i => `${i.kind}: ${i.detail ?? ''}`).join('\n');
@@ -635,6 +711,12 @@ function words({ type, kind, entityId, payload, actor, next }) {
       return known.previousStatus ? `${system} went from ${known.previousStatus} to ${known.newStatus}` : `${system} is ${known.newStatus}`;
     case 'healthcheck.system_healthy':
     case 'healthcheck.system_degraded': return '';
+    case 'healthcheck.check_failed': {
+      const of = state.systems?.find(s => s.systemId === known.systemId)?.checks.find(c => c.checkId === known.configurationId)?.check ?? 'a check';
+      return known.previousStatus ? `${of} of ${system} went from ${known.previousStatus} to ${known.status}` : `${of} of ${system} is ${known.status}`;
+    }
+    case 'maintenance.started': return `maintenance ${known.name} began`;
+    case 'maintenance.ended': return `maintenance ${known.name} ended`;
     case 'core.blind':
       return `no core was watching from ${clockTime(new Date(known.from))} to ${clockTime(new Date(known.to))}`;
     case 'entity.changed':
