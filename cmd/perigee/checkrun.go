@@ -48,7 +48,7 @@ func (c *CheckRunCmd) Run(ctx context.Context, a *app) error {
 	}
 	deadline := time.Now().Add(c.Wait)
 	for {
-		if err := t.tell(&view); err != nil {
+		if err := t.tell(ctx, &view); err != nil {
 			return err
 		}
 		left := time.Until(deadline)
@@ -90,6 +90,8 @@ func verdictOf(view *httpapi.RunRequestView, waited time.Duration) error {
 type ticker struct {
 	app  *app
 	told map[string]bool
+	// environments are read once they are heard of.
+	environments names
 }
 
 // asked says who was asked.
@@ -121,7 +123,7 @@ func whereRun(r *fleet.RunRequest) string {
 }
 
 // tell shows the answers that are new, each in lines that stand for themselves.
-func (t *ticker) tell(view *httpapi.RunRequestView) error {
+func (t *ticker) tell(ctx context.Context, view *httpapi.RunRequestView) error {
 	if t.app.format != "table" {
 		return nil
 	}
@@ -138,7 +140,13 @@ func (t *ticker) tell(view *httpapi.RunRequestView) error {
 			t.told[answer.RunID] = true
 			line := []string{where, fmt.Sprintf("%-9s", answer.Status), fmt.Sprintf("%8s", milliseconds(answer.LatencyMs))}
 			if answer.EnvironmentID != "" {
-				line = append(line, "in "+answer.EnvironmentID)
+				if _, known := t.environments[answer.EnvironmentID]; !known {
+					var err error
+					if t.environments, err = t.app.environmentNames(ctx, answer.EnvironmentID); err != nil {
+						return err
+					}
+				}
+				line = append(line, "in "+t.environments.of(answer.EnvironmentID))
 			}
 			line = append(line, answer.Message, timings(answer.Timings))
 			if _, err := fmt.Fprintln(t.app.out, plain(strings.TrimRight(strings.Join(line, "  "), " "))); err != nil {

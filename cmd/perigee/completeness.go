@@ -72,13 +72,21 @@ func (c *CompletenessCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	var ids []string
+	for i := range all.Items {
+		ids = append(ids, all.Items[i].EnvironmentID)
+	}
+	environments, err := a.environmentNames(ctx, ids...)
+	if err != nil {
+		return err
+	}
 	return a.print(all, func(w *tabwriter.Writer) {
 		row(w, "SYSTEM", "CHECK", "SATELLITE", "DUE", "REPORTED", "LATE", "INCONCL", "SKIPPED", "LOST", "DOWN", "UNTOLD", "UNACCOUNTED", "AWAITED", "COMPLETE", "UPTIME")
 		for i := range all.Items {
 			at := &all.Items[i]
 			satellite := satellites.of(at.SatelliteID)
 			if at.EnvironmentID != "" {
-				satellite += " in " + at.EnvironmentID
+				satellite += " in " + environments.of(at.EnvironmentID)
 			}
 			if !at.Exact {
 				satellite += " (no slots)"

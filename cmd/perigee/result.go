@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -159,6 +160,26 @@ func (a *app) names(ctx context.Context, collection string, rows int) (names, er
 	n := names{}
 	for _, x := range all {
 		n[x.ID] = x.Name
+	}
+	return n, nil
+}
+
+// environmentNames reads what the environments of all systems are called, if ids are
+// any that a table is to show.
+func (a *app) environmentNames(ctx context.Context, ids ...string) (names, error) {
+	if a.format != "table" || strings.Join(ids, "") == "" {
+		return nil, nil
+	}
+	type system struct{ Environments []struct{ ID, Name string } }
+	all, err := fetch[system](ctx, a, "/systems", nil, 0)
+	if err != nil {
+		return nil, err
+	}
+	n := names{}
+	for _, s := range all {
+		for _, e := range s.Environments {
+			n[e.ID] = e.Name
+		}
 	}
 	return n, nil
 }
