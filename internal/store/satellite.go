@@ -134,8 +134,12 @@ func (tx *Tx) UpdateSatellite(ctx context.Context, s fleet.Satellite) error {
 }
 
 // DeleteSatellite takes its placements, locations and reports along; runs and
-// transitions stay as history.
+// transitions stay as history. The row is locked before anything is read of it: a lease
+// that is renewed meanwhile would outlive the fence.
 func (tx *Tx) DeleteSatellite(ctx context.Context, id string) error {
+	if _, err := tx.SatelliteForUpdate(ctx, id); err != nil {
+		return err
+	}
 	if err := tx.fenceWhere(ctx, "satellite_id", id); err != nil {
 		return err
 	}
