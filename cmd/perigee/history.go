@@ -50,6 +50,14 @@ func (c *HistoryCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	var ids []string
+	for i := range h.Series {
+		ids = append(ids, h.Series[i].EnvironmentID)
+	}
+	environments, err := a.environmentNames(ctx, ids...)
+	if err != nil {
+		return err
+	}
 	return a.print(h, func(w *tabwriter.Writer) {
 		head := []string{"AT", "RUNS", "AVAILABILITY", "P50", "P95", "MAX", "REMARKS"}
 		if c.By != "" {
@@ -66,7 +74,7 @@ func (c *HistoryCmd) Run(ctx context.Context, a *app) error {
 					cells[3], cells[4], cells[5] = latencyMs(l.P50), latencyMs(l.P95), latencyMs(float64(l.Max))
 				}
 				if c.By != "" {
-					cells = append([]string{seriesName(&s, c.By, checks, satellites)}, cells...)
+					cells = append([]string{seriesName(&s, c.By, checks, satellites, environments)}, cells...)
 				}
 				if a.pictures {
 					cells = append(cells, picture)
@@ -125,7 +133,7 @@ func historyRemarks(s *health.Summary) string {
 	return strings.Join(all, ", ")
 }
 
-func seriesName(s *health.Series, by string, checks, satellites names) string {
+func seriesName(s *health.Series, by string, checks, satellites, environments names) string {
 	switch by {
 	case "check":
 		return checks.of(s.CheckID)
@@ -136,7 +144,7 @@ func seriesName(s *health.Series, by string, checks, satellites names) string {
 	}
 	name := checks.of(s.CheckID) + " from " + satellites.of(s.SatelliteID)
 	if s.EnvironmentID != "" {
-		name += " in " + s.EnvironmentID
+		name += " in " + environments.of(s.EnvironmentID)
 	}
 	return name
 }
