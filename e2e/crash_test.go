@@ -32,7 +32,10 @@ func TestCrash(t *testing.T) {
 		{"SQLite", func(*testing.T) string { return "" }},
 		{"PostgreSQL", func(t *testing.T) string { return pgtest.URL(t) }},
 	} {
-		t.Run(engine.name, func(t *testing.T) { crash(t, engine.database(t), (*kills+1)/2) })
+		t.Run(engine.name, func(t *testing.T) {
+			t.Parallel()
+			crash(t, engine.database(t), (*kills+1)/2)
+		})
 	}
 }
 
