@@ -1,0 +1,336 @@
+package automation
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/perigee-monitoring/perigee/internal/entity"
+	"github.com/perigee-monitoring/perigee/internal/fault"
+)
+
+// ride is a run that this core goes on with, until it waits or has ended.
+type ride struct {
+	*Runner
+	run Run
+	// ctx ends with the core, doing some time later, and both when the run is cut off.
+	ctx, doing context.Context
+	end        context.CancelCauseFunc
+	stop       func()
+	// fresh: nothing of it was done by this core yet, so what is found half done was
+	// begun by another, which died.
+	fresh bool
+	// alone: it advances while nothing is decided, since it waits for events and must
+	// not miss one that is being decided.
+	alone   bool
+	program *Program
+	done    chan Step
+	busy    int
+}
+
+// begin makes the ride of a run that was claimed; nil when it goes on here already.
+func (r *Runner) begin(ctx context.Context, run Run) *ride {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.going[run.ID] != nil {
+		return nil
+	}
+	c := &ride{Runner: r, run: run, ctx: ctx, fresh: true, done: make(chan Step)}
+	c.doing, c.end = context.WithCancelCause(context.WithoutCancel(ctx))
+	undo := context.AfterFunc(ctx, func() {
+		time.AfterFunc(lastGrace, func() { c.end(context.Cause(ctx)) })
+	})
+	c.stop = func() { undo(); c.end(nil) }
+	r.going[run.ID] = c
+	return c
+}
+
+// cut ends what is being done: the run is not ours any more.
+func (c *ride) cut() { c.end(errCut) }
+
+// carry goes on with the run as far as it goes.
+func (c *ride) carry() {
+	defer c.stop()
+	for {
+		progress, more, err := c.advance()
+		switch {
+		case err == nil:
+		case c.ctx.Err() == nil && c.doing.Err() == nil:
+			c.log.Error("a run could not go on", "run", c.run.ID, "error", err)
+			fallthrough
+		default:
+			// Another look takes it up where it stands, here or elsewhere, once what is
+			// being done is written down.
+			c.drain()
+			return
+		}
+		for _, step := range progress.Do {
+			c.busy++
+			go func() { c.done <- c.do(step) }()
+		}
+		if more {
+			continue
+		}
+		if progress.Status != RunRunning || c.busy == 0 {
+			c.drain()
+			return
+		}
+		// What waits beside it is looked at now and then.
+		timer := time.NewTimer(time.Second)
+		select {
+		case step := <-c.done:
+			c.record(step)
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// drain waits for what is being done.
+func (c *ride) drain() {
+	for ; c.busy > 0; c.busy-- {
+		c.keep(<-c.done)
+	}
+}
+
+func (c *ride) record(step Step) {
+	c.busy--
+	c.keep(step)
+}
+
+// keep writes down what became of a step. It is tried for a while: what is not written
+// down is in doubt.
+func (c *ride) keep(step Step) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), keepRecord)
+	defer cancel()
+	for {
+		err := entity.InTx(ctx, c.recorder, func(tx Tx) error {
+			_, owner, err := tx.AutomationRunForUpdate(ctx, c.run.ID)
+			if err != nil {
+				return err
+			}
+			if owner != c.owner {
+				return fault.Wrap(fault.Conflict, errCut, "the run has another owner")
+			}
+			now, err := tx.Now(ctx)
+			if err != nil {
+				return err
+			}
+			step.EndedAt = &now
+			return tx.PutAutomationSteps(ctx, []Step{step})
+		})
+		if err == nil {
+			return
+		}
+		if !fault.Is(err, fault.Unavailable) || !rest(ctx, time.Second/4) {
+			c.log.Error("what an action gave could not be written down", "run", c.run.ID, "step", step.Path, "status", step.Status, "error", err)
+			return
+		}
+	}
+}
+
+// do carries out an action, and gives its step as it ended.
+func (c *ride) do(step Step) Step {
+	action, ok := c.actions.Action(step.Action)
+	if !ok {
+		step.Status, step.Error = StepFailed, fmt.Sprintf("there is no action %q", step.Action)
+		return step
+	}
+	artifacts := map[string]json.RawMessage{}
+	journal, err := c.store.AutomationSteps(c.doing, c.run.ID)
+	if err != nil {
+		step.Status, step.Error = StepFailed, clip(err.Error()) // nothing was done yet
+		return step
+	}
+	for _, s := range journal {
+		if s.ID != "" && s.Status == StepSuccess {
+			artifacts[s.ID] = s.Output
+		}
+	}
+	output, err := action.Do(c.doing, Request{Automation: c.program.automation.Name, Run: c.run, Step: step, Artifacts: artifacts})
+	switch {
+	case err == nil:
+		step.Status, step.Output = StepSuccess, output
+	case errors.Is(err, ErrInDoubt) || c.doing.Err() != nil && !action.Repeatable:
+		step.Status, step.Error = StepInDoubt, clip(words(err))
+	default:
+		step.Status, step.Error = StepFailed, clip(words(err))
+		if c.doing.Err() != nil { // to be done again, since it may be
+			step.Status = StepInDoubt
+		}
+		c.log.Info("an action failed", "run", c.run.ID, "step", step.Path, "action", step.Action, "attempt", step.Attempt, "error", err)
+	}
+	return step
+}
+
+// words are what people may read of an error.
+func words(err error) string {
+	if f, ok := errors.AsType[*fault.Error](err); ok {
+		return f.Message
+	}
+	return err.Error()
+}
+
+var errAlone = errors.New("to be advanced while nothing is decided")
+
+// advance lets the run go on in one transaction. More tells that it has to be looked at
+// again at once.
+func (c *ride) advance() (progress Progress, more bool, err error) {
+	if c.program == nil {
+		c.program, err = c.Runner.program(c.ctx, c.run.Automation, c.run.Revision)
+		if fault.Is(err, fault.Invalid) {
+			return c.fail(err)
+		}
+		if err != nil {
+			return progress, false, err
+		}
+		c.alone = c.program.automation.Definition.Mode == ModeQueued
+	}
+	for {
+		err = entity.InTx(c.ctx, c.recorder, func(tx Tx) error {
+			progress, more, err = c.advanceIn(tx)
+			return err
+		})
+		if !errors.Is(err, errAlone) {
+			break
+		}
+		c.alone = true
+	}
+	if err == nil {
+		c.fresh = false
+	}
+	return progress, more, err
+}
+
+func (c *ride) advanceIn(tx Tx) (progress Progress, more bool, err error) {
+	ctx := c.ctx
+	if c.alone {
+		if _, err := tx.LockAutomations(ctx); err != nil {
+			return progress, false, err
+		}
+	}
+	run, owner, err := tx.AutomationRunForUpdate(ctx, c.run.ID)
+	if err != nil {
+		return progress, false, err
+	}
+	if owner != c.owner || run.Status.Ended() {
+		c.end(errCut)
+		return Progress{Status: RunCancelled}, false, nil
+	}
+	journal, err := tx.AutomationJournal(ctx, run.ID)
+	if err != nil {
+		return progress, false, err
+	}
+	w, err := world(ctx, tx)
+	if err != nil {
+		return progress, false, err
+	}
+	steps := map[string]Step{}
+	if c.fresh {
+		for i, s := range journal {
+			if s.Kind == "action" && s.Status == StepRunning {
+				journal[i].Status, journal[i].EndedAt = StepInDoubt, &w.Now
+				journal[i].Error = "the core that did it ended meanwhile, and it is not known whether this was done"
+				steps[s.Path] = journal[i]
+			}
+		}
+	}
+	wakes, err := tx.AutomationWakes(ctx, run.ID)
+	if err != nil {
+		return progress, false, err
+	}
+	var order []string
+	for path := range steps {
+		order = append(order, path)
+	}
+	slices.Sort(order)
+	for seen := 0; ; seen++ {
+		var event *entity.Event
+		if seen < len(wakes) {
+			event = &wakes[seen]
+			if err := tx.DropAutomationWake(ctx, run.ID, event.Seq); err != nil {
+				return progress, false, err
+			}
+		}
+		if progress, err = c.program.Advance(w, run, journal, event); err != nil {
+			return progress, false, err
+		}
+		for _, s := range progress.Steps {
+			if _, known := steps[s.Path]; !known {
+				order = append(order, s.Path)
+			}
+			steps[s.Path] = s
+			if i := slices.IndexFunc(journal, func(have Step) bool { return have.Path == s.Path }); i >= 0 {
+				journal[i] = s
+			} else {
+				journal = append(journal, s)
+			}
+		}
+		more = seen+1 < len(wakes)
+		if !more || len(progress.Do) > 0 || progress.Status.Ended() {
+			break
+		}
+	}
+	if len(progress.Refs)+len(progress.Events) > 0 && !c.alone {
+		return progress, false, errAlone
+	}
+	written := make([]Step, len(order))
+	for i, path := range order {
+		written[i] = steps[path]
+	}
+	if err := tx.PutAutomationSteps(ctx, written); err != nil {
+		return progress, false, err
+	}
+	return progress, more && !progress.Status.Ended(), c.write(tx, run, progress, w.Now, more)
+}
+
+// write writes how far the run is.
+func (c *ride) write(tx Tx, run Run, p Progress, now time.Time, more bool) error {
+	ctx := c.ctx
+	run.Status, run.Reason = p.Status, p.Reason
+	run.StartedAt = cmp.Or(run.StartedAt, &now)
+	if p.Status.Ended() {
+		run.EndedAt = &now
+		if err := tx.PutAutomationRun(ctx, run, nil, false); err != nil {
+			return err
+		}
+		return promote(ctx, tx, c.program)
+	}
+	var topics []string
+	for _, ref := range p.Refs {
+		topics = append(topics, entityTopic(ref))
+	}
+	for _, typ := range p.Events {
+		topics = append(topics, eventTopic(typ))
+	}
+	if err := tx.PutAutomationWaits(ctx, run.ID, topics); err != nil {
+		return err
+	}
+	wake := p.Wake
+	going := p.Status == RunRunning || more
+	if going {
+		wake = &now // for who takes it over when this core dies
+	}
+	return tx.PutAutomationRun(ctx, run, wake, going)
+}
+
+// fail ends a run whose revision this version does not understand.
+func (c *ride) fail(why error) (Progress, bool, error) {
+	err := entity.InTx(c.ctx, c.recorder, func(tx Tx) error {
+		run, owner, err := tx.AutomationRunForUpdate(c.ctx, c.run.ID)
+		if err != nil || owner != c.owner || run.Status.Ended() {
+			return err
+		}
+		now, err := tx.Now(c.ctx)
+		if err != nil {
+			return err
+		}
+		run.Status, run.EndedAt, run.Reason = RunFailed, &now, clip(words(why))
+		return tx.PutAutomationRun(c.ctx, run, nil, false)
+	})
+	return Progress{Status: RunFailed}, false, err
+}
