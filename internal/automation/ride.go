@@ -66,6 +66,7 @@ func (c *ride) carry() {
 			// Another look takes it up where it stands, here or elsewhere, once what is
 			// being done is written down.
 			c.drain()
+			c.release()
 			return
 		}
 		for _, step := range progress.Do {
@@ -87,6 +88,26 @@ func (c *ride) carry() {
 		case <-timer.C:
 		}
 		timer.Stop()
+	}
+}
+
+// release gives the run back, so that the next look finds it, before its lease is over.
+func (c *ride) release() {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), keepRecord)
+	defer cancel()
+	err := entity.InTx(ctx, c.recorder, func(tx Tx) error {
+		run, owner, err := tx.AutomationRunForUpdate(ctx, c.run.ID)
+		if err != nil || owner != c.owner || run.Status.Ended() {
+			return err
+		}
+		now, err := tx.Now(ctx)
+		if err != nil {
+			return err
+		}
+		return tx.PutAutomationRun(ctx, run, &now, false)
+	})
+	if err != nil {
+		c.log.Warn("a run could not be given back; its lease has to end first", "run", c.run.ID, "error", err)
 	}
 }
 

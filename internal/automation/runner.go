@@ -64,6 +64,15 @@ func NewRunner(store Store, recorder *entity.Recorder, actions Actions, log *slo
 	}
 }
 
+// TakeOver takes all runs from whoever had them. It is for a core that is alone on its
+// database, before it runs: it need not wait until the leases of its former life end.
+func (r *Runner) TakeOver(ctx context.Context) error {
+	if err := r.store.FreeAutomationRuns(ctx); err != nil {
+		return fmt.Errorf("taking over the runs of automations: %w", err)
+	}
+	return nil
+}
+
 // Run decides and goes on with runs until ctx ends, and waits for what is being done.
 func (r *Runner) Run(ctx context.Context) error {
 	var carried sync.WaitGroup

@@ -29,6 +29,8 @@ type Store interface {
 	// RenewAutomationRuns makes the leases longer, and gives those that are still the
 	// owner's and have not ended.
 	RenewAutomationRuns(ctx context.Context, owner string, lease time.Duration, ids []string) ([]string, error)
+	// FreeAutomationRuns ends all leases.
+	FreeAutomationRuns(ctx context.Context) error
 	// NextAutomation is when a run, a dwell or a timer is due next; zero for never.
 	NextAutomation(ctx context.Context) (time.Time, error)
 	// PurgeAutomationRuns forgets runs that ended before then, and what only they needed.

@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/perigee-monitoring/perigee/internal/auth"
+	"github.com/perigee-monitoring/perigee/internal/automation"
 	"github.com/perigee-monitoring/perigee/internal/catalog"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
@@ -150,6 +151,9 @@ type Options struct {
 	// Packages are what scripts may import.
 	Packages Packages
 	Records  Records
+	// Automations react to events. HookSecret gives what calls of /hooks are signed with.
+	Automations Automations
+	HookSecret  automation.Secret
 	// Incidents are what is wrong, and Channels how people are told.
 	Incidents Incidents
 	Channels  Channels
@@ -203,6 +207,7 @@ func New(o Options) *API {
 	a.addAssignments()
 	a.addMaintenances()
 	a.addIncidents()
+	a.addAutomations()
 	a.addChannels()
 	a.addPackages()
 	a.addSecrets()
@@ -215,6 +220,7 @@ func New(o Options) *API {
 	a.addDocuments()
 	a.addStrategies()
 	a.addSessions(mux)
+	a.addHooks(mux)
 	a.addProbes(mux)
 	addPage(mux)
 	mux.Handle(SatellitePath, o.Satellites)

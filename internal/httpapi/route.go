@@ -16,6 +16,7 @@ import (
 
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/auth"
+	"github.com/perigee-monitoring/perigee/internal/automation"
 	"github.com/perigee-monitoring/perigee/internal/catalog"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
@@ -47,6 +48,7 @@ func newRoutes(mux *http.ServeMux, version string) huma.API {
 	config.Transformers = []huma.Transformer{likeOurs}
 	registry := huma.NewMapRegistry("#/components/schemas/", schemaName)
 	registry.RegisterTypeAlias(reflect.TypeFor[check.Duration](), reflect.TypeFor[durationSchema]())
+	registry.RegisterTypeAlias(reflect.TypeFor[automation.Definition](), reflect.TypeFor[definitionSchema]())
 	registry.RegisterTypeAlias(reflect.TypeFor[catalog.Document](), reflect.TypeFor[documentSchema]())
 	config.Components = &huma.Components{
 		Schemas: registry,
@@ -83,6 +85,12 @@ func schemaName(t reflect.Type, hint string) string {
 	}
 	if judged := reflect.TypeFor[verdict.Verdict](); t.PkgPath() == judged.PkgPath() && t != judged {
 		return judged.Name() + name // its nouns are everybody's: State, Run, Seat
+	}
+	if t == reflect.TypeFor[List[automation.Run]]() {
+		return "ListAutomationRun"
+	}
+	if ours := reflect.TypeFor[automation.Automation](); t.PkgPath() == ours.PkgPath() && t != ours {
+		return ours.Name() + name
 	}
 	return name
 }

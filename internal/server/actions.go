@@ -1,8 +1,11 @@
 package server
 
 import (
+	"context"
+
 	"github.com/perigee-monitoring/perigee/internal/automation"
 	"github.com/perigee-monitoring/perigee/internal/automation/action"
+	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/notify"
 )
 
@@ -12,4 +15,17 @@ func (s *Server) newActions() *automation.Registry {
 		Channels: s.channels, Incidents: s.incidents, Catalog: s.Catalog, Fleet: s.fleet, Satellites: s.db, RunRequests: s.runs, Secrets: s.secrets,
 		HTTP: notify.NewClient(), Log: s.log,
 	})...)
+}
+
+// hookSecret gives what the calls of a hook are signed with, by the secret's name.
+func (s *Server) hookSecret(ctx context.Context, name string) (string, error) {
+	reference := "${{ secrets." + name + " }}"
+	texts, _, err := s.secrets.Fill(ctx, reference)
+	switch {
+	case err != nil:
+		return "", err
+	case texts[0] == reference: // no name of a secret, and known to everybody
+		return "", fault.New(fault.NotFound, "there is no secret %q", name)
+	}
+	return texts[0], nil
 }

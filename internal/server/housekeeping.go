@@ -22,6 +22,8 @@ type chore struct {
 const (
 	// settleIn is how long after its start a core begins with chores.
 	settleIn = 10 * time.Minute
+	// keepAutomationRuns is how long it is known what automations did.
+	keepAutomationRuns = 30 * 24 * time.Hour
 	// choreTimeout bounds one chore.
 	choreTimeout = 30 * time.Minute
 	// defaultKeepTransitions is how long it is known what happened to satellites and
@@ -70,6 +72,14 @@ func (s *Server) chores() []*chore {
 				return err
 			}
 			_, err = s.db.PurgeVerdicts(ctx, now.Add(-s.config.Keep.Hours))
+			return err
+		}},
+		{name: "forgetting old runs of automations", every: time.Hour, do: func(ctx context.Context) error {
+			now, err := s.db.Now(ctx)
+			if err != nil {
+				return err
+			}
+			_, err = s.db.PurgeAutomationRuns(ctx, now.Add(-keepAutomationRuns))
 			return err
 		}},
 		{name: "collecting packages", every: 24 * time.Hour, do: func(ctx context.Context) error {

@@ -122,8 +122,10 @@ type Server struct {
 	channels  *notify.Service
 	incidents *incident.Service
 	// actions are what automations can do.
-	actions  *automation.Registry
-	packages *packages.Service
+	actions     *automation.Registry
+	automations *automation.Service
+	runner      *automation.Runner
+	packages    *packages.Service
 	// watches are the runs that automations wish to be told of; watchesChanged rings when
 	// there may be others.
 	watches        runWatches
@@ -222,6 +224,13 @@ func (s *Server) wire(ctx context.Context, root, oldRoot []byte) (err error) {
 	s.channels = notify.New(s.db, recorder, s.secrets, s.log)
 	s.incidents = incident.New(s.db, recorder)
 	s.actions = s.newActions()
+	s.automations = automation.NewService(s.db, recorder, s.actions)
+	s.runner = automation.NewRunner(s.db, recorder, s.actions, s.log, s.subscribe(entity.TopicEvents))
+	if s.db.Engine() == "sqlite" { // which one process has open
+		if err := s.runner.TakeOver(ctx); err != nil {
+			return err
+		}
+	}
 	s.Catalog.SetConcealer(s.secrets)
 
 	if s.packages, err = s.newPackages(ctx, recorder); err != nil {
@@ -291,6 +300,7 @@ func (s *Server) Run(ctx context.Context) error {
 	durable.Go(func() error { return s.roller.Run(below) })
 	durable.Go(func() error { return s.watch.Run(below) })
 	durable.Go(func() error { return s.opinions.Run(below) })
+	durable.Go(func() error { return s.runner.Run(below) })
 
 	outside, ctx := errgroup.WithContext(ctx)
 	drained := make(chan struct{})

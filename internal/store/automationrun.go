@@ -98,6 +98,11 @@ func (db *DB) RenewAutomationRuns(ctx context.Context, owner string, lease time.
 		owner, lease.Microseconds(), ids)
 }
 
+func (db *DB) FreeAutomationRuns(ctx context.Context) error {
+	_, err := db.writes().exec(ctx, `UPDATE automation_runs SET lease_until = 0 WHERE ended_at IS NULL AND lease_until > 0`)
+	return err
+}
+
 type ownedRun struct {
 	run   automation.Run
 	owner string
