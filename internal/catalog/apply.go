@@ -322,7 +322,7 @@ func adopt[T any](t *table[T], it item, had bool, before, after T, render func(T
 	change := DocumentChange{Kind: it.Kind, Name: it.Metadata.Name, Action: Created, Diff: []FieldDiff{}}
 	if had {
 		change.Action = Updated
-		if change.Diff = diff(render(before), render(after)); len(change.Diff) == 0 {
+		if change.Diff = Diff(render(before), render(after)); len(change.Diff) == 0 {
 			change.Action = Unchanged
 			return change, nil
 		}

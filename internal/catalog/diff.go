@@ -16,8 +16,8 @@ type FieldDiff struct {
 	To   any    `json:"to"`
 }
 
-// diff gives the differences of two documents of one kind and name, by path.
-func diff(from, to Document) []FieldDiff {
+// Diff gives the differences of two documents of one kind and name, by path.
+func Diff(from, to Document) []FieldDiff {
 	var all []FieldDiff
 	compare(&all, "metadata.labels", canonical(labels(from.Metadata.Labels)), canonical(labels(to.Metadata.Labels)))
 	compare(&all, "spec", canonical(from.Spec), canonical(to.Spec))

@@ -25,6 +25,8 @@ type Automations interface {
 	SetEnabled(ctx context.Context, actor entity.Actor, ref string, enabled bool) (automation.Automation, error)
 	Delete(ctx context.Context, actor entity.Actor, ref string) error
 	Start(ctx context.Context, actor entity.Actor, ref, trigger string, payload json.RawMessage) (automation.Run, error)
+	// Read judges an automation without keeping it.
+	Read(in automation.Input, path string) (automation.Automation, error)
 	DryRun(ctx context.Context, in automation.Input, from, to time.Time) (automation.Report, error)
 	Actions() []automation.Action
 	Hook(ctx context.Context, secret automation.Secret, call automation.Call) error

@@ -37,7 +37,7 @@ func (documentSchema) Schema(huma.Registry) *huma.Schema {
 		Description: "One definition as a file holds it. The spec is by kind: that of a check is as of POST /checks.",
 		Properties: map[string]*huma.Schema{
 			"apiVersion": {Type: huma.TypeString, Enum: []any{catalog.APIVersion}},
-			"kind":       {Type: huma.TypeString, Enum: []any{catalog.DocAssignment, catalog.DocCheck, catalog.DocSatellite, catalog.DocSystem}},
+			"kind":       {Type: huma.TypeString, Enum: []any{catalog.DocAssignment, catalog.DocAutomation, catalog.DocCheck, catalog.DocMaintenance, catalog.DocSatellite, catalog.DocSystem}},
 			"metadata": {Type: huma.TypeObject, Required: []string{"name"}, Properties: map[string]*huma.Schema{
 				"name": text, "labels": {Type: huma.TypeObject, AdditionalProperties: text},
 			}},
@@ -48,8 +48,8 @@ func (documentSchema) Schema(huma.Registry) *huma.Schema {
 }
 
 func (a *API) addDocuments() {
-	route(a, http.MethodPost, "/apply", "apply-documents", "Make the definitions be as documents say, in one transaction", func(ctx context.Context, in *struct{ Body ApplyRequest }) (*answer[catalog.Plan], error) {
-		return answered(a.Catalog.Apply(ctx, actor(ctx), in.Body.Documents, in.Body.DryRun))
+	route(a, http.MethodPost, "/apply", "apply-documents", "Make the definitions be as documents say, in one transaction; automations after it", func(ctx context.Context, in *struct{ Body ApplyRequest }) (*answer[catalog.Plan], error) {
+		return answered(a.apply(ctx, in.Body.Documents, in.Body.DryRun))
 	}, func(op *huma.Operation) {
 		op.MaxBodyBytes = maxDocuments
 		op.BodyReadTimeout = 30 * time.Second

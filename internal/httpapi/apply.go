@@ -1,0 +1,139 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/perigee-monitoring/perigee/internal/automation"
+	"github.com/perigee-monitoring/perigee/internal/catalog"
+	"github.com/perigee-monitoring/perigee/internal/fault"
+)
+
+// apply makes the definitions be as the documents say: those of the catalog in one
+// transaction, and then automations, each in one of its own. All are judged before
+// anything is done; the places of errors are those in docs.
+func (a *API) apply(ctx context.Context, docs []catalog.Document, dryRun bool) (catalog.Plan, error) {
+	var definitions []catalog.Document
+	var places []int // in docs, of definitions
+	var automations []automation.Input
+	var wrong []fault.Field
+	twins := map[string]int{}
+	for i, doc := range docs {
+		if doc.Kind != catalog.DocAutomation {
+			definitions, places = append(definitions, doc), append(places, i)
+			continue
+		}
+		in := automation.Input{Name: doc.Metadata.Name, Labels: doc.Metadata.Labels, Definition: doc.Spec}
+		at := fmt.Sprintf("documents[%d]", i)
+		if twin, dup := twins[in.Name]; dup {
+			wrong = append(wrong, fault.Field{Path: at + ".metadata.name", Message: fmt.Sprintf("documents[%d] is Automation %q already", twin, in.Name)})
+		}
+		twins[in.Name] = i
+		if doc.APIVersion != catalog.APIVersion {
+			wrong = append(wrong, fault.Field{Path: at + ".apiVersion", Message: "must be " + catalog.APIVersion})
+		}
+		if _, err := a.Automations.Read(in, "spec"); err != nil {
+			f, ok := errors.AsType[*fault.Error](err)
+			if !ok || f.Kind != fault.Invalid {
+				return catalog.Plan{}, err
+			}
+			for _, field := range f.Fields {
+				if field.Path == "name" || strings.HasPrefix(field.Path, "labels") {
+					field.Path = "metadata." + field.Path
+				}
+				field.Path = at + "." + field.Path
+				wrong = append(wrong, field)
+			}
+		}
+		automations = append(automations, in)
+	}
+	plan := catalog.Plan{Changes: []catalog.DocumentChange{}}
+	if len(definitions) > 0 || len(automations) == 0 {
+		var err error
+		plan, err = a.Catalog.Apply(ctx, actor(ctx), definitions, dryRun || len(wrong) > 0)
+		if f, ok := errors.AsType[*fault.Error](err); ok && f.Kind == fault.Invalid {
+			for i := range f.Fields {
+				f.Fields[i].Path = elsewhere(f.Fields[i].Path, places)
+			}
+			f.Fields = append(f.Fields, wrong...)
+		}
+		if err != nil {
+			return plan, err
+		}
+	}
+	if len(wrong) > 0 {
+		err := fault.New(fault.Invalid, "the documents are not valid")
+		err.Fields = wrong
+		return catalog.Plan{}, err
+	}
+	for _, in := range automations {
+		change, err := a.applyAutomation(ctx, in, dryRun)
+		if err != nil {
+			return plan, err
+		}
+		plan.Changes = append(plan.Changes, change)
+	}
+	return plan, nil
+}
+
+// elsewhere turns the place among some of the documents into that among all.
+func elsewhere(path string, places []int) string {
+	var i int
+	if n, err := fmt.Sscanf(path, "documents[%d]", &i); n != 1 || err != nil || i >= len(places) {
+		return path
+	}
+	return fmt.Sprintf("documents[%d]%s", places[i], strings.TrimPrefix(path, fmt.Sprintf("documents[%d]", i)))
+}
+
+// applyAutomation creates or changes one. Whether it is enabled is nothing of the
+// document's: what somebody disabled stays so.
+func (a *API) applyAutomation(ctx context.Context, in automation.Input, dryRun bool) (catalog.DocumentChange, error) {
+	change := catalog.DocumentChange{Kind: catalog.DocAutomation, Name: in.Name, Action: catalog.Created, Diff: []catalog.FieldDiff{}}
+	next, err := a.Automations.Read(in, "spec")
+	if err != nil {
+		return change, err
+	}
+	before, err := a.Automations.Automation(ctx, in.Name)
+	if fault.Is(err, fault.NotFound) {
+		if !dryRun {
+			_, err = a.Automations.Create(ctx, actor(ctx), in)
+			return change, err
+		}
+		return change, nil
+	}
+	if err != nil {
+		return change, err
+	}
+	was, err := automationDocument(before)
+	if err != nil {
+		return change, err
+	}
+	is, err := automationDocument(next)
+	if err != nil {
+		return change, err
+	}
+	change.Diff = append(change.Diff, catalog.Diff(was, is)...)
+	if len(change.Diff) == 0 {
+		change.Action = catalog.Unchanged
+		return change, nil
+	}
+	change.Action = catalog.Updated
+	if !dryRun {
+		_, err = a.Automations.Update(ctx, actor(ctx), before.ID, in)
+	}
+	return change, err
+}
+
+func automationDocument(a automation.Automation) (catalog.Document, error) {
+	spec, err := json.Marshal(a.Definition)
+	if err != nil {
+		return catalog.Document{}, fmt.Errorf("writing automation %s: %w", a.Name, err)
+	}
+	return catalog.Document{
+		APIVersion: catalog.APIVersion, Kind: catalog.DocAutomation,
+		Metadata: catalog.Metadata{Name: a.Name, Labels: a.Labels}, Spec: spec,
+	}, nil
+}
