@@ -10,10 +10,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"text/template"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/perigee-monitoring/perigee/internal/automation"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/manifest"
 	"github.com/perigee-monitoring/perigee/internal/server"
@@ -74,6 +76,13 @@ func (c *DevCmd) prepare(ctx context.Context, s *server.Server, group *errgroup.
 			return err
 		}
 	}
+	react, err := defaultAutomations()
+	if err != nil {
+		return err
+	}
+	if err := s.InstallAutomations(ctx, react); err != nil {
+		return err
+	}
 	extra, err := manifest.Load(c.Apply...)
 	if err != nil {
 		return err
@@ -83,6 +92,22 @@ func (c *DevCmd) prepare(ctx context.Context, s *server.Server, group *errgroup.
 	}
 	_, err = s.Catalog.Apply(ctx, entity.System, manifest.Documents(docs), false)
 	return inFiles(err, docs)
+}
+
+//go:embed automations.yaml
+var defaultAutomationText string
+
+// defaultAutomations are what a core does by itself when nobody has said otherwise.
+func defaultAutomations() ([]automation.Input, error) {
+	docs, err := manifest.Parse("automations.yaml", strings.NewReader(defaultAutomationText))
+	if err != nil {
+		return nil, err
+	}
+	var all []automation.Input
+	for _, d := range docs {
+		all = append(all, automation.Input{Name: d.Metadata.Name, Labels: d.Metadata.Labels, Definition: d.Spec})
+	}
+	return all, nil
 }
 
 //go:embed samples.yaml

@@ -2,9 +2,11 @@ package server
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/perigee-monitoring/perigee/internal/automation"
 	"github.com/perigee-monitoring/perigee/internal/automation/action"
+	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/notify"
 )
@@ -28,4 +30,15 @@ func (s *Server) hookSecret(ctx context.Context, name string) (string, error) {
 		return "", fault.New(fault.NotFound, "there is no secret %q", name)
 	}
 	return texts[0], nil
+}
+
+// InstallAutomations makes those that are not there yet. One of the same name stays as
+// people made it.
+func (s *Server) InstallAutomations(ctx context.Context, all []automation.Input) error {
+	for _, in := range all {
+		if _, err := s.automations.Create(ctx, entity.System, in); err != nil && !fault.Is(err, fault.Conflict) {
+			return fmt.Errorf("installing automation %q: %w", in.Name, err)
+		}
+	}
+	return nil
 }
