@@ -1,0 +1,298 @@
+package automation_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/perigee-monitoring/perigee/internal/automation"
+	"github.com/perigee-monitoring/perigee/internal/entity"
+	"github.com/perigee-monitoring/perigee/internal/fleet"
+	"github.com/perigee-monitoring/perigee/internal/pgtest"
+	"github.com/perigee-monitoring/perigee/internal/store"
+)
+
+// bell rings for one runner.
+type bell chan struct{}
+
+func (b bell) Ring(string) {
+	select {
+	case b <- struct{}{}:
+	default:
+	}
+}
+
+// outside is the world to which automations do something.
+type outside struct {
+	mu   sync.Mutex
+	done map[string]int // times by key
+}
+
+func (o *outside) actions() *automation.Registry {
+	type config struct {
+		Text string `json:"text"`
+	}
+	tell := func(_ context.Context, r automation.Request, c config) (any, error) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.done[r.Key()+" "+c.Text]++
+		return map[string]string{"said": c.Text}, nil
+	}
+	again := automation.NewAction("repeatable", "May be repeated.", tell)
+	again.Repeatable = true
+	return automation.NewRegistry(again, automation.NewAction("once", "May not.", tell))
+}
+
+var errDead = errors.New("this core is dead")
+
+// mortal is a database as a core sees it that dies after so many transactions: what it
+// does afterwards never happens.
+type mortal struct {
+	*store.DB
+	left atomic.Int64
+	dead chan struct{}
+	once sync.Once
+}
+
+func (m *mortal) InTx(ctx context.Context, fn func(entity.Tx) error) error {
+	if m.left.Add(-1) < 0 {
+		m.once.Do(func() { close(m.dead) })
+		return errDead
+	}
+	return m.DB.InTx(ctx, fn)
+}
+
+func (m *mortal) ClaimAutomationRuns(ctx context.Context, owner string, lease time.Duration, n int) ([]automation.Run, error) {
+	if m.left.Load() < 0 {
+		return nil, errDead
+	}
+	return m.DB.ClaimAutomationRuns(ctx, owner, lease, n)
+}
+
+// core is a runner at work.
+type core struct {
+	store   *mortal
+	service *automation.Service
+	runner  *automation.Runner
+	end     func()
+}
+
+func begin(t *testing.T, db *store.DB, o *outside, lives int64) *core {
+	t.Helper()
+	m := &mortal{DB: db, dead: make(chan struct{})}
+	m.left.Store(lives)
+	rings := make(bell, 1)
+	recorder := entity.NewRecorder(m, rings)
+	c := &core{store: m, service: automation.NewService(db, entity.NewRecorder(db, rings), o.actions())}
+	c.runner = automation.NewRunner(m, recorder, o.actions(), slog.New(slog.DiscardHandler), rings)
+	if err := c.runner.TakeOver(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- c.runner.Run(ctx) }()
+	c.end = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(c.end)
+	return c
+}
+
+func open(t *testing.T, url string) *store.DB {
+	t.Helper()
+	db, err := store.Open(t.Context(), url, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+func create(t *testing.T, c *core, name, definition string) automation.Automation {
+	t.Helper()
+	a, err := c.service.Create(t.Context(), entity.System, automation.Input{Name: name, Definition: json.RawMessage(definition)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// happen appends an event about a satellite.
+func happen(t *testing.T, db *store.DB, typ, id, status string) {
+	t.Helper()
+	err := db.InTx(t.Context(), func(tx entity.Tx) error {
+		now, err := tx.Now(t.Context())
+		if err != nil {
+			return err
+		}
+		return tx.AppendEvents(t.Context(), []entity.Event{{
+			Type: typ, Kind: "satellite-connection", EntityID: id, ChangeID: uuid.NewString(), Changed: []string{"status"},
+			Prev: json.RawMessage(`null`), Next: json.RawMessage(`{"status":"` + status + `"}`), Payload: json.RawMessage(`{"name":"` + id + `"}`), Actor: entity.System, At: now,
+		}})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ended waits until an automation has one run that has ended.
+func ended(t *testing.T, db *store.DB, c *core, a automation.Automation) automation.Run {
+	t.Helper()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		runs, _, err := db.AutomationRuns(t.Context(), automation.RunFilter{Automation: a.ID}, fleet.Page{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(runs) > 1 {
+			t.Fatalf("there are %d runs: %+v", len(runs), runs)
+		}
+		if len(runs) == 1 && runs[0].Status.Ended() {
+			return runs[0]
+		}
+		select {
+		case <-ticker.C:
+		case <-c.store.dead:
+			return automation.Run{}
+		case <-t.Context().Done():
+			t.Fatal("the run did not end")
+		}
+	}
+}
+
+// A core dies after any of its transactions, another goes on: what may be repeated is
+// done at least once under one key, what may not is done at most once, and where nobody
+// can say, the run says so.
+func TestCrashAtEveryJournalBoundary(t *testing.T) {
+	t.Parallel()
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
+		db := open(t, url)
+		for lives := int64(0); ; lives++ {
+			o := &outside{done: map[string]int{}}
+			first := begin(t, db, o, lives)
+			a := create(t, first, fmt.Sprintf("of %d lives", lives), `{
+				"triggers": [{"event": "satellite.disconnected"}],
+				"actions": [
+					{"action": "repeatable", "config": {"text": "first ${{ trigger.payload.name }}"}},
+					{"delay": {"seconds": 0.01}},
+					{"parallel": [{"action": "once", "config": {"text": "second"}}, {"action": "repeatable", "config": {"text": "third"}}]}
+				]}`)
+			happen(t, db, "satellite.disconnected", "s", "offline")
+			run := ended(t, db, first, a)
+			first.end()
+			survived := run.Status == automation.RunSuccess
+			if !survived {
+				second := begin(t, db, o, 1_000_000)
+				run = ended(t, db, second, a)
+				second.end()
+			}
+			if run.Status != automation.RunSuccess && run.Status != automation.RunInDoubt {
+				t.Fatalf("after %d lives the run ended as %s: %s", lives, run.Status, run.Reason)
+			}
+			for key, times := range o.done {
+				if once := run.ID + "/actions[2].parallel[0] second"; key == once && times != 1 {
+					t.Errorf("after %d lives %s happened %d times", lives, key, times)
+				}
+			}
+			if len(o.done) < 3 && run.Status != automation.RunInDoubt {
+				t.Errorf("after %d lives only %v happened", lives, o.done)
+			}
+			// Otherwise the events of the next round begin this one's automation as well.
+			if err := first.service.Delete(t.Context(), entity.System, a.ID); err != nil {
+				t.Fatal(err)
+			}
+			if survived {
+				return
+			}
+			if lives > 100 {
+				t.Fatal("the run needs more than 100 transactions")
+			}
+		}
+	})
+}
+
+// A wait hears the events that come while it waits (M57), and of the state of entities.
+func TestM57_WaitsAreWokenByEvents(t *testing.T) {
+	t.Parallel()
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
+		db := open(t, url)
+		o := &outside{done: map[string]int{}}
+		c := begin(t, db, o, 1_000_000)
+		a := create(t, c, "waits", `{
+			"triggers": [{"event": "satellite.disconnected"}],
+			"actions": [
+				{"wait_for_trigger": {"event": "satellite.connected", "timeout_seconds": 600, "continue_on_timeout": false}},
+				{"wait_until": {"condition": "state['satellite-connection']['t'].status == 'online'", "timeout_seconds": 600, "continue_on_timeout": false}},
+				{"action": "once", "config": {"text": "back"}}
+			]}`)
+		happen(t, db, "satellite.disconnected", "s", "offline")
+		waiting(t, db, a)
+		happen(t, db, "satellite.connected", "s", "online")
+		happen(t, db, "satellite.connected", "t", "online")
+		run := ended(t, db, c, a)
+		if diff := cmp.Diff([]any{automation.RunSuccess, map[string]int{run.ID + "/actions[2] back": 1}}, []any{run.Status, o.done}); diff != "" {
+			t.Errorf("-want +got:\n%s\n%s", diff, run.Reason)
+		}
+	})
+}
+
+// waiting waits until an automation's run does.
+func waiting(t *testing.T, db *store.DB, a automation.Automation) automation.Run {
+	t.Helper()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		runs, _, err := db.AutomationRuns(t.Context(), automation.RunFilter{Automation: a.ID, Status: automation.RunWaiting}, fleet.Page{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(runs) == 1 {
+			return runs[0]
+		}
+		select {
+		case <-ticker.C:
+		case <-t.Context().Done():
+			t.Fatal("the run does not wait")
+		}
+	}
+}
+
+// A dwell with twenty restarts inside of it fires once, and not before its time.
+func TestM56_DwellOutlivesRestarts(t *testing.T) {
+	t.Parallel()
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
+		db := open(t, url)
+		o := &outside{done: map[string]int{}}
+		c := begin(t, db, o, 1_000_000)
+		a := create(t, c, "dwells", `{
+			"triggers": [{"event": "satellite.disconnected", "for": {"seconds": 2}}],
+			"actions": [{"action": "once", "config": {"text": "gone"}}]}`)
+		happen(t, db, "satellite.disconnected", "s", "offline")
+		happen(t, db, "satellite.disconnected", "back", "offline")
+		happen(t, db, "satellite.connected", "back", "online")
+		for range 20 {
+			c.end()
+			c = begin(t, db, o, 1_000_000)
+		}
+		run := ended(t, db, c, a)
+		if early := run.Event.At.Add(2 * time.Second).Sub(run.CreatedAt); early > 0 {
+			t.Errorf("it fired %s before its time", early)
+		}
+		if diff := cmp.Diff(map[string]int{run.ID + "/actions[0] gone": 1}, o.done); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+	})
+}
