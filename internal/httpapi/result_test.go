@@ -185,7 +185,7 @@ func TestStatusNamesItsEvidence(t *testing.T) {
 	c.get("/systems/shop/status", &before)
 	want := httpapi.SystemStatus{
 		SystemID: p.system.ID, System: "shop", Status: check.Unknown, Reason: before.Reason, TotalChecks: 1,
-		Checks: []httpapi.CheckStatus{{CheckID: p.check.ID, Check: "page", Status: check.Unknown, Reason: before.Checks[0].Reason, Policy: check.Policy{}.WithDefaults(), Locations: []httpapi.LocationStatus{
+		Checks: []httpapi.CheckStatus{{CheckID: p.check.ID, Check: "page", Status: check.Unknown, Reason: before.Checks[0].Reason, Class: verdict.ClassNone, Policy: check.Policy{}.WithDefaults(), Locations: []httpapi.LocationStatus{
 			{SatelliteID: p.satellite.ID, Satellite: "eu-1", Region: "eu", Status: check.Unknown},
 		}}},
 	}
