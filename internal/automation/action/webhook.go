@@ -58,7 +58,7 @@ func webhookAction(s Services) automation.Action {
 func (s Services) sendWebhook(ctx context.Context, r automation.Request, c webhookConfig) (any, error) {
 	body, isText := c.Body.(string)
 	if !isText {
-		var content any = c.Body
+		content := c.Body
 		if content == nil {
 			content = r.Run.Event
 		}
