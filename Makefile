@@ -39,13 +39,9 @@ dev: build ## build and run a core with a satellite and sample checks (ARGS="--a
 build: need-go ## bin/perigee and bin/perigee-satellite, static
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/perigee ./cmd/perigee-satellite
 
-# SQLite is C that was made into Go. Under the race detector it takes many times as
-# long, its memory is its own, and what we could do wrong around it is in our code.
-unraced := -gcflags='modernc.org/...=-race=false'
-
 .PHONY: test
 test: need-go need-cc need-postgres ## every test, on both databases, with the race detector
-	CGO_ENABLED=1 $(GO) test -race $(unraced) -timeout 15m -run '$(RUN)' $(PKG)
+	CGO_ENABLED=1 $(GO) test -race -timeout 15m -run '$(RUN)' $(PKG)
 
 .PHONY: race
 race: test ## the same as test
