@@ -55,6 +55,7 @@ type commandLine struct {
 	Assignment  AssignmentCmd  `cmd:"" group:"define" help:"Assignments: which check runs for which system from where."`
 	Maintenance MaintenanceCmd `cmd:"" group:"define" help:"Maintenances: when which systems may be unwell without an alarm."`
 	Channel     ChannelCmd     `cmd:"" group:"define" help:"Channels by which people are told."`
+	Automation  AutomationCmd  `cmd:"" group:"define" help:"Automations: what is done when something happens."`
 
 	Package PackageCmd `cmd:"" group:"define" help:"Packages that scripts may import."`
 	Secret  SecretCmd  `cmd:"" group:"define" help:"Secrets that checks use."`

@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/perigee-monitoring/perigee/internal/automation"
 	"github.com/perigee-monitoring/perigee/internal/catalog"
 	"github.com/perigee-monitoring/perigee/internal/fault"
+	"github.com/perigee-monitoring/perigee/internal/fleet"
 )
 
 // apply makes the definitions be as the documents say: those of the catalog in one
@@ -136,4 +138,32 @@ func automationDocument(a automation.Automation) (catalog.Document, error) {
 		APIVersion: catalog.APIVersion, Kind: catalog.DocAutomation,
 		Metadata: catalog.Metadata{Name: a.Name, Labels: a.Labels}, Spec: spec,
 	}, nil
+}
+
+// export gives all definitions as documents, sorted by kind and name.
+func (a *API) export(ctx context.Context) ([]catalog.Document, error) {
+	documents, err := a.Catalog.Export(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p := fleet.Page{Limit: 1000}
+	for {
+		automations, next, err := a.Automations.Automations(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range automations {
+			document, err := automationDocument(m)
+			if err != nil {
+				return nil, err
+			}
+			documents = append(documents, document)
+		}
+		if next == "" {
+			break
+		}
+		p.Cursor = next
+	}
+	slices.SortStableFunc(documents, func(x, y catalog.Document) int { return strings.Compare(x.Kind, y.Kind) })
+	return documents, nil
 }

@@ -146,6 +146,13 @@ func (a *API) addAutomations() {
 	route(a, http.MethodGet, "/automations/actions", "list-actions", "What automations can do", func(context.Context, *struct{}) (*answer[ActionList], error) {
 		return answered(ActionList{Items: a.Automations.Actions()}, nil)
 	})
+	route(a, http.MethodGet, "/automations/schema", "get-automation-schema", "The JSON Schema of definitions, with the events and actions that there are", func(context.Context, *struct{}) (*answer[json.RawMessage], error) {
+		return answered(automation.Schema(automation.NewRegistry(a.Automations.Actions()...)))
+	}, func(op *huma.Operation) {
+		op.Responses = map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{
+			"application/json": {Schema: &huma.Schema{Type: huma.TypeObject}},
+		}}}
+	})
 	route(a, http.MethodGet, "/automation-runs", "list-automation-runs", "List runs of automations, newest first", func(ctx context.Context, in *automationRunQuery) (*answer[List[automation.Run]], error) {
 		return listed(a.Automations.Runs(ctx, in.Automation, automation.RunStatus(in.Status), in.page()))
 	})

@@ -61,7 +61,7 @@ func (a *API) addDocuments() {
 		op.BodyReadTimeout = 30 * time.Second
 	})
 	route(a, http.MethodGet, "/export", "export-documents", "All definitions as documents", func(ctx context.Context, _ *struct{}) (*answer[Documents], error) {
-		documents, err := a.Catalog.Export(ctx)
-		return answered(Documents{Documents: append([]catalog.Document{}, documents...)}, err)
+		documents, err := a.export(ctx)
+		return answered(Documents{Documents: documents}, err)
 	})
 }

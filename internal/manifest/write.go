@@ -23,7 +23,7 @@ var order = []string{
 	"strategy", "collector", "field", "jsonPath", "operator", "value",
 	"check", "system", "region", "enabled", "paused", "interval",
 	"includeLocal", "satellites", "names", "selector", "offlineThreshold",
-	"config", "assertions", "collectors",
+	"event", "filter", "action", "config", "assertions", "collectors", "triggers", "conditions", "actions",
 }
 
 // Write writes the documents as YAML, one after another, in the form that Parse
