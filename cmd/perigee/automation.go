@@ -73,7 +73,9 @@ type AutomationGetCmd struct {
 }
 
 // Help says where the definition is.
-func (c *AutomationGetCmd) Help() string { return "Its whole definition is seen with -o yaml and -o json." }
+func (c *AutomationGetCmd) Help() string {
+	return "Its whole definition is seen with -o yaml and -o json."
+}
 
 // recentRuns is how many runs are shown with an automation.
 const recentRuns = 10
