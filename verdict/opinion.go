@@ -35,12 +35,19 @@ type Opinion struct {
 	HeldAt   time.Time `json:"heldAt"`
 	Deadline time.Time `json:"deadline"`
 	Answers  []Answer  `json:"answers"`
+	// Earlier are the answers of the last time that somebody answered, when others were
+	// asked anew. They count for EarlierFor where no later answer does.
+	Earlier []Answer `json:"earlier,omitempty"`
 	// None is why nobody was asked.
 	None      string     `json:"none,omitempty"`
 	DecidedAt *time.Time `json:"decidedAt,omitempty"`
 	// Again is when others are asked anew while only the suspects say so; null for never.
 	Again *time.Time `json:"again,omitempty"`
 }
+
+// EarlierFor is how long what others said counts after nobody answered any more: that
+// nobody can be reached is news of us, not of the target.
+const EarlierFor = 15 * time.Minute
 
 // Suspect is a place whose word is doubted.
 type Suspect struct {
@@ -156,8 +163,35 @@ func (o *Opinion) decide(p check.Policy, d Decision) Decision {
 		d.Status, d.Class, d.Word, d.Suspect = o.Before.Status, o.Before.Class, "", true
 		return d
 	}
-	var confirming, contradicting, void []string
-	for _, a := range o.Answers {
+	confirming, contradicting, void := sort(p, o.Answers)
+	vain := cmp.Or(o.None, enumerate(void), "nobody answered in time")
+	since := ""
+	if len(confirming)+len(contradicting) == 0 {
+		if earlier, at := o.earlier(); len(earlier) > 0 {
+			confirming, contradicting, _ = sort(p, earlier)
+			since = fmt.Sprintf(" (at %s; since then: %s)", at.UTC().Format("15:04:05"), vain)
+		}
+	}
+	ill := o.ill()
+	switch {
+	case len(confirming) > 0:
+		d.Class, d.Word = ClassTarget, d.Word+", "+enumerate(confirming)
+		d.Reason += "; confirmed by " + enumerate(confirming) + since
+	case len(contradicting) > 0 && ill != "":
+		d.Class, d.Status = ClassObserver, check.Degraded
+		d.Reason = fmt.Sprintf("only from %s, which is ill (%s): %s; healthy from %s", d.Word, ill, d.Reason, enumerate(contradicting)+since)
+	case len(contradicting) > 0:
+		d.Class, d.Status = ClassPath, check.Degraded
+		d.Reason = fmt.Sprintf("only from %s: %s; healthy from %s", d.Word, d.Reason, enumerate(contradicting)+since)
+	default:
+		d.Reason += "; no second opinion: " + vain
+	}
+	return d
+}
+
+// sort parts the names of who answered by what they said.
+func sort(p check.Policy, answers []Answer) (confirming, contradicting, void []string) {
+	for _, a := range answers {
 		switch {
 		case a.Void != "":
 			void = append(void, a.Satellite+": "+a.Void)
@@ -167,21 +201,25 @@ func (o *Opinion) decide(p check.Policy, d Decision) Decision {
 			contradicting = append(contradicting, a.Satellite)
 		}
 	}
-	ill := o.ill()
-	switch {
-	case len(confirming) > 0:
-		d.Class, d.Word = ClassTarget, d.Word+", "+enumerate(confirming)
-		d.Reason += "; confirmed by " + enumerate(confirming)
-	case len(contradicting) > 0 && ill != "":
-		d.Class, d.Status = ClassObserver, check.Degraded
-		d.Reason = fmt.Sprintf("only from %s, which is ill (%s): %s; healthy from %s", d.Word, ill, d.Reason, enumerate(contradicting))
-	case len(contradicting) > 0:
-		d.Class, d.Status = ClassPath, check.Degraded
-		d.Reason = fmt.Sprintf("only from %s: %s; healthy from %s", d.Word, d.Reason, enumerate(contradicting))
-	default:
-		d.Reason += "; no second opinion: " + cmp.Or(o.None, enumerate(void), "nobody answered in time")
+	return confirming, contradicting, void
+}
+
+// earlier are the answers of before that still count, and when the oldest of them came.
+func (o *Opinion) earlier() (all []Answer, at time.Time) {
+	for _, a := range o.Earlier {
+		if a.Void != "" || a.ReceivedAt == nil || o.DecidedAt == nil || o.DecidedAt.Sub(*a.ReceivedAt) > EarlierFor {
+			continue
+		}
+		if all = append(all, a); at.IsZero() || a.ReceivedAt.Before(at) {
+			at = *a.ReceivedAt
+		}
 	}
-	return d
+	return all, at
+}
+
+// Answered reports whether an answer counts.
+func (o *Opinion) Answered() bool {
+	return slices.ContainsFunc(o.Answers, func(a Answer) bool { return a.Void == "" })
 }
 
 // ill is what is wrong with the suspects, if something is with all of them.

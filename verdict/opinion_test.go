@@ -109,3 +109,41 @@ func TestOpinionsNeverMakeAVerdictWorse(t *testing.T) {
 		}
 	})
 }
+
+// That others were asked once more and nobody answered, say because the core had just
+// started, makes nothing of what they said before untrue; it wears out with time.
+func TestAskedAgainInVainTheLastWordHolds(t *testing.T) {
+	t.Parallel()
+	said := func(ago time.Duration) *Opinion {
+		o := opinionOf(seats("eu:u"), "us:h")
+		at, decided := epoch.Add(-ago), epoch
+		o.Answers[0].ReceivedAt = &at
+		o.Earlier, o.Answers, o.DecidedAt = o.Answers, []Answer{{SatelliteID: "us-9", Satellite: "us-9", Domain: "us", Void: "no answer in time"}}, &decided
+		return o
+	}
+	for name, tc := range map[string]struct {
+		opinion func() *Opinion
+		want    Decision
+	}{
+		"a minute ago": {
+			func() *Opinion { return said(time.Minute) },
+			Decision{Judgement{check.Degraded, "only from eu-1: eu-1: unhealthy; healthy from us-9 (at 03:03:05; since then: us-9: no answer in time)", ClassPath}, "eu-1", false},
+		},
+		"long ago": {
+			func() *Opinion { return said(time.Hour) },
+			Decision{Judgement{check.Unhealthy, "eu-1: unhealthy; no second opinion: us-9: no answer in time", ClassNone}, "eu-1", false},
+		},
+		"and somebody answers": {
+			func() *Opinion {
+				o := said(time.Minute)
+				o.Answers = append(o.Answers, Answer{SatelliteID: "ap-9", Satellite: "ap-9", Domain: "ap", Status: check.Unhealthy})
+				return o
+			},
+			Decision{Judgement{check.Unhealthy, "eu-1: unhealthy; confirmed by ap-9", ClassTarget}, "eu-1, ap-9", false},
+		},
+	} {
+		if diff := cmp.Diff(tc.want, Decide(check.Policy{}, seats("eu:u"), tc.opinion(), epoch)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}

@@ -508,6 +508,9 @@ func (o *Opinions) reopen(ctx context.Context, op *CheckOpinion, now time.Time) 
 		}
 		next := *op
 		wait := op.Deadline.Sub(op.HeldAt)
+		if op.Answered() { // else what was said before is still the last word
+			next.Earlier = op.Answers
+		}
 		next.ID, next.State, next.Holder = uuid.Must(uuid.NewV7()).String(), verdict.OpinionHeld, ""
 		next.HeldAt, next.Deadline, next.Answers, next.None, next.DecidedAt, next.Again = now, now.Add(wait), []verdict.Answer{}, "", nil, nil
 		for _, v := range holding {
