@@ -377,7 +377,7 @@ func (s *Service) DryRun(ctx context.Context, in Input, from, to time.Time) (Rep
 		return Report{}, err
 	}
 	return DryRun{
-		Programs: []*Program{p}, From: from.UTC(), To: to.UTC(),
+		Programs: []*Program{p}, Actions: s.actions, From: from.UTC(), To: to.UTC(),
 		States: past{ctx, s.store, from}, Events: s.events(ctx, from, to),
 	}.Run(ctx)
 }

@@ -9,6 +9,7 @@ package action
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"net/http"
 
@@ -90,13 +91,22 @@ type Secrets interface {
 func All(s Services) []automation.Action {
 	return []automation.Action{
 		logAction(s),
-		notifyAction(s), webhookAction(s),
+		supposing(notifyAction(s), `{"delivered":[]}`),
+		supposing(webhookAction(s), `{"status":200,"body":""}`),
 		incidentOpen(s), incidentUpdate(s), incidentResolve(s), noteAdd(s),
-		checkRun(s), scriptRun(s),
+		supposing(checkRun(s), `{"requestId":"dry-run","status":"healthy","runs":[],"summary":""}`),
+		supposing(scriptRun(s), `{"requestId":"dry-run","status":"healthy","runs":[],"summary":""}`),
 		assignmentEnable(s, true), assignmentEnable(s, false),
-		maintenanceSet(s), maintenanceClear(s),
+		supposing(maintenanceSet(s), `{"id":"dry-run","name":"","end":""}`),
+		supposing(maintenanceClear(s), `{"cleared":true}`),
 		satelliteCordon(s, fleet.Cordoned), satelliteCordon(s, fleet.Uncordoned),
 	}
+}
+
+// supposing says what a dry run goes on with as what the action gave.
+func supposing(a automation.Action, output string) automation.Action {
+	a.Supposed = json.RawMessage(output)
+	return a
 }
 
 // repeatable marks an action of which twice under one key is once.
