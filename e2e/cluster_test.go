@@ -59,6 +59,7 @@ const (
 func TestCluster(t *testing.T) {
 	for _, bell := range []string{"postgres", "nats"} {
 		t.Run(bell, func(t *testing.T) {
+			t.Parallel() // with each other: they mostly wait
 			c := newCluster(t, bell)
 			t.Run("rolling restart", c.rollingRestart)
 			t.Run("a core is killed", c.killOne)

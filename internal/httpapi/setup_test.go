@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/perigee-monitoring/perigee/internal/auth"
+	"github.com/perigee-monitoring/perigee/internal/automation"
 	"github.com/perigee-monitoring/perigee/internal/bus"
 	"github.com/perigee-monitoring/perigee/internal/catalog"
 	"github.com/perigee-monitoring/perigee/internal/checkschema"
@@ -99,6 +100,7 @@ func setup(t *testing.T, change ...func(*httpapi.Options)) *core {
 		Satellites: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUpgradeRequired) }),
 		Ready:      []httpapi.Readiness{{Name: "database", Check: c.db.Ping}},
 		Metrics:    prometheus.NewRegistry(), Version: "test", Log: log,
+		Automations: automation.NewService(c.db, recorder, automation.NewRegistry()),
 	}
 	for _, f := range change {
 		f(&options)
