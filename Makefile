@@ -86,7 +86,7 @@ ledger: need-go need-postgres ## let LEDGER_SLOTS slots fall due among kills, th
 
 .PHONY: cluster
 cluster: need-go need-postgres ## three cores lose one another, with CLUSTER_PEERS satellites
-	$(GO) test ./e2e -run Cluster -count=1 -v -timeout 24h -args -peers=$(CLUSTER_PEERS)
+	$(GO) test ./e2e -run Cluster -count=1 -v -timeout 24h -args -whole -peers=$(CLUSTER_PEERS)
 
 .PHONY: generate
 generate: need-go ## what is made from source: schemas of check configs, where docs/facts.md says that facts are shown
