@@ -66,7 +66,7 @@ func opinion(ctx context.Context, s settings, binary, engine string) (figures []
 				Class    string `json:"class"`
 				SystemID string `json:"systemId"`
 			}
-			if e.Type == "healthcheck.check_failed" && json.Unmarshal(e.Next, &next) == nil && next.Class == "target" {
+			if e.Type == "healthcheck.check_degraded" && json.Unmarshal(e.Next, &next) == nil && next.Class == "target" {
 				confirmed <- next.SystemID
 			}
 			return nil

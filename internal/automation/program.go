@@ -203,8 +203,8 @@ func (c *compiler) trigger(d Trigger, path string) *trigger {
 		}
 	}
 	c.config(t, d.Config, path+".config")
-	if d.For != nil && d.Event == EventRunFailed {
-		c.add(path+".for", "cannot be asked of a single run, which does not last; use window, or healthcheck.check_failed")
+	if d.For != nil && d.Event == EventCheckFailed {
+		c.add(path+".for", "cannot be asked of a single run, which does not last; use window, or healthcheck.check_degraded")
 	}
 	return t
 }
@@ -237,6 +237,13 @@ type NumericTrigger struct {
 	Below  *float64 `json:"below,omitempty"`
 	System string   `json:"system,omitempty"`
 	Check  string   `json:"check,omitempty"`
+}
+
+// CheckFailedConfig is the config of healthcheck.check_failed: of which system and check,
+// by id or name; absent, all.
+type CheckFailedConfig struct {
+	System string `json:"system,omitempty"`
+	Check  string `json:"check,omitempty"`
 }
 
 // ChangeConfig is the config of entity.changed.
@@ -294,6 +301,10 @@ func (c *compiler) config(t *trigger, raw json.RawMessage, path string) {
 			c.add(path, "must have above or below")
 		}
 		t.matches, t.numeric = d.matches, &d
+	case EventCheckFailed:
+		var d CheckFailedConfig
+		read(&d)
+		t.matches = func(s *scope) (bool, string) { return isOf(s, d.System, d.Check) }
 	case entity.TypeChanged:
 		var d ChangeConfig
 		read(&d)
@@ -310,24 +321,23 @@ func (c *compiler) config(t *trigger, raw json.RawMessage, path string) {
 
 // about tells whether an event is of the number that is meant.
 func (d NumericTrigger) about(s *scope) (bool, string) {
+	if field := s.part("trigger.payload", s.event.Payload)["field"]; field != d.Field {
+		return false, fmt.Sprintf("the field is %s", shortJSON(field))
+	}
+	return isOf(s, d.System, d.Check)
+}
+
+// isOf tells whether an event is of a run of the system and the check, by id or name, ""
+// for any.
+func isOf(s *scope, system, check string) (bool, string) {
 	payload := s.part("trigger.payload", s.event.Payload)
 	is := func(want string, fields ...string) bool {
-		if want == "" {
-			return true
-		}
-		for _, f := range fields {
-			if payload[f] == want {
-				return true
-			}
-		}
-		return false
+		return want == "" || slices.ContainsFunc(fields, func(f string) bool { return payload[f] == want })
 	}
 	switch {
-	case payload["field"] != d.Field:
-		return false, fmt.Sprintf("the field is %s", shortJSON(payload["field"]))
-	case !is(d.System, "systemId", "systemName"):
+	case !is(system, "systemId", "systemName"):
 		return false, fmt.Sprintf("the system is %s", shortJSON(payload["systemName"]))
-	case !is(d.Check, "configurationId", "checkName"):
+	case !is(check, "configurationId", "checkName"):
 		return false, fmt.Sprintf("the check is %s", shortJSON(payload["checkName"]))
 	}
 	return true, ""

@@ -5,14 +5,14 @@ import "encoding/json"
 // Watch is a wish of a trigger, or of a wait, to be told of single runs of checks, which
 // are too many to be told of all (spec D.4).
 type Watch struct {
-	// Event is EventNumericState or EventRunFailed.
+	// Event is EventNumericState or EventCheckFailed.
 	Event string
 	// Field is EventNumericState's; System and Check are ids or names, "" any.
 	Field, System, Check string
 }
 
-// EventRunFailed is a run of a check that failed, whether or not that is news.
-const EventRunFailed = "healthcheck.run_failed"
+// EventCheckFailed is a run of a check that failed, whether or not that is news.
+const EventCheckFailed = "healthcheck.check_failed"
 
 // Watches are the wishes of a definition.
 func (d *Definition) Watches() []Watch {
@@ -28,8 +28,11 @@ func (d *Definition) Watches() []Watch {
 			if json.Unmarshal(t.Config, &c) == nil {
 				watches = append(watches, Watch{Event: t.Event, Field: c.Field, System: c.System, Check: c.Check})
 			}
-		case EventRunFailed:
-			watches = append(watches, Watch{Event: t.Event})
+		case EventCheckFailed:
+			var c CheckFailedConfig
+			if len(t.Config) == 0 || json.Unmarshal(t.Config, &c) == nil {
+				watches = append(watches, Watch{Event: t.Event, System: c.System, Check: c.Check})
+			}
 		}
 	}
 	return append(watches, watchesOf(d.Actions)...)
@@ -39,8 +42,8 @@ func (d *Definition) Watches() []Watch {
 func watchesOf(actions []ActionSpec) []Watch {
 	var watches []Watch
 	for _, a := range actions {
-		if a.WaitForTrigger != nil && a.WaitForTrigger.Event == EventRunFailed {
-			watches = append(watches, Watch{Event: EventRunFailed})
+		if a.WaitForTrigger != nil && a.WaitForTrigger.Event == EventCheckFailed {
+			watches = append(watches, Watch{Event: EventCheckFailed})
 		}
 		for _, below := range [][]ActionSpec{a.Else, a.Parallel, a.Sequence} {
 			watches = append(watches, watchesOf(below)...)

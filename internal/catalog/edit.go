@@ -286,7 +286,7 @@ func (e *edit) commit(ctx context.Context, actor entity.Actor) (changes []entity
 	if affected, err = e.carryOut(ctx, all, plan); err != nil {
 		return nil, nil, err
 	}
-	return all.changes(actor, e.hidden), affected, nil
+	return all.changes(actor, e), affected, nil
 }
 
 // carryOut writes what was altered and planned, and gives the affected satellites. Their

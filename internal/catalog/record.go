@@ -1,6 +1,9 @@
 package catalog
 
 import (
+	"cmp"
+	"maps"
+
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 )
@@ -63,7 +66,23 @@ func maintenancePayload(c entity.Change) any {
 	if of == nil {
 		of = c.Prev
 	}
-	return map[string]any{"id": c.ID, "name": of["name"], "mode": of["mode"], "systems": of["systems"], "checks": of["checks"]}
+	payload := map[string]any{"id": c.ID, "maintenanceId": c.ID, "name": of["name"], "mode": of["mode"], "systems": of["systems"], "checks": of["checks"]}
+	maps.Copy(payload, c.About)
+	return payload
+}
+
+// aboutMaintenance is what its events say of its time, and which systems it covers.
+func (e *edit) aboutMaintenance(m *Maintenance) map[string]any {
+	about := map[string]any{"systemIds": append([]string{}, e.systemsIn(m)...), "status": "over", "startAt": m.Start, "endAt": m.End}
+	from, to, ok := m.Window(e.now)
+	if !ok {
+		return about
+	}
+	about["status"], about["startAt"], about["endAt"] = "planned", from, to
+	if !e.now.Before(from) {
+		about["status"] = "active"
+	}
+	return about
 }
 
 func maintenanceState(m Maintenance) entity.State {
@@ -128,14 +147,18 @@ func fields(m map[string]any) map[string]any {
 }
 
 // changes are the alterations as the recorder wants them.
-func (all altered) changes(actor entity.Actor, hidden func(Check) Check) []entity.Change {
+func (all altered) changes(actor entity.Actor, e *edit) []entity.Change {
 	var changes []entity.Change
 	for _, a := range all.satellites {
 		changes = append(changes, fleet.RecordChange(a.before, a.after, actor))
 	}
 	changes = append(changes, changesOf(KindSystem, all.systems, systemState, actor)...)
-	changes = append(changes, changesOf(KindCheck, all.checks, func(c Check) entity.State { return checkState(hidden(c)) }, actor)...)
-	changes = append(changes, changesOf(KindMaintenance, all.maintenances, maintenanceState, actor)...)
+	changes = append(changes, changesOf(KindCheck, all.checks, func(c Check) entity.State { return checkState(e.hidden(c)) }, actor)...)
+	for i, c := range changesOf(KindMaintenance, all.maintenances, maintenanceState, actor) {
+		a := all.maintenances[i]
+		c.About = e.aboutMaintenance(cmp.Or(a.after, a.before))
+		changes = append(changes, c)
+	}
 	return append(changes, changesOf(KindAssignment, all.assignments, assignmentState, actor)...)
 }
 

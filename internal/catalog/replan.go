@@ -50,7 +50,7 @@ func (c *Catalog) SatelliteChanged(ctx context.Context, ftx fleet.Tx, before, af
 	if _, err := e.carryOut(ctx, all, p); err != nil {
 		return nil, err
 	}
-	return all.changes(actor, e.hidden), nil
+	return all.changes(actor, e), nil
 }
 
 // forgetSatellite takes the name out of the assignments that name it, the last one

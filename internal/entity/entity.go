@@ -41,6 +41,11 @@ type Change struct {
 	// Occurrence: something happened by which nothing became another. It gives events,
 	// and no history.
 	Occurrence bool
+	// About is what payloads say of the entity beside its state, such as what it is called:
+	// not compared, and no part of its history.
+	About map[string]any
+	// At is the time of the change, for payloads; the recorder fills it in.
+	At time.Time
 }
 
 // Actor is who caused a change. The zero value is the system itself.
@@ -217,6 +222,7 @@ func (r *Recorder) describe(c Change, now time.Time) ([]Transition, []Event, err
 	if c.Actor == (Actor{}) {
 		c.Actor = System
 	}
+	c.At = now
 	changeID := uuid.Must(uuid.NewV7()).String()
 
 	var transitions []Transition

@@ -18,7 +18,7 @@ import (
 
 // KindCheck is the entity kind of the verdict on a check of a system. Its id is
 // SYSTEM/CHECK or SYSTEM/CHECK/ENVIRONMENT. (The original has none: its
-// healthcheck.check_failed comes of every run that fails.)
+// healthcheck.check_failed comes of every run that fails, see TypeCheckFailed.)
 const KindCheck = "check-health"
 
 // judgedKey is what a verdict is on.
@@ -223,11 +223,13 @@ func verdictState(v *verdict.Verdict) entity.State {
 	}
 }
 
-// checkEvents: a check that fails is the original's event, and there is none of its
-// recovery. It is told when it is news, as that of a system (settle).
+// TypeCheckDegraded is told when the verdict on a check becomes worse.
+const TypeCheckDegraded = "healthcheck.check_degraded"
+
+// checkEvents: it is told when it is news, as that of a system (settle).
 func checkEvents(c entity.Change) []string {
 	if tell := told(c.Next); bad(tell) && tell != told(c.Prev) {
-		return []string{"healthcheck.check_failed"}
+		return []string{TypeCheckDegraded}
 	}
 	return nil
 }
@@ -242,7 +244,8 @@ func checkPayload(c entity.Change) any {
 		previous = c.Prev["told"]
 	}
 	return map[string]any{
-		"systemId": about["systemId"], "configurationId": about["checkId"], "environmentId": about["environmentId"],
-		"previousStatus": previous, "status": c.Next["status"], "verdictId": about["verdictId"], "class": about["class"],
+		"systemId": about["systemId"], "systemName": c.About["systemName"], "configurationId": about["checkId"], "checkName": c.About["checkName"],
+		"environmentId": about["environmentId"], "previousStatus": previous, "status": c.Next["status"], "timestamp": c.At,
+		"verdictId": about["verdictId"], "class": about["class"],
 	}
 }

@@ -186,9 +186,9 @@ type Tx interface {
 	// KeepDetails keeps the evidence of routine runs as long as they are.
 	KeepDetails(ctx context.Context, runs []Run) error
 	InsertSkips(ctx context.Context, skips []Skip) error
-	// PairNames gives what systems and checks of runs are called, by their ids; what was
-	// deleted is left out.
-	PairNames(ctx context.Context, runs []Run) (map[[2]string]PairName, error)
+	// PairNames gives what systems and checks are called, and whether they are in
+	// maintenance; what was deleted has no name.
+	PairNames(ctx context.Context, pairs []Pair) (map[Pair]PairName, error)
 	// AppendRunBatch leaves runs for the rollups.
 	AppendRunBatch(ctx context.Context, b RunBatch) error
 	// LockLocations reads and locks; locations without a row are left out.

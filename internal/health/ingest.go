@@ -226,8 +226,41 @@ func lockToJudge(ctx context.Context, tx Tx, ids []string) (Dependencies, map[st
 	return depend, before, err
 }
 
-// judgeSystems judges the systems under lock and returns what changed.
+// judgeSystems judges the systems under lock and returns what changed, with what it is
+// called.
 func judgeSystems(ctx context.Context, tx Tx, ids []string, opinions *Opinions) ([]entity.Change, error) {
+	changes, err := judgeUnderLock(ctx, tx, ids, opinions)
+	if err != nil || len(changes) == 0 {
+		return changes, err
+	}
+	pair := func(c *entity.Change) Pair {
+		if c.Kind == Kind {
+			return Pair{SystemID: c.ID}
+		}
+		about := c.Next
+		if about == nil {
+			about = c.Prev
+		}
+		system, _ := about["systemId"].(string)
+		checkID, _ := about["checkId"].(string)
+		return Pair{SystemID: system, CheckID: checkID}
+	}
+	var pairs []Pair
+	for i := range changes {
+		pairs = append(pairs, pair(&changes[i]))
+	}
+	names, err := tx.PairNames(ctx, pairs)
+	if err != nil {
+		return nil, err
+	}
+	for i := range changes {
+		name := names[pairs[i]]
+		changes[i].About = map[string]any{"systemName": name.System, "checkName": name.Check}
+	}
+	return changes, nil
+}
+
+func judgeUnderLock(ctx context.Context, tx Tx, ids []string, opinions *Opinions) ([]entity.Change, error) {
 	depend, before, err := lockToJudge(ctx, tx, ids)
 	if err != nil {
 		return nil, err

@@ -174,7 +174,7 @@ func TestL223_M9_M10_ResultsMoveTheSystem(t *testing.T) {
 		}
 		want := []string{ // of the system, and of the check
 			"healthcheck.system_health_changed", "healthcheck.system_healthy", "entity.changed",
-			"healthcheck.system_health_changed", "healthcheck.system_degraded", "healthcheck.check_failed",
+			"healthcheck.system_health_changed", "healthcheck.system_degraded", "healthcheck.check_degraded",
 			"healthcheck.system_health_changed", "healthcheck.system_healthy", "entity.changed",
 		}
 		if diff := cmp.Diff(want, w.events()); diff != "" {

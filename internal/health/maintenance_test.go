@@ -21,7 +21,7 @@ func (w *world) failed() (checks []string) {
 		w.t.Fatal(err)
 	}
 	for _, e := range events {
-		if e.Type != "healthcheck.check_failed" {
+		if e.Type != health.TypeCheckDegraded {
 			continue
 		}
 		var payload struct{ ConfigurationID, Status, PreviousStatus string }

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 )
 
@@ -17,15 +16,15 @@ const KindRun = "check-run"
 // The events of single runs (spec D.4). There are only those that somebody watches for:
 // runs are many.
 const (
-	// TypeRunFailed is a run that failed, whether or not that is news.
-	TypeRunFailed = "healthcheck.run_failed"
+	// TypeCheckFailed is a run that failed, whether or not that is news.
+	TypeCheckFailed = "healthcheck.check_failed"
 	// TypeNumericState is a number that a run found.
 	TypeNumericState = "automation.numeric_state"
 )
 
 // RunWatch is a wish to be told of runs.
 type RunWatch struct {
-	// Type is TypeRunFailed or TypeNumericState.
+	// Type is TypeCheckFailed or TypeNumericState.
 	Type string
 	// Field of TypeNumericState: latencyMs, or a dotted path into the result
 	// ("metadata.timings.dnsMs") or into what its collectors found ("http.statusCode").
@@ -34,8 +33,15 @@ type RunWatch struct {
 	System, Check string
 }
 
-// PairName is what a pair of system and check is called.
-type PairName struct{ SystemID, System, CheckID, Check string }
+// Pair is a check of a system, by their ids; or a system alone.
+type Pair struct{ SystemID, CheckID string }
+
+// PairName is what a pair is called, "" for what is not there any more.
+type PairName struct {
+	System, Check string
+	// Maintained: it is in maintenance now, in which failures are no news.
+	Maintained bool
+}
 
 // Watch has runs told of: watches gives what is wished for now, and is asked for each
 // batch. It is called before Run.
@@ -45,8 +51,13 @@ func (i *Ingest) Watch(watches func() []RunWatch) { i.watches = watches }
 // make ingest slow; those beyond it are not told, and that is logged.
 const maxRunEvents = 2000
 
+// maxToldResult bounds the result that an event carries, in bytes; a larger one is read
+// by its run id.
+const maxToldResult = 8 << 10
+
 // tellRuns gives the events of the new runs that somebody watches for. Runs that say
-// nothing of their target, and those that were asked for, are not told.
+// nothing of their target, and those that were asked for, are not told: an automation that
+// runs a check because it failed would go on for ever.
 func (i *Ingest) tellRuns(ctx context.Context, tx Tx, runs []Run, fresh map[string]bool) ([]entity.Change, error) {
 	if i.watches == nil {
 		return nil, nil
@@ -56,22 +67,23 @@ func (i *Ingest) tellRuns(ctx context.Context, tx Tx, runs []Run, fresh map[stri
 		return nil, nil
 	}
 	var told []Run
+	var pairs []Pair
 	for _, r := range runs {
 		if fresh[r.RunID] && r.Inconclusive == "" && r.Asked == "" {
-			told = append(told, r)
+			told, pairs = append(told, r), append(pairs, Pair{r.SystemID, r.CheckID})
 		}
 	}
 	if len(told) == 0 {
 		return nil, nil
 	}
-	names, err := tx.PairNames(ctx, told)
+	names, err := tx.PairNames(ctx, pairs)
 	if err != nil {
 		return nil, err
 	}
 	var changes []entity.Change
-	for _, r := range told {
-		name, known := names[[2]string{r.SystemID, r.CheckID}]
-		if !known {
+	for i, r := range told {
+		name := names[pairs[i]]
+		if name.System == "" || name.Check == "" {
 			continue // deleted meanwhile
 		}
 		changes = append(changes, runChanges(&r, name, watches)...)
@@ -87,7 +99,7 @@ func runChanges(r *Run, name PairName, watches []RunWatch) []entity.Change {
 	var changes []entity.Change
 	var seen []RunWatch // of one field there is one event, however many watch
 	for _, w := range watches {
-		if w.System != "" && w.System != name.SystemID && w.System != name.System || w.Check != "" && w.Check != name.CheckID && w.Check != name.Check {
+		if w.System != "" && w.System != r.SystemID && w.System != name.System || w.Check != "" && w.Check != r.CheckID && w.Check != name.Check {
 			continue
 		}
 		about := RunWatch{Type: w.Type, Field: w.Field}
@@ -103,11 +115,14 @@ func runChanges(r *Run, name PairName, watches []RunWatch) []entity.Change {
 			next["latencyMs"] = *r.LatencyMs
 		}
 		switch w.Type {
-		case TypeRunFailed:
-			if r.Status != check.Degraded && r.Status != check.Unhealthy {
+		case TypeCheckFailed:
+			if !bad(r.Status) || name.Maintained {
 				continue
 			}
 			next["message"] = r.Message
+			if len(r.Result) > 0 && len(r.Result) <= maxToldResult {
+				next["result"] = r.Result
+			}
 		case TypeNumericState:
 			number, ok := r.number(w.Field)
 			if !ok {

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/internal/catalog"
 	"github.com/perigee-monitoring/perigee/internal/health"
 )
 
@@ -20,7 +21,7 @@ func TestRunsAreToldToWhoWatches(t *testing.T) {
 				{Type: health.TypeNumericState, Field: "latencyMs", System: "shop"},
 				{Type: health.TypeNumericState, Field: "http.statusCode", Check: checkID(0)},
 				{Type: health.TypeNumericState, Field: "latencyMs", System: "another"},
-				{Type: health.TypeRunFailed},
+				{Type: health.TypeCheckFailed, System: systemID, Check: "check-0"},
 			}
 		})
 		run := w.run(0, 0, time.Second, check.Unhealthy)
@@ -29,7 +30,12 @@ func TestRunsAreToldToWhoWatches(t *testing.T) {
 		asked := w.run(0, 0, time.Minute, check.Unhealthy)
 		asked.Asked = "manual"
 		w.submit(run, asked)
-		w.submit(run) // the same again tells nothing
+		w.submit(run)                                       // the same again tells nothing
+		w.submit(w.run(1, 0, time.Second, check.Unhealthy)) // nobody watches for that
+		w.define(func(tx catalog.Tx) error {
+			return tx.Maintain(t.Context(), []catalog.Maintained{{MaintenanceID: "m", SystemID: systemID, CheckID: checkID(0), Mode: catalog.Mute}}, nil)
+		})
+		w.submit(w.run(0, 1, 2*time.Second, check.Unhealthy)) // in maintenance
 
 		type told struct {
 			Type, EntityID, Field, SystemName, Status string
@@ -53,7 +59,7 @@ func TestRunsAreToldToWhoWatches(t *testing.T) {
 		want := []told{
 			{health.TypeNumericState, systemID, "latencyMs", "shop", "unhealthy", 40},
 			{health.TypeNumericState, systemID, "http.statusCode", "shop", "unhealthy", 503},
-			{health.TypeRunFailed, systemID, "", "shop", "unhealthy", 0},
+			{health.TypeCheckFailed, systemID, "", "shop", "unhealthy", 0},
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("told (-want +got):\n%s", diff)

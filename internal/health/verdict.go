@@ -149,8 +149,8 @@ func payload(c entity.Change) any {
 		previous = c.Prev["told"]
 	}
 	return map[string]any{
-		"systemId": c.ID, "previousStatus": previous, "newStatus": c.Next["status"],
-		"healthyChecks": c.Next["healthyChecks"], "totalChecks": c.Next["totalChecks"],
+		"systemId": c.ID, "systemName": c.About["systemName"], "previousStatus": previous, "newStatus": c.Next["status"],
+		"healthyChecks": c.Next["healthyChecks"], "totalChecks": c.Next["totalChecks"], "timestamp": c.At,
 		"maintenance": c.Next["maintenance"], "suppressedBy": c.Next["suppressedBy"],
 	}
 }

@@ -205,10 +205,10 @@ func (db *DB) Skips(ctx context.Context, f health.RunFilter, p fleet.Page) ([]he
 	return items, next, nil
 }
 
-func (tx *Tx) PairNames(ctx context.Context, runs []health.Run) (map[[2]string]health.PairName, error) {
+func (tx *Tx) PairNames(ctx context.Context, pairs []health.Pair) (map[health.Pair]health.PairName, error) {
 	var systemIDs, checkIDs []string
-	for _, r := range runs {
-		systemIDs, checkIDs = append(systemIDs, r.SystemID), append(checkIDs, r.CheckID)
+	for _, p := range pairs {
+		systemIDs, checkIDs = append(systemIDs, p.SystemID), append(checkIDs, p.CheckID)
 	}
 	systems, err := tx.namesOf(ctx, `SELECT id, name FROM systems WHERE id = ANY($1)`, systemIDs)
 	if err != nil {
@@ -218,13 +218,17 @@ func (tx *Tx) PairNames(ctx context.Context, runs []health.Run) (map[[2]string]h
 	if err != nil {
 		return nil, err
 	}
-	names := map[[2]string]health.PairName{}
-	for _, r := range runs {
-		system, known := systems[r.SystemID]
-		checkName, knownToo := checks[r.CheckID]
-		if known && knownToo {
-			names[[2]string{r.SystemID, r.CheckID}] = health.PairName{SystemID: r.SystemID, System: system, CheckID: r.CheckID, Check: checkName}
+	maintained := map[health.Pair]bool{} // without a check: all of the system's
+	for p, err := range each(ctx, tx.conn, func(row scanner) (p health.Pair, err error) { return p, row.Scan(&p.SystemID, &p.CheckID) },
+		`SELECT system_id, check_id FROM maintained WHERE to_at IS NULL AND system_id = ANY($1)`, slices.Compact(systemIDs)) {
+		if err != nil {
+			return nil, err
 		}
+		maintained[p] = true
+	}
+	names := map[health.Pair]health.PairName{}
+	for _, p := range pairs {
+		names[p] = health.PairName{System: systems[p.SystemID], Check: checks[p.CheckID], Maintained: maintained[p] || maintained[health.Pair{SystemID: p.SystemID}]}
 	}
 	return names, nil
 }

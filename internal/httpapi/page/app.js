@@ -711,7 +711,7 @@ function words({ type, kind, entityId, payload, actor, next }) {
       return known.previousStatus ? `${system} went from ${known.previousStatus} to ${known.newStatus}` : `${system} is ${known.newStatus}`;
     case 'healthcheck.system_healthy':
     case 'healthcheck.system_degraded': return '';
-    case 'healthcheck.check_failed': {
+    case 'healthcheck.check_degraded': {
       const of = state.systems?.find(s => s.systemId === known.systemId)?.checks.find(c => c.checkId === known.configurationId)?.check ?? 'a check';
       return known.previousStatus ? `${of} of ${system} went from ${known.previousStatus} to ${known.status}` : `${of} of ${system} is ${known.status}`;
     }
