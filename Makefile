@@ -40,7 +40,7 @@ build: need-go ## bin/perigee and bin/perigee-satellite, static
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/perigee ./cmd/perigee-satellite
 
 .PHONY: test
-test: need-go need-cc need-postgres ## every test, on both databases, with the race detector
+test: need-go need-cc need-postgres need-servers ## every test, on both databases, with the race detector
 	CGO_ENABLED=1 $(GO) test -race -timeout 15m -run '$(RUN)' $(PKG)
 
 .PHONY: race
@@ -105,6 +105,6 @@ verify: need-go ## generated files and go.mod are up to date; all builds without
 clean: ## remove what was built
 	rm -rf bin
 
-.PHONY: need-go need-cc need-postgres
-need-go need-cc need-postgres: need-%:
+.PHONY: need-go need-cc need-postgres need-servers
+need-go need-cc need-postgres need-servers: need-%:
 	@.ci/need $*

@@ -133,17 +133,9 @@ func TestSecretsAreMarked(t *testing.T) {
 
 func TestKinds(t *testing.T) {
 	t.Parallel()
-	wantStrategies := []string{
-		"healthcheck-http.http", "healthcheck-tcp.tcp", "healthcheck-tls.tls", "healthcheck-dns.dns", "healthcheck-ping.ping",
-		"healthcheck-script.script",
-	}
-	if diff := cmp.Diff(wantStrategies, check.Strategies()); diff != "" {
-		t.Errorf("strategies (-want +got):\n%s", diff)
-	}
 	for strategy, want := range map[string][]string{
 		check.HTTP: {"healthcheck-http.request"}, check.TCP: {"healthcheck-tcp.banner"}, check.TLS: {"healthcheck-tls.certificate"},
-		check.DNS: {"healthcheck-dns.lookup"}, check.Ping: {"healthcheck-ping.ping"}, "unknown": {},
-		check.Script: {"healthcheck-script.execute"},
+		check.DNS: {"healthcheck-dns.lookup"}, check.Ping: {"healthcheck-ping.ping"}, check.Redis: {"healthcheck-redis.command"}, "unknown": {},
 	} {
 		if diff := cmp.Diff(want, check.Collectors(strategy)); diff != "" {
 			t.Errorf("collectors of %s (-want +got):\n%s", strategy, diff)

@@ -6,6 +6,11 @@ const (
 	DNSLookup = "healthcheck-dns.lookup"
 )
 
+func init() {
+	register(strategy[DNSConfig](DNS, "DNS", true),
+		collector[DNSLookupConfig, DNSLookupResult](DNSLookup, "Lookup", true))
+}
+
 // DNSConfig is the config of healthcheck-dns.dns: whom to ask.
 type DNSConfig struct {
 	// The most that one lookup may take, in milliseconds.

@@ -6,6 +6,11 @@ const (
 	HTTPRequest = "healthcheck-http.request"
 )
 
+func init() {
+	register(strategy[HTTPConfig](HTTP, "HTTP", true),
+		collector[HTTPRequestConfig, HTTPRequestResult](HTTPRequest, "HTTP request", true))
+}
+
 // HTTPConfig is the config of healthcheck-http.http: how requests leave the satellite.
 // It names no target; the requests do.
 type HTTPConfig struct {

@@ -6,6 +6,11 @@ const (
 	PingPing = "healthcheck-ping.ping"
 )
 
+func init() {
+	register(strategy[PingConfig](Ping, "Ping", true),
+		collector[PingPingConfig, PingPingResult](PingPing, "Ping", true))
+}
+
 // PingConfig is the config of the strategy healthcheck-ping.ping, which names no target.
 type PingConfig struct {
 	// The most that one collector may take, in milliseconds.

@@ -13,6 +13,11 @@ const (
 	ScriptExecute = "healthcheck-script.execute"
 )
 
+func init() {
+	register(strategy[ScriptConfig](Script, "Script", true),
+		collector[ScriptExecuteConfig, ScriptExecuteResult](ScriptExecute, "Shell script", true))
+}
+
 // ScriptConfig is the config of healthcheck-script.script: scripts that run where the
 // satellite stands.
 type ScriptConfig struct {

@@ -32,37 +32,27 @@ type Kind struct {
 // Decode reads a stored config of this kind, see [Decode].
 func (k Kind) Decode(raw json.RawMessage) (any, error) { return k.decode(raw) }
 
-// strategyKinds and collectorKinds are every kind of this build; a strategy that
-// is not here cannot be checked with.
-var (
-	strategyKinds = []Kind{
-		strategy[HTTPConfig](HTTP, "HTTP", true),
-		strategy[TCPConfig](TCP, "TCP", false),
-		strategy[TLSConfig](TLS, "TLS", false),
-		strategy[DNSConfig](DNS, "DNS", true),
-		strategy[PingConfig](Ping, "Ping", true),
-		strategy[ScriptConfig](Script, "Script", true),
+// strategyKinds and collectorKinds are every kind of this build, in the order of
+// the files that register them. What is not here cannot be checked with.
+var strategyKinds, collectorKinds []Kind
+
+// register adds a strategy and the collectors that work over it. Each file of a
+// strategy does so in its init, so that there is no list to forget.
+func register(strategy Kind, collectors ...Kind) {
+	strategyKinds = append(strategyKinds, strategy)
+	for _, c := range collectors {
+		c.Strategy = strategy.ID
+		collectorKinds = append(collectorKinds, c)
 	}
-	collectorKinds = []Kind{
-		collector[HTTPRequestConfig, HTTPRequestResult](HTTPRequest, HTTP, "HTTP request", true),
-		collector[TCPBannerConfig, TCPBannerResult](TCPBanner, TCP, "Banner", false),
-		collector[TLSCertificateConfig, TLSCertificateResult](TLSCertificate, TLS, "Certificate", false),
-		collector[DNSLookupConfig, DNSLookupResult](DNSLookup, DNS, "Lookup", true),
-		collector[PingPingConfig, PingPingResult](PingPing, Ping, "Ping", true),
-		collector[ScriptExecuteConfig, ScriptExecuteResult](ScriptExecute, Script, "Shell script", true),
-	}
-)
+}
 
 func strategy[T any, P config[T]](id, title string, lazy bool) Kind {
 	return Kind{ID: id, Title: title, Lazy: lazy, Default: defaultsOf[T, P](), decode: decodeAny[T, P]}
 }
 
-func collector[T, R any, P config[T]](id, strategy, title string, multiple bool) Kind {
+func collector[T, R any, P config[T]](id, title string, multiple bool) Kind {
 	var result R
-	return Kind{
-		ID: id, Title: title, Strategy: strategy, Multiple: multiple,
-		Default: defaultsOf[T, P](), Result: result, decode: decodeAny[T, P],
-	}
+	return Kind{ID: id, Title: title, Multiple: multiple, Default: defaultsOf[T, P](), Result: result, decode: decodeAny[T, P]}
 }
 
 // Strategies are the ids of all strategies.
@@ -98,7 +88,7 @@ func find(kinds []Kind, id string) (Kind, bool) {
 // ResultField is one field of what a collector finds.
 type ResultField struct {
 	Name string `json:"name"`
-	// Type is number, string, boolean or array.
+	// Type is number, string, boolean, array or object.
 	Type string `json:"type"`
 	// Ephemeral fields are there for assertions only and are never stored.
 	Ephemeral bool `json:"ephemeral,omitempty"`
@@ -146,6 +136,8 @@ func jsonType(t reflect.Type) string {
 		return "array"
 	case reflect.Int, reflect.Int64, reflect.Float64:
 		return "number"
+	case reflect.Map:
+		return "object"
 	default:
 		panic(fmt.Sprintf("check: no JSON type for %s", t))
 	}

@@ -6,6 +6,11 @@ const (
 	TCPBanner = "healthcheck-tcp.banner"
 )
 
+func init() {
+	register(strategy[TCPConfig](TCP, "TCP", false),
+		collector[TCPBannerConfig, TCPBannerResult](TCPBanner, "Banner", false))
+}
+
 // TCPConfig is the config of healthcheck-tcp.tcp: where to connect.
 type TCPConfig struct {
 	// The most that connecting may take, in milliseconds.

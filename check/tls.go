@@ -6,6 +6,11 @@ const (
 	TLSCertificate = "healthcheck-tls.certificate"
 )
 
+func init() {
+	register(strategy[TLSConfig](TLS, "TLS", false),
+		collector[TLSCertificateConfig, TLSCertificateResult](TLSCertificate, "Certificate", false))
+}
+
 // TLSConfig is the config of healthcheck-tls.tls: where to shake hands, and what
 // is demanded of the certificate.
 type TLSConfig struct {

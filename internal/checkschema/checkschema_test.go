@@ -66,7 +66,7 @@ func TestConfigs(t *testing.T) {
 		{check.PingPing, `{"host":"fe80::1","count":1.5}`, []string{"c.count: must be a whole number, not a number [1.5]"}},
 		{check.TLSCertificate, `{}`, nil},
 		{check.TLSCertificate, `{"x":1}`, []string{"c.x: is not a known field"}},
-		{"healthcheck-ssh.command", `{"x":1}`, nil},
+		{"healthcheck-quantum.command", `{"x":1}`, nil},
 	} {
 		if diff := cmp.Diff(c.want, lines(checkschema.ValidateCollector(c.id, json.RawMessage(c.config), "c"))); diff != "" {
 			t.Errorf("%s %s (-want +got):\n%s", c.id, c.config, diff)
@@ -85,7 +85,7 @@ func TestConfigs(t *testing.T) {
 			"config.egressDenyCidrs[1]: must be a network such as 10.0.0.0/8 or fe80::/10 [10.0.0.1]",
 			"config.proxyUrl: must be a URL such as http://example.org [proxy:3128]",
 		}},
-		{"healthcheck-ssh.ssh", `{"x":1}`, nil},
+		{"healthcheck-quantum.ssh", `{"x":1}`, nil},
 	} {
 		if diff := cmp.Diff(c.want, lines(checkschema.ValidateStrategy(c.id, json.RawMessage(c.config), "config"))); diff != "" {
 			t.Errorf("%s %s (-want +got):\n%s", c.id, c.config, diff)
@@ -114,6 +114,7 @@ func agree(t *testing.T, kind check.Kind, raw json.RawMessage, validate func(str
 	var schema struct {
 		Properties map[string]struct {
 			Type    string `json:"type"`
+			Format  string `json:"format"`
 			Default any    `json:"default"`
 		} `json:"properties"`
 		Required []string `json:"required"`
@@ -121,10 +122,17 @@ func agree(t *testing.T, kind check.Kind, raw json.RawMessage, validate func(str
 	if err := json.Unmarshal(raw, &schema); err != nil {
 		t.Fatal(err)
 	}
-	config := map[string]any{"url": "http://x", "script": "true", "host": "h", "hostname": "h", "port": 1}
-	for name := range config {
-		if _, ok := schema.Properties[name]; !ok {
-			delete(config, name)
+	config := map[string]any{}
+	for _, name := range schema.Required {
+		switch p := schema.Properties[name]; {
+		case p.Type == "integer":
+			config[name] = 1
+		case p.Format == "http-url":
+			config[name] = "http://x"
+		case p.Type == "array":
+			config[name] = []any{map[string]any{"name": "n", "url": "http://x"}}
+		default:
+			config[name] = "h"
 		}
 	}
 	minimal, _ := json.Marshal(config)

@@ -3,10 +3,12 @@ package probe
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http/httptrace"
 	"net/netip"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -68,6 +70,111 @@ func (g guard) control(_, address string, _ syscall.RawConn) error {
 		return denied{address}
 	}
 	return nil
+}
+
+// maxRead is how much one connection of a strategy may send, in bytes: what a server
+// of its kind answers is a small part of it (spec M37).
+const maxRead = 16 << 20
+
+// errFlood is the end of a connection that sent more than maxRead.
+var errFlood = errors.New("the other side sent more than 16 MiB")
+
+// bounded is a connection of which no more than maxRead is read.
+type bounded struct {
+	net.Conn
+	left atomic.Int64
+}
+
+func bound(conn net.Conn) net.Conn {
+	b := &bounded{Conn: conn}
+	b.left.Store(maxRead)
+	return b
+}
+
+func (b *bounded) Read(text []byte) (int, error) {
+	if b.left.Load() <= 0 {
+		return 0, errFlood
+	}
+	n, err := b.Conn.Read(text)
+	b.left.Add(-int64(n))
+	return n, err
+}
+
+// during lets everything that conn does end with ctx. Call what it returns before the
+// connection is used under another.
+func during(ctx context.Context, conn net.Conn) (stop func()) {
+	deadline, _ := ctx.Deadline() // the zero time is none
+	_ = conn.SetDeadline(deadline)
+	ended := make(chan struct{})
+	after := context.AfterFunc(ctx, func() {
+		defer close(ended)
+		_ = conn.SetDeadline(time.Unix(1, 0))
+	})
+	return func() {
+		if !after() {
+			<-ended
+		}
+	}
+}
+
+// dial connects within the limit and clocks it. network is "tcp" or "udp".
+func (p *Prober) dial(ctx context.Context, clock *phases, network, host string, port int, limit time.Duration) (net.Conn, error) {
+	ctx, cancel := within(ctx, limit)
+	defer cancel()
+	conn, err := p.dialer(nil).DialContext(clock.trace(ctx), network, net.JoinHostPort(host, strconv.Itoa(port)))
+	if err != nil {
+		return nil, explain(ctx, err, clock.doing())
+	}
+	return bound(conn), nil
+}
+
+// trust is how the other side of TLS is told from somebody else.
+func (p *Prober) trust(name string, verify bool) *tls.Config {
+	return &tls.Config{ServerName: name, RootCAs: p.options.Roots, InsecureSkipVerify: !verify} //nolint:gosec // the config says so
+}
+
+// secure shakes hands over conn and clocks it. An error closes conn.
+func (p *Prober) secure(ctx context.Context, clock *phases, conn net.Conn, name string, verify bool) (net.Conn, error) {
+	client := tls.Client(conn, p.trust(name, verify))
+	clock.begin(&clock.tls, "shaking hands")
+	if err := client.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("shaking hands: %w", err)
+	}
+	clock.end(&clock.tls)
+	return client, nil
+}
+
+// reach is what most strategies begin with: a connection, within the limit, with TLS
+// if wanted, and greet done over it. Whatever fails closes it.
+func (p *Prober) reach(ctx context.Context, at endpoint, greet func(context.Context, net.Conn) error) (net.Conn, plain, error) {
+	ctx, cancel := within(ctx, at.limit)
+	defer cancel()
+	clock := &phases{}
+	conn, err := p.dial(ctx, clock, "tcp", at.host, at.port, at.limit)
+	if err != nil {
+		return nil, plain{}, err
+	}
+	if at.tls {
+		if conn, err = p.secure(ctx, clock, conn, at.host, at.verify); err != nil {
+			return nil, plain{}, explain(ctx, err, clock.doing())
+		}
+	}
+	stop := during(ctx, conn)
+	defer stop()
+	if err := greet(ctx, conn); err != nil {
+		conn.Close()
+		return nil, plain{}, explain(ctx, err, "waiting for the greeting")
+	}
+	return conn, plain{clock}, nil
+}
+
+// endpoint is where a strategy connects to, and how.
+type endpoint struct {
+	host        string
+	port        int
+	limit       time.Duration
+	tls, verify bool
 }
 
 func (p *Prober) dialer(g guard) *net.Dialer {

@@ -33,6 +33,8 @@ type dnsSession struct {
 	resolvConf  string
 }
 
+func init() { offers[check.DNS] = offer{connect: (*Prober).connectDNS} }
+
 func (p *Prober) connectDNS(_ context.Context, r run, raw json.RawMessage) (session, error) {
 	config, err := configure(r, raw, check.Decode[check.DNSConfig])
 	if err != nil {

@@ -49,6 +49,8 @@ type httpSession struct {
 	first *phases // of the request that was finished first
 }
 
+func init() { offers[check.HTTP] = offer{connect: (*Prober).connectHTTP} }
+
 func (p *Prober) connectHTTP(_ context.Context, r run, raw json.RawMessage) (session, error) {
 	config, err := configure(r, raw, check.Decode[check.HTTPConfig])
 	if err != nil {

@@ -26,6 +26,8 @@ type pingSession struct {
 	resolver *net.Resolver
 }
 
+func init() { offers[check.Ping] = offer{connect: (*Prober).connectPing} }
+
 func (p *Prober) connectPing(_ context.Context, r run, raw json.RawMessage) (session, error) {
 	config, err := configure(r, raw, check.Decode[check.PingConfig])
 	if err != nil {

@@ -64,7 +64,20 @@ func Unable(reason string) error { return unsupported{reason} }
 type Prober struct {
 	options    Options
 	strategies map[string]connect
+	// missing says of strategies of this build why they cannot be used here.
+	missing map[string]string
 }
+
+// offer is a strategy that this build has.
+type offer struct {
+	connect func(p *Prober, ctx context.Context, r run, config json.RawMessage) (session, error)
+	// missing says what this machine lacks for it, "" for nothing; nil asks for nothing.
+	missing func() string
+}
+
+// offers are the strategies that do not depend on options. Each file of a strategy
+// adds its own in its init, so that a build tag on the file is all that leaves it out.
+var offers = map[string]offer{}
 
 // connect makes a strategy's client. The error says what is wrong with the
 // target or the config.
@@ -104,18 +117,34 @@ func New(options Options) *Prober {
 	if options.ScriptDir == nil {
 		options.ScriptDir = scratch
 	}
-	p := &Prober{options: options}
-	p.strategies = map[string]connect{
-		check.HTTP: p.connectHTTP,
-		check.TCP:  p.connectTCP,
-		check.TLS:  p.connectTLS,
-		check.DNS:  p.connectDNS,
-		check.Ping: p.connectPing,
+	p := &Prober{options: options, strategies: map[string]connect{}, missing: map[string]string{}}
+	for id, o := range offers {
+		if o.missing != nil {
+			if why := o.missing(); why != "" {
+				p.missing[id] = why
+				continue
+			}
+		}
+		p.strategies[id] = func(ctx context.Context, r run, config json.RawMessage) (session, error) {
+			return o.connect(p, ctx, r, config)
+		}
 	}
 	if options.AllowScripts && scriptsRun {
 		p.strategies[check.Script] = p.connectScript
 	}
 	return p
+}
+
+// plain is what sessions have in common that do nothing of their own about it: they
+// judge nothing, and their phases are those of connecting.
+type plain struct{ phases *phases }
+
+func (p plain) verdict() (check.Status, string) { return check.Healthy, "" }
+func (p plain) timings() *check.Timings {
+	if p.phases == nil {
+		return nil
+	}
+	return p.phases.result()
 }
 
 // Inventory names what can be run here.
@@ -138,6 +167,8 @@ func (p *Prober) Check(a *protocol.Assignment) error {
 		return notFound("Strategy", a.StrategyID)
 	case a.StrategyID == check.Script && p.strategies[check.Script] == nil:
 		return errors.New("this satellite runs no scripts: its operator has not allowed them (--allow-scripts)")
+	case p.missing[a.StrategyID] != "":
+		return fmt.Errorf("this satellite cannot run %s: %s", a.StrategyID, p.missing[a.StrategyID])
 	case p.strategies[a.StrategyID] == nil:
 		return notFound("Strategy", a.StrategyID)
 	}

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 		runScript(text)
 		return
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(suite{m})
 }
 
 // scriptEnv holds the script that this program runs in place of the tests.
@@ -125,8 +125,8 @@ func banners(configs ...string) *protocol.Assignment {
 
 func TestL128_UnknownStrategyIsUnhealthyAndSaysNotFound(t *testing.T) {
 	t.Parallel()
-	r := New(Options{}).Execute(t.Context(), assignment("healthcheck-ssh.ssh", `{}`, "healthcheck-ssh.command", `{}`), nil, nil)
-	wantUnconnected(t, r, "Strategy healthcheck-ssh.ssh not found in satellite")
+	r := New(Options{}).Execute(t.Context(), assignment("healthcheck-quantum.quantum", `{}`, "healthcheck-quantum.entanglement", `{}`), nil, nil)
+	wantUnconnected(t, r, "Strategy healthcheck-quantum.quantum not found in satellite")
 	if r.LatencyMs != 0 {
 		t.Errorf("latency %v, want 0", r.LatencyMs)
 	}
@@ -300,7 +300,10 @@ func TestInventoryIsEverythingThatChecksCanBeMadeOf(t *testing.T) {
 	if diff := cmp.Diff(check.Strategies(), strategies); diff != "" {
 		t.Errorf("strategies (-want +got):\n%s", diff)
 	}
-	want := []string{check.HTTPRequest, check.TCPBanner, check.TLSCertificate, check.DNSLookup, check.PingPing, check.ScriptExecute}
+	var want []string
+	for _, id := range check.Strategies() {
+		want = append(want, check.Collectors(id)...)
+	}
 	if diff := cmp.Diff(want, collectors); diff != "" {
 		t.Errorf("collectors (-want +got):\n%s", diff)
 	}

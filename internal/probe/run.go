@@ -33,6 +33,12 @@ func newRun(a *protocol.Assignment, env *check.Environment) run {
 	return r
 }
 
+// maxText is the most that is kept of one text of an answer that is no body.
+const maxText = 64 << 10
+
+// keep bounds a text of an answer, and makes it valid.
+func (r run) keep(text string) string { return cut(text, min(r.bodyCap, maxText)) }
+
 // runContext is what a run knows of itself. Names fall back to ids, each for
 // itself (L.106–108); metadata is never absent (L.109, L.110). An environment's
 // fields stand beside its id and name.

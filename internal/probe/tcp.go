@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -35,28 +34,19 @@ type tcpSession struct {
 	banner *check.TCPBannerResult
 }
 
+func init() { offers[check.TCP] = offer{connect: (*Prober).connectTCP} }
+
 func (p *Prober) connectTCP(ctx context.Context, r run, raw json.RawMessage) (session, error) {
 	config, err := configure(r, raw, check.Decode[check.TCPConfig])
 	if err != nil {
 		return nil, err
 	}
 	clock := &phases{}
-	conn, err := p.dial(ctx, clock, config.Host, config.Port, timeout(config.Timeout))
+	conn, err := p.dial(ctx, clock, "tcp", config.Host, config.Port, timeout(config.Timeout))
 	if err != nil {
 		return nil, err
 	}
 	return &tcpSession{run: r, limit: timeout(config.Timeout), conn: conn, phases: clock}, nil
-}
-
-// dial connects within the limit and clocks it.
-func (p *Prober) dial(ctx context.Context, clock *phases, host string, port int, limit time.Duration) (net.Conn, error) {
-	ctx, cancel := within(ctx, limit)
-	defer cancel()
-	conn, err := p.dialer(nil).DialContext(clock.trace(ctx), "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
-	if err != nil {
-		return nil, explain(ctx, err, clock.doing())
-	}
-	return conn, nil
 }
 
 func (s *tcpSession) collect(ctx context.Context, _ string, raw json.RawMessage) (any, error) {

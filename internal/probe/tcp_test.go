@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +21,8 @@ type target struct {
 	host string
 	port int
 }
+
+func (s target) address() string { return net.JoinHostPort(s.host, strconv.Itoa(s.port)) }
 
 // serve lets handle have every connection until the test ends; it is closed afterwards.
 func serve(t testing.TB, handle func(net.Conn)) target {

@@ -25,6 +25,8 @@ type tlsSession struct {
 	phases      *phases
 }
 
+func init() { offers[check.TLS] = offer{connect: (*Prober).connectTLS} }
+
 func (p *Prober) connectTLS(ctx context.Context, r run, raw json.RawMessage) (session, error) {
 	config, err := configure(r, raw, check.Decode[check.TLSConfig])
 	if err != nil {
@@ -34,7 +36,7 @@ func (p *Prober) connectTLS(ctx context.Context, r run, raw json.RawMessage) (se
 	ctx, cancel := within(ctx, limit)
 	defer cancel()
 	clock := &phases{}
-	conn, err := p.dial(ctx, clock, config.Host, config.Port, limit)
+	conn, err := p.dial(ctx, clock, "tcp", config.Host, config.Port, limit)
 	if err != nil {
 		return nil, err
 	}
