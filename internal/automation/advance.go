@@ -23,7 +23,8 @@ const (
 // Advance goes on with a run as far as it goes on its own. The journal is all that was
 // written about it. What was done of Do comes back in the journal with its status,
 // output, error and end; a step that was running when its core died comes back as
-// StepInDoubt. A failed step is tried again as its retry says: it then waits, with a Due.
+// StepInDoubt. A failed step that is not final is tried again as its retry says: it then
+// waits, with a Due.
 // event is one that came while the run waited for it (Progress.Events), or nil.
 //
 // Errors are only those of States: whatever goes wrong in the run itself is in its steps
@@ -332,7 +333,7 @@ func (x *walker) external(a *action, path string, step Step, known bool) flow {
 		step.Attempt++
 		return x.do(a, step)
 	case StepFailed:
-		if step.Attempt >= a.retry.Attempts {
+		if step.Final || step.Attempt >= a.retry.Attempts {
 			return x.finished(a, step)
 		}
 		due := x.now.Add(backoff(a.retry, step.Attempt))

@@ -124,6 +124,8 @@ type Step struct {
 	Input  json.RawMessage `json:"input,omitempty"`
 	Output json.RawMessage `json:"output,omitempty"`
 	Error  string          `json:"error,omitempty"`
+	// Final tells of a step that failed that another attempt would fail as well.
+	Final bool `json:"final,omitempty"`
 	// Due is when a wait times out, a delay is over, or the next attempt is made.
 	Due       *time.Time `json:"due,omitempty"`
 	StartedAt time.Time  `json:"startedAt"`

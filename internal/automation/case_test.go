@@ -186,7 +186,7 @@ func (c *caseRun) line(line string) {
 		if err := c.m.event(e); err != nil {
 			c.t.Fatal(err)
 		}
-	case "action": // NAME success|fail|doubt|hang [OUTPUT or MESSAGE]
+	case "action": // NAME success|fail|refuse|doubt|hang [OUTPUT or MESSAGE]
 		c.ends[words[2]] = append(c.ends[words[2]], strings.Join(words[3:], " "))
 	case "crash": // whatever is being done is in doubt
 		for _, r := range append([]*simulatedRun(nil), c.m.runs...) {
@@ -248,6 +248,8 @@ func (c *caseRun) do(run Run, step Step) Step {
 		step.Status, step.Output = StepSuccess, json.RawMessage(what)
 	case "fail":
 		step.Status, step.Error = StepFailed, what
+	case "refuse":
+		step.Status, step.Error, step.Final = StepFailed, what, true
 	case "doubt":
 		step.Status, step.Error = StepInDoubt, what
 	}

@@ -35,8 +35,8 @@ type Call struct {
 }
 
 // Hook makes a call that is signed rightly an event, which the hook's automations decide.
-// What is wrong with a call is not told to whoever cannot sign. Faults: Invalid,
-// Unauthenticated.
+// One that is repeated within a day is no second event. What is wrong with a call is not
+// told to whoever cannot sign. Faults: Invalid, Unauthenticated.
 func (s *Service) Hook(ctx context.Context, secret Secret, call Call) error {
 	if len(call.Body) > maxPayload {
 		return fault.New(fault.Invalid, "the body must be at most %d KiB", maxPayload>>10)
@@ -81,7 +81,12 @@ func (s *Service) Hook(ctx context.Context, secret Secret, call Call) error {
 		Changed: []string{}, Prev: json.RawMessage("null"), Next: json.RawMessage("null"), Payload: payload,
 		Actor: entity.Actor{Type: "application", ID: "hook/" + call.Hook, Name: call.Hook}, At: now,
 	}
-	err = entity.InTx(ctx, s.recorder, func(tx Tx) error { return tx.AppendEvents(ctx, []entity.Event{event}) })
+	err = entity.InTx(ctx, s.recorder, func(tx Tx) error {
+		if first, err := tx.AddAutomationCall(ctx, call.Hook, event.ChangeID); err != nil || !first {
+			return err
+		}
+		return tx.AppendEvents(ctx, []entity.Event{event})
+	})
 	if err == nil {
 		s.recorder.Ring(entity.TopicEvents)
 	}

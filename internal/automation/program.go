@@ -395,23 +395,12 @@ func (p *Program) trigger(id string) *trigger {
 	return nil
 }
 
-// Events are the types of events that start something: of others the program need not
-// be asked, unless Dwells says otherwise.
+// Events are the types of events that start something. Of others the program need only be
+// asked when they may end a dwell: when one waits for the event's entity.
 func (p *Program) Events() []string {
 	var all []string
 	for _, t := range p.triggers {
 		all = append(all, t.event)
 	}
 	return all
-}
-
-// Dwells tells that a trigger waits whether things stay as they are. Any event of an
-// entity may end such a wait, so that the program must be asked about each.
-func (p *Program) Dwells() bool {
-	for _, t := range p.triggers {
-		if t.held != nil {
-			return true
-		}
-	}
-	return false
 }

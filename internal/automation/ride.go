@@ -158,7 +158,7 @@ func (c *ride) keep(step Step) {
 func (c *ride) do(step Step) Step {
 	action, ok := c.actions.Action(step.Action)
 	if !ok {
-		step.Status, step.Error = StepFailed, fmt.Sprintf("there is no action %q", step.Action)
+		step.Status, step.Error, step.Final = StepFailed, fmt.Sprintf("there is no action %q", step.Action), true
 		return step
 	}
 	artifacts := map[string]json.RawMessage{}
@@ -179,9 +179,9 @@ func (c *ride) do(step Step) Step {
 	case errors.Is(err, ErrInDoubt) || c.doing.Err() != nil && !action.Repeatable:
 		step.Status, step.Error = StepInDoubt, clip(words(err))
 	default:
-		step.Status, step.Error = StepFailed, clip(words(err))
+		step.Status, step.Error, step.Final = StepFailed, clip(words(err)), Permanent(err)
 		if c.doing.Err() != nil { // to be done again, since it may be
-			step.Status = StepInDoubt
+			step.Status, step.Final = StepInDoubt, false
 		}
 		c.log.Info("an action failed", "run", c.run.ID, "step", step.Path, "action", step.Action, "attempt", step.Attempt, "error", err)
 	}

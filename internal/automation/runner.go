@@ -306,8 +306,16 @@ func (r *Runner) decide(ctx context.Context) (more bool, err error) {
 			return err
 		}
 		more = len(events) == decideAtOnce
+		var entities []string
 		for _, e := range events {
-			if err := r.decideEvent(ctx, tx, programs, e); err != nil {
+			entities = append(entities, e.EntityID)
+		}
+		dwelling, err := tx.DwellingAutomations(ctx, entities)
+		if err != nil {
+			return err
+		}
+		for _, e := range events {
+			if err := r.decideEvent(ctx, tx, programs, dwelling, e); err != nil {
 				return fmt.Errorf("event %d: %w", e.Seq, err)
 			}
 		}
@@ -329,10 +337,12 @@ func (r *Runner) decide(ctx context.Context) (more bool, err error) {
 	return more, err
 }
 
-func (r *Runner) decideEvent(ctx context.Context, tx Tx, programs []*Program, e entity.Event) error {
+// decideEvent asks the programs with a trigger for the event, and those of which one
+// waits whether the event's entity stays as it is: dwelling, by entity.
+func (r *Runner) decideEvent(ctx context.Context, tx Tx, programs []*Program, dwelling map[string][]string, e entity.Event) error {
 	var asked []*Program
 	for _, p := range programs {
-		if wanted := p.Events(); slices.Contains(wanted, e.Type) || slices.Contains(wanted, "*") {
+		if slices.Contains(p.Events(), e.Type) || slices.Contains(dwelling[e.EntityID], p.automation.ID) {
 			asked = append(asked, p)
 		}
 	}
@@ -353,6 +363,9 @@ func (r *Runner) decideEvent(ctx context.Context, tx Tx, programs []*Program, e 
 			}
 			if err := r.apply(ctx, tx, d); err != nil {
 				return err
+			}
+			if d.Arm != nil {
+				dwelling[e.EntityID] = append(dwelling[e.EntityID], d.Automation)
 			}
 		}
 	}

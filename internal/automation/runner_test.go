@@ -129,22 +129,25 @@ func create(t *testing.T, c *core, name, definition string) automation.Automatio
 	return a
 }
 
-// happen appends an event about a satellite.
-func happen(t *testing.T, db *store.DB, typ, id, status string) {
+// happen appends an event about a satellite, and gives its number.
+func happen(t *testing.T, db *store.DB, typ, id, status string) int64 {
 	t.Helper()
+	var events []entity.Event
 	err := db.InTx(t.Context(), func(tx entity.Tx) error {
 		now, err := tx.Now(t.Context())
 		if err != nil {
 			return err
 		}
-		return tx.AppendEvents(t.Context(), []entity.Event{{
+		events = []entity.Event{{
 			Type: typ, Kind: "satellite-connection", EntityID: id, ChangeID: uuid.NewString(), Changed: []string{"status"},
 			Prev: json.RawMessage(`null`), Next: json.RawMessage(`{"status":"` + status + `"}`), Payload: json.RawMessage(`{"name":"` + id + `"}`), Actor: entity.System, At: now,
-		}})
+		}}
+		return tx.AppendEvents(t.Context(), events)
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return events[0].Seq
 }
 
 // ended waits until an automation has one run that has ended.
@@ -295,4 +298,140 @@ func TestM56_DwellOutlivesRestarts(t *testing.T) {
 			t.Errorf("-want +got:\n%s", diff)
 		}
 	})
+}
+
+// An entity that became another in between ends the dwell, though no trigger names the
+// event that said so: it is not the same spell when it goes away once more.
+func TestM56_AnyEventOfTheEntityEndsADwell(t *testing.T) {
+	t.Parallel()
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
+		db := open(t, url)
+		o := &outside{done: map[string]int{}}
+		c := begin(t, db, o, 1_000_000)
+		a := create(t, c, "dwells", `{
+			"triggers": [{"event": "satellite.disconnected", "for": {"seconds": 2}}],
+			"actions": [{"action": "once", "config": {"text": "gone"}}]}`)
+		happen(t, db, "satellite.disconnected", "s", "offline")
+		happen(t, db, "satellite.connected", "s", "online")
+		again := happen(t, db, "satellite.disconnected", "s", "offline")
+		if run := ended(t, db, c, a); run.Event.Seq != again {
+			t.Errorf("it fired for event %d, want %d, with which it went away for long", run.Event.Seq, again)
+		}
+	})
+}
+
+// What a trigger waits for outlives a change of something else, and not one of itself.
+func TestDwellsOutliveChangesOfSomethingElse(t *testing.T) {
+	t.Parallel()
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
+		db := open(t, url)
+		o := &outside{done: map[string]int{}}
+		c := begin(t, db, o, 1_000_000)
+		const definition = `{"triggers": [{"event": "satellite.disconnected", "for": {"seconds": 3600}}, {"event": "automation.interval", "config": {"intervalSeconds": %d}}],
+			"actions": [{"action": "once", "config": {"text": "%s"}}]}`
+		a := create(t, c, "dwells", fmt.Sprintf(definition, 7200, "gone"))
+		happen(t, db, "satellite.disconnected", "s", "offline")
+		remembered := func() (out []string) {
+			err := db.InTx(t.Context(), func(raw entity.Tx) error {
+				tx := raw.(automation.Tx)
+				if d, err := tx.AutomationDwell(t.Context(), a.ID, "satellite_disconnected", "s"); err != nil {
+					return err
+				} else if d != nil {
+					out = append(out, "dwell")
+				}
+				timers, err := tx.AutomationTimers(t.Context())
+				for _, timer := range timers {
+					out = append(out, timer.Trigger+" "+timer.Due.Sub(timer.Due.Truncate(time.Hour)).String())
+				}
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return out
+		}
+		until(t, "dwell and timer are there", func() bool { return len(remembered()) == 2 })
+		update := func(in automation.Input) {
+			t.Helper()
+			if _, err := c.service.Update(t.Context(), entity.System, a.ID, in); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.end() // so that nobody makes timers anew
+		before := remembered()
+		update(automation.Input{Name: "renamed", Labels: map[string]string{"team": "db"}, Definition: json.RawMessage(fmt.Sprintf(definition, 7200, "lost"))})
+		if diff := cmp.Diff(before, remembered()); diff != "" {
+			t.Errorf("after a change of name, labels and actions (-before +after):\n%s", diff)
+		}
+		update(automation.Input{Name: "renamed", Definition: json.RawMessage(fmt.Sprintf(definition, 60, "lost"))})
+		if diff := cmp.Diff([]string{"dwell"}, remembered()); diff != "" {
+			t.Errorf("after a change of the other trigger (-want +got):\n%s", diff)
+		}
+		if _, err := c.service.SetEnabled(t.Context(), entity.System, a.ID, false); err != nil {
+			t.Fatal(err)
+		}
+		if got := remembered(); got != nil {
+			t.Errorf("disabled, it remembers %v", got)
+		}
+	})
+}
+
+// A call of a hook that is repeated is no second event.
+func TestRepeatedCallsOfHooksAreOneEvent(t *testing.T) {
+	t.Parallel()
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
+		db := open(t, url)
+		c := begin(t, db, &outside{done: map[string]int{}}, 1_000_000)
+		create(t, c, "called", `{"triggers": [{"event": "automation.webhook", "config": {"hook": "deploy", "secret": "deploys"}}],
+			"actions": [{"action": "once", "config": {"text": "deployed"}}]}`)
+		secret := func(context.Context, string) (string, error) { return "key", nil }
+		call := func(id, body string) {
+			t.Helper()
+			now, err := db.Now(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			stamp := fmt.Sprint(now.Unix())
+			for range 2 {
+				in := automation.Call{Hook: "deploy", ID: id, Timestamp: stamp, Signature: automation.Sign("key", stamp, []byte(body)), Body: []byte(body)}
+				if err := c.service.Hook(t.Context(), secret, in); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		call("", `{"n":1}`)         // the same signature
+		call("delivery", `{"n":2}`) // the same key
+		call("delivery", `{"n":3}`) // though it says something else
+		var got []string
+		now, err := db.Now(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		events, err := db.EventsBetween(t.Context(), 0, now.Add(-time.Hour), now.Add(time.Hour), 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range events {
+			if e.Type == automation.EventWebhook {
+				got = append(got, string(e.Payload))
+			}
+		}
+		if diff := cmp.Diff([]string{`{"n":1}`, `{"n":2}`}, got); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// until waits for what is so at some time.
+func until(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for !so() {
+		select {
+		case <-ticker.C:
+		case <-t.Context().Done():
+			t.Fatalf("it never came about that %s", what)
+		}
+	}
 }

@@ -1,10 +1,12 @@
 package automation
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -193,9 +195,28 @@ func (s *Service) change(ctx context.Context, actor entity.Actor, ref string, al
 			return nil, err
 		}
 		a.Revision, a.UpdatedAt = before.Revision+1, now
+		if err := tx.ForgetAutomationTriggers(ctx, a.ID, renewed(before, a)); err != nil {
+			return nil, err
+		}
 		return []entity.Change{{Kind: Kind, ID: a.ID, Prev: stateOf(before), Next: stateOf(a), Actor: actor}}, tx.PutAutomation(ctx, a)
 	})
 	return a, err
+}
+
+// renewed are the triggers of which nothing may be remembered: they have changed, or are
+// gone. While it was disabled nobody looked, and so whatever was waited for is over.
+func renewed(before, after Automation) (ids []string) {
+	for _, was := range before.Definition.Triggers {
+		kept := before.Enabled == after.Enabled && slices.ContainsFunc(after.Definition.Triggers, func(is Trigger) bool {
+			x, err1 := json.Marshal(was)
+			y, err2 := json.Marshal(is)
+			return err1 == nil && err2 == nil && string(x) == string(y)
+		})
+		if !kept {
+			ids = append(ids, cmp.Or(was.ID, defaultID(was.Event)))
+		}
+	}
+	return ids
 }
 
 func same(a, b Automation) bool {

@@ -33,7 +33,8 @@ type Store interface {
 	FreeAutomationRuns(ctx context.Context) error
 	// NextAutomation is when a run, a dwell or a timer is due next; zero for never.
 	NextAutomation(ctx context.Context) (time.Time, error)
-	// PurgeAutomationRuns forgets runs that ended before then, and what only they needed.
+	// PurgeAutomationRuns forgets runs that ended before then, what only they needed, and
+	// windows and calls of hooks of long ago.
 	PurgeAutomationRuns(ctx context.Context, before time.Time) (int64, error)
 	// EventsBetween are events of a time, after a number, oldest first.
 	EventsBetween(ctx context.Context, after int64, from, to time.Time, limit int) ([]entity.Event, error)
@@ -57,12 +58,15 @@ type Tx interface {
 	AutomationHeads(ctx context.Context) ([]Head, error)
 	AllAutomations(ctx context.Context) ([]Automation, error)
 	AutomationForUpdate(ctx context.Context, id string) (Automation, error)
-	// PutAutomation writes it and remembers the revision. What its triggers wait for
-	// begins anew.
+	// PutAutomation writes it and remembers the revision.
 	PutAutomation(ctx context.Context, a Automation) error
+	// ForgetAutomationTriggers drops what triggers wait for, count, and are due at.
+	ForgetAutomationTriggers(ctx context.Context, id string, triggers []string) error
 	DeleteAutomation(ctx context.Context, id string) error
 
 	AutomationDwell(ctx context.Context, automation, trigger, contextKey string) (*Dwell, error)
+	// DwellingAutomations are, by context, the ids of automations with a dwell for it.
+	DwellingAutomations(ctx context.Context, contextKeys []string) (map[string][]string, error)
 	PutAutomationDwell(ctx context.Context, d Dwell) error
 	DropAutomationDwell(ctx context.Context, automation, trigger, contextKey string) error
 	// DueAutomationDwells takes dwells that are due out of the table.
@@ -76,6 +80,9 @@ type Tx interface {
 	AutomationTimers(ctx context.Context) ([]DueTimer, error)
 	PutAutomationTimer(ctx context.Context, t DueTimer) error
 	DropAutomationTimer(ctx context.Context, automation, trigger string) error
+
+	// AddAutomationCall reports false for a call of a hook that was taken already.
+	AddAutomationCall(ctx context.Context, hook, id string) (bool, error)
 
 	// ActiveAutomationRuns are those that have not ended, oldest first.
 	ActiveAutomationRuns(ctx context.Context, automation string) ([]Run, error)

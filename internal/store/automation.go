@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/automation"
@@ -67,12 +68,14 @@ func (tx *Tx) PutAutomation(ctx context.Context, a automation.Automation) error 
 		a.ID, a.Name, labels, a.Enabled, a.Revision, spec, a.CreatedAt.UnixMicro(), a.UpdatedAt.UnixMicro()); err != nil {
 		return err
 	}
-	if _, err := tx.exec(ctx, `INSERT INTO automation_revisions (automation_id, revision, spec, at) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (automation_id, revision) DO NOTHING`, a.ID, a.Revision, spec, a.UpdatedAt.UnixMicro()); err != nil {
-		return err
-	}
+	_, err = tx.exec(ctx, `INSERT INTO automation_revisions (automation_id, revision, spec, at) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (automation_id, revision) DO NOTHING`, a.ID, a.Revision, spec, a.UpdatedAt.UnixMicro())
+	return err
+}
+
+func (tx *Tx) ForgetAutomationTriggers(ctx context.Context, id string, triggers []string) error {
 	for _, table := range []string{"automation_dwells", "automation_occurrences", "automation_timers"} {
-		if _, err := tx.exec(ctx, `DELETE FROM `+table+` WHERE automation_id = $1`, a.ID); err != nil {
+		if _, err := tx.exec(ctx, `DELETE FROM `+table+` WHERE automation_id = $1 AND trigger_id = ANY($2)`, id, triggers); err != nil {
 			return err
 		}
 	}
@@ -114,18 +117,33 @@ func scanKnown(row scanner) (known, error) {
 }
 
 func (tx *Tx) Entity(ctx context.Context, kind, id string) (entity.State, time.Time, error) {
-	return lastKnown(all(ctx, tx.conn, scanKnown, `SELECT next, at FROM events WHERE kind = $1 AND entity_id = $2 ORDER BY seq DESC LIMIT 1`, kind, id))
+	return entityAt(ctx, tx.conn, kind, id, math.MaxInt64)
 }
 
 func (db *DB) EntityAt(ctx context.Context, kind, id string, at time.Time) (entity.State, time.Time, error) {
-	return lastKnown(all(ctx, db.reads(), scanKnown, `SELECT next, at FROM events WHERE kind = $1 AND entity_id = $2 AND at <= $3 ORDER BY seq DESC LIMIT 1`, kind, id, at.UnixMicro()))
+	return entityAt(ctx, db.reads(), kind, id, at.UnixMicro())
 }
 
-func lastKnown(found []known, err error) (entity.State, time.Time, error) {
+// entityAt gives what the last event said, and since when the status is what it is: an
+// event that changed something else is no news of it.
+func entityAt(ctx context.Context, c conn, kind, id string, at int64) (entity.State, time.Time, error) {
+	const ofEntity = `SELECT next, at FROM events WHERE kind = $1 AND entity_id = $2 AND at <= $3`
+	found, err := all(ctx, c, scanKnown, ofEntity+` ORDER BY seq DESC LIMIT 1`, kind, id, at)
 	if err != nil || len(found) == 0 || found[0].state == nil {
 		return nil, time.Time{}, err
 	}
-	return found[0].state, found[0].at, nil
+	now := found[0]
+	if _, has := now.state["status"]; !has {
+		return now.state, now.at, nil
+	}
+	found, err = all(ctx, c, scanKnown, ofEntity+` AND changed LIKE '%"status"%' ORDER BY seq DESC LIMIT 1`, kind, id, at)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	if len(found) > 0 {
+		now.at = found[0].at
+	}
+	return now.state, now.at, nil
 }
 
 func scanDwell(row scanner) (automation.Dwell, error) {
@@ -140,6 +158,23 @@ func (tx *Tx) AutomationDwell(ctx context.Context, id, trigger, contextKey strin
 		return nil, err
 	}
 	return &found[0], nil
+}
+
+type dwelling struct{ contextKey, automation string }
+
+func (tx *Tx) DwellingAutomations(ctx context.Context, contextKeys []string) (map[string][]string, error) {
+	found, err := all(ctx, tx.conn, func(row scanner) (d dwelling, err error) { return d, row.Scan(&d.contextKey, &d.automation) },
+		`SELECT DISTINCT context_key, automation_id FROM automation_dwells WHERE context_key = ANY($1)`, contextKeys)
+	of := map[string][]string{}
+	for _, d := range found {
+		of[d.contextKey] = append(of[d.contextKey], d.automation)
+	}
+	return of, err
+}
+
+func (tx *Tx) AddAutomationCall(ctx context.Context, hook, id string) (bool, error) {
+	n, err := tx.exec(ctx, `INSERT INTO automation_calls (hook, id, at) VALUES ($1, $2, {now}) ON CONFLICT (hook, id) DO NOTHING`, hook, id)
+	return n > 0, err
 }
 
 func (tx *Tx) PutAutomationDwell(ctx context.Context, d automation.Dwell) error {

@@ -135,12 +135,12 @@ func (tx *Tx) PutAutomationRun(ctx context.Context, r automation.Run, wake *time
 	return nil
 }
 
-const stepRows = `SELECT run_id, path, step_id, kind, action, status, attempt, input, output, error, due_at, started_at, ended_at FROM automation_steps
+const stepRows = `SELECT run_id, path, step_id, kind, action, status, attempt, input, output, error, final, due_at, started_at, ended_at FROM automation_steps
 	WHERE run_id = $1 ORDER BY position, path`
 
 func scanStep(row scanner) (automation.Step, error) {
 	var s automation.Step
-	return s, row.Scan(&s.Run, &s.Path, &s.ID, &s.Kind, &s.Action, &s.Status, &s.Attempt, rawOrNil{&s.Input}, rawOrNil{&s.Output}, &s.Error,
+	return s, row.Scan(&s.Run, &s.Path, &s.ID, &s.Kind, &s.Action, &s.Status, &s.Attempt, rawOrNil{&s.Input}, rawOrNil{&s.Output}, &s.Error, &s.Final,
 		momentOrNil{&s.Due}, moment{&s.StartedAt}, momentOrNil{&s.EndedAt})
 }
 
@@ -155,11 +155,11 @@ func (tx *Tx) AutomationJournal(ctx context.Context, runID string) ([]automation
 func (tx *Tx) PutAutomationSteps(ctx context.Context, steps []automation.Step) error {
 	for i := range steps {
 		s := &steps[i]
-		if _, err := tx.exec(ctx, `INSERT INTO automation_steps (run_id, path, position, step_id, kind, action, status, attempt, input, output, error, due_at, started_at, ended_at)
-			VALUES ($1, $2, (SELECT count(*) FROM automation_steps WHERE run_id = $1), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+		if _, err := tx.exec(ctx, `INSERT INTO automation_steps (run_id, path, position, step_id, kind, action, status, attempt, input, output, error, final, due_at, started_at, ended_at)
+			VALUES ($1, $2, (SELECT count(*) FROM automation_steps WHERE run_id = $1), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 			ON CONFLICT (run_id, path) DO UPDATE SET status = excluded.status, attempt = excluded.attempt, input = excluded.input, output = excluded.output,
-				error = excluded.error, due_at = excluded.due_at, ended_at = excluded.ended_at`,
-			s.Run, s.Path, s.ID, s.Kind, s.Action, string(s.Status), s.Attempt, rawText(s.Input), rawText(s.Output), stored(s.Error),
+				error = excluded.error, final = excluded.final, due_at = excluded.due_at, ended_at = excluded.ended_at`,
+			s.Run, s.Path, s.ID, s.Kind, s.Action, string(s.Status), s.Attempt, rawText(s.Input), rawText(s.Output), stored(s.Error), s.Final,
 			microsOrNil(s.Due), s.StartedAt.UnixMicro(), microsOrNil(s.EndedAt)); err != nil {
 			return err
 		}
@@ -222,8 +222,10 @@ func (db *DB) PurgeAutomationRuns(ctx context.Context, before time.Time) (gone i
 		}
 	}
 	// A window is a day at most.
-	if _, err := db.writes().exec(ctx, `DELETE FROM automation_occurrences WHERE at < {now} - $1`, (25 * time.Hour).Microseconds()); err != nil {
-		return gone, err
+	for _, table := range []string{"automation_occurrences", "automation_calls"} {
+		if _, err := db.writes().exec(ctx, `DELETE FROM `+table+` WHERE at < {now} - $1`, (25 * time.Hour).Microseconds()); err != nil {
+			return gone, err
+		}
 	}
 	_, err = db.writes().exec(ctx, `DELETE FROM automation_revisions WHERE at < $1
 		AND NOT EXISTS (SELECT 1 FROM automations AS a WHERE a.id = automation_id AND a.revision = automation_revisions.revision)

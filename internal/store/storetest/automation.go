@@ -85,6 +85,15 @@ func testAutomationMemory(_ *testing.T, s *suite) {
 	a := s.automation("a")
 	first := s.event("x", entity.State{"status": "up"})
 	second := s.event("x", entity.State{"status": "down"})
+	s.tx(func(tx *store.Tx) error { // of another field, which is no news of the status
+		later := second
+		later.ChangeID, later.Type, later.Changed, later.At = newID(), "thing.other", []string{"note"}, second.At.Add(time.Second)
+		s.ok(tx.AppendEvents(s.ctx(), []entity.Event{later}))
+		state, since, err := tx.Entity(s.ctx(), "thing", "x")
+		s.same(second.At, since)
+		s.same(entity.State{"status": "down"}, state)
+		return err
+	})
 	late := automation.Dwell{Automation: a.ID, Trigger: "t", ContextKey: "x", Due: first.At.Add(time.Hour), Event: first}
 	due := automation.Dwell{Automation: a.ID, Trigger: "t", ContextKey: "y", Due: first.At, Event: first}
 	s.tx(func(tx *store.Tx) error {
@@ -100,6 +109,7 @@ func testAutomationMemory(_ *testing.T, s *suite) {
 		s.ok(tx.PutAutomationDwell(s.ctx(), late))
 		s.ok(tx.PutAutomationDwell(s.ctx(), due))
 		s.same(&late, must(tx.AutomationDwell(s.ctx(), a.ID, "t", "x"))(s))
+		s.same(map[string][]string{"x": {a.ID}, "y": {a.ID}}, must(tx.DwellingAutomations(s.ctx(), []string{"x", "y", "z"}))(s))
 		s.same([]automation.Dwell{due}, must(tx.DueAutomationDwells(s.ctx(), 10))(s))
 		s.same([]automation.Dwell{}, must(tx.DueAutomationDwells(s.ctx(), 10))(s))
 		s.ok(tx.AddAutomationOccurrence(s.ctx(), a.ID, "t", "x", first))
@@ -124,6 +134,20 @@ func testAutomationMemory(_ *testing.T, s *suite) {
 		return tx.DropAutomationDwell(s.ctx(), a.ID, "t", "x")
 	})
 	s.same(time.Time{}, must(s.db.NextAutomation(s.ctx()))(s))
+	s.tx(func(tx *store.Tx) error {
+		s.ok(tx.PutAutomationDwell(s.ctx(), late))
+		s.ok(tx.PutAutomationTimer(s.ctx(), automation.DueTimer{Automation: a.ID, Trigger: "u", Due: first.At}))
+		s.ok(tx.ForgetAutomationTriggers(s.ctx(), a.ID, []string{"u"}))
+		s.same([]automation.DueTimer{}, must(tx.AutomationTimers(s.ctx()))(s))
+		s.same(1, len(must(tx.AutomationOccurrences(s.ctx(), a.ID, "t", "x", first.At.Add(-time.Second)))(s)))
+		s.ok(tx.ForgetAutomationTriggers(s.ctx(), a.ID, []string{"t"}))
+		s.same(0, len(must(tx.AutomationOccurrences(s.ctx(), a.ID, "t", "x", first.At.Add(-time.Second)))(s)))
+		s.same((*automation.Dwell)(nil), must(tx.AutomationDwell(s.ctx(), a.ID, "t", "x"))(s))
+		s.same(true, must(tx.AddAutomationCall(s.ctx(), "deploy", "1"))(s))
+		s.same(false, must(tx.AddAutomationCall(s.ctx(), "deploy", "1"))(s))
+		s.same(true, must(tx.AddAutomationCall(s.ctx(), "other", "1"))(s))
+		return nil
+	})
 }
 
 func testAutomationRuns(_ *testing.T, s *suite) {
@@ -146,7 +170,7 @@ func testAutomationRuns(_ *testing.T, s *suite) {
 		Run: run.ID, Path: "actions[10]", ID: "said", Kind: "action", Action: "log", Status: automation.StepRunning, Attempt: 1,
 		Input: json.RawMessage(`{"message":"gone"}`), StartedAt: run.CreatedAt,
 	}
-	wait := automation.Step{Run: run.ID, Path: "actions[2]", Kind: "delay", Status: automation.StepWaiting, Attempt: 1, StartedAt: run.CreatedAt, Due: ptr(run.CreatedAt.Add(time.Hour))}
+	wait := automation.Step{Run: run.ID, Path: "actions[2]", Kind: "delay", Status: automation.StepWaiting, Attempt: 1, Final: true, StartedAt: run.CreatedAt, Due: ptr(run.CreatedAt.Add(time.Hour))}
 	s.tx(func(tx *store.Tx) error {
 		got, owner, err := tx.AutomationRunForUpdate(s.ctx(), run.ID)
 		s.ok(err)
