@@ -238,7 +238,7 @@ func (r *Recorder) describe(c Change, now time.Time) ([]Transition, []Event, err
 	}
 
 	types := []string{TypeChanged}
-	var payload any = map[string]any{"id": c.ID}
+	var payload any
 	if d, ok := r.derivers[c.Kind]; ok {
 		if derived := d.Types(c); len(derived) > 0 {
 			types = derived
@@ -246,6 +246,9 @@ func (r *Recorder) describe(c Change, now time.Time) ([]Transition, []Event, err
 		if d.Payload != nil {
 			payload = d.Payload(c)
 		}
+	}
+	if payload == nil {
+		payload = generic(c, changed)
 	}
 	prev, err1 := marshalState(c.Prev)
 	next, err2 := marshalState(c.Next)
@@ -263,6 +266,20 @@ func (r *Recorder) describe(c Change, now time.Time) ([]Transition, []Event, err
 		})
 	}
 	return transitions, events, nil
+}
+
+// generic is the payload of a change of a kind that says nothing better (spec D.2): the
+// fields of the next state, and above them what happened.
+func generic(c Change, changed []string) map[string]any {
+	payload, delta := map[string]any{}, map[string]any{}
+	maps.Copy(payload, c.Next)
+	for _, field := range changed {
+		if c.Next != nil {
+			delta[field] = c.Next[field]
+		}
+	}
+	maps.Copy(payload, map[string]any{"kind": c.Kind, "id": c.ID, "prev": c.Prev, "next": c.Next, "delta": delta, "changedFields": changed})
+	return payload
 }
 
 // Diff names the top-level fields in which two states differ, sorted. Objects
