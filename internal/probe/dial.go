@@ -147,7 +147,7 @@ func (p *Prober) secure(ctx context.Context, clock *phases, conn net.Conn, name 
 
 // reach is what most strategies begin with: a connection, within the limit, with TLS
 // if wanted, and greet done over it. Whatever fails closes it.
-func (p *Prober) reach(ctx context.Context, at endpoint, greet func(context.Context, net.Conn) error) (net.Conn, plain, error) {
+func (p *Prober) reach(ctx context.Context, at endpoint, greet func(context.Context, *phases, net.Conn) error) (net.Conn, plain, error) {
 	ctx, cancel := within(ctx, at.limit)
 	defer cancel()
 	clock := &phases{}
@@ -162,7 +162,7 @@ func (p *Prober) reach(ctx context.Context, at endpoint, greet func(context.Cont
 	}
 	stop := during(ctx, conn)
 	defer stop()
-	if err := greet(ctx, conn); err != nil {
+	if err := greet(ctx, clock, conn); err != nil {
 		conn.Close()
 		return nil, plain{}, explain(ctx, err, "waiting for the greeting")
 	}

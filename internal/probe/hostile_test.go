@@ -16,6 +16,9 @@ import (
 // missing, for strategies that connect by TCP to a host and a port.
 var whole = []struct{ strategy, more, collector, config string }{
 	{check.Redis, `"password":"p"`, check.RedisCommand, `{}`},
+	{check.RCON, `"password":"p"`, check.RCONCommand, `{"command":"status"}`},
+	{check.NATS, ``, check.NATSServer, `{}`},
+	{check.MQTT, ``, check.MQTTRoundTrip, `{"topic":"t"}`},
 }
 
 func TestEveryStrategyOfAPortIsTriedWithHostileServers(t *testing.T) {

@@ -342,7 +342,7 @@ func (f finding) encode() json.RawMessage {
 		return text
 	}
 	fields, err := json.Marshal(f.result)
-	if err != nil || len(fields) <= len("{}") {
+	if err != nil || len(fields) <= len("{}") || fields[0] != '{' { // a nil pointer is null
 		return text
 	}
 	return append(append(text[:len(text)-1], ','), fields[1:]...)

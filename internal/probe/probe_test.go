@@ -158,6 +158,16 @@ func TestL127_CollectorErrorMakesUnhealthy(t *testing.T) {
 	<-f.closed
 }
 
+func TestAnErrorBesideANilResultIsAnEntry(t *testing.T) {
+	t.Parallel()
+	f := &fake{found: func(string) (any, error) { return (*check.TCPBannerResult)(nil), errors.New("no") }}
+	r := proberOf(f).Execute(t.Context(), banners("{}"), nil, nil)
+	want := `{"_collectorId":"healthcheck-tcp.banner","error":"no","_collectorError":"no"}`
+	if diff := cmp.Diff(want, string(r.Metadata.Collectors["e0"])); diff != "" {
+		t.Errorf("entry (-want +got):\n%s", diff)
+	}
+}
+
 func TestM76_UnknownCollectorIsAnError(t *testing.T) {
 	t.Parallel()
 	f := &fake{found: func(string) (any, error) { return &check.TCPBannerResult{}, nil }}

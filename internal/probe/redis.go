@@ -36,7 +36,7 @@ func (p *Prober) connectRedis(ctx context.Context, r run, raw json.RawMessage) (
 	}
 	s := &redisSession{run: r, limit: timeout(config.Timeout)}
 	at := endpoint{host: config.Host, port: config.Port, limit: s.limit, tls: config.TLS, verify: config.RejectUnauthorized}
-	s.conn, s.plain, err = p.reach(ctx, at, func(_ context.Context, conn net.Conn) error { return s.greet(conn, config) })
+	s.conn, s.plain, err = p.reach(ctx, at, func(_ context.Context, _ *phases, conn net.Conn) error { return s.greet(conn, config) })
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +147,7 @@ func (s *redisSession) bulk(length string) (*string, error) {
 }
 
 // maxLine bounds a line of a protocol of lines, its end included.
-const maxLine = 8 << 10
+const maxLine = 64 << 10
 
 // readLine reads one line and takes its end off.
 func readLine(r *bufio.Reader) (string, error) {
