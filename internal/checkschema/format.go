@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/perigee-monitoring/perigee/check"
 )
 
 // formats are the values of "format" in our schemas. Texts with templates are
@@ -26,6 +28,12 @@ var formats = []*jsonschema.Format{
 		return nil
 	})},
 	{Name: "host", Validate: onText(isHost)},
+	{Name: "mount-point", Validate: onText(func(text string) error {
+		if !check.IsMountPoint(text) {
+			return fmt.Errorf("must be made of letters, digits and the characters _ / . : -")
+		}
+		return nil
+	})},
 }
 
 func onText(validate func(string) error) func(any) error {

@@ -18,6 +18,7 @@ var whole = []struct{ strategy, more, collector, config string }{
 	{check.Redis, `"password":"p"`, check.RedisCommand, `{}`},
 	{check.RCON, `"password":"p"`, check.RCONCommand, `{"command":"status"}`},
 	{check.NATS, ``, check.NATSServer, `{}`},
+	{check.SSH, `"username":"u"`, check.SSHCommand, `{"command":"true"}`},
 	{check.MQTT, ``, check.MQTTRoundTrip, `{"topic":"t"}`},
 }
 
