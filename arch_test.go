@@ -54,7 +54,7 @@ var arrows = map[string]string{
 	"internal/health":     "check verdict protocol internal/fault internal/entity internal/fleet internal/assertion",
 	"internal/automation": "check internal/fault internal/strictjson internal/entity internal/fleet",
 	// What automations can do: they call the services that the API calls.
-	"internal/automation/action": "check protocol internal/automation internal/catalog internal/entity internal/fault internal/fleet internal/incident internal/notify internal/redact internal/secret",
+	"internal/automation/action": "check protocol internal/automation internal/catalog internal/entity internal/fault internal/fleet internal/health internal/incident internal/notify internal/redact internal/secret",
 	// What is wrong, and how people are told.
 	"internal/incident": "internal/fault internal/entity internal/fleet",
 	"internal/notify":   "internal/fault internal/entity internal/redact",

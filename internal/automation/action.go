@@ -48,7 +48,7 @@ type Action struct {
 // Field is a part of an action's configuration.
 type Field struct {
 	Name     string   `json:"name"`
-	Type     string   `json:"type"` // string, integer, number, boolean, array, object
+	Type     string   `json:"type"` // string, integer, number, boolean, array, object, any
 	Help     string   `json:"help"`
 	Required bool     `json:"required,omitempty"`
 	Enum     []string `json:"enum,omitempty"`
@@ -235,6 +235,7 @@ func (a Action) Schema() map[string]any {
 		switch {
 		case len(f.Enum) > 0:
 			value["anyOf"] = []any{map[string]any{"enum": f.Enum}, hole}
+		case f.Type == "any":
 		case f.Type == "string":
 			value["type"] = "string"
 		default:
@@ -290,6 +291,8 @@ func typeOf(t reflect.Type) string {
 		return "array"
 	case reflect.Map, reflect.Struct:
 		return "object"
+	case reflect.Interface:
+		return "any"
 	case reflect.Pointer:
 		return typeOf(t.Elem())
 	}

@@ -14,7 +14,7 @@ import (
 // newActions makes what automations can do.
 func (s *Server) newActions() *automation.Registry {
 	return automation.NewRegistry(action.All(action.Services{
-		Channels: s.channels, Incidents: s.incidents, Catalog: s.Catalog, Fleet: s.fleet, Satellites: s.db, RunRequests: s.runs, Secrets: s.secrets,
+		Channels: s.channels, Incidents: s.incidents, Catalog: s.Catalog, Fleet: s.fleet, Satellites: s.db, RunRequests: s.runs, Results: s.db, Secrets: s.secrets,
 		HTTP: notify.NewClient(), Log: s.log,
 	})...)
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/catalog"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
+	"github.com/perigee-monitoring/perigee/internal/health"
 	"github.com/perigee-monitoring/perigee/internal/incident"
 	"github.com/perigee-monitoring/perigee/internal/notify"
 	"github.com/perigee-monitoring/perigee/internal/redact"
@@ -32,6 +33,7 @@ type Services struct {
 	Fleet       Fleet
 	Satellites  Satellites
 	RunRequests RunRequests
+	Results     Results
 	Secrets     Secrets
 	// HTTP is the client by which webhooks are sent.
 	HTTP *http.Client
@@ -80,6 +82,11 @@ type Satellites interface {
 type RunRequests interface {
 	Order(ctx context.Context, o fleet.RunOrder) (requestID string, err error)
 	Get(ctx context.Context, requestID string) ([]fleet.RunRequest, error)
+}
+
+// Results are what runs found.
+type Results interface {
+	Runs(ctx context.Context, f health.RunFilter, p fleet.Page) (items []health.Run, next string, err error)
 }
 
 // Secrets puts values into texts that refer to them.

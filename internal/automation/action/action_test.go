@@ -205,7 +205,14 @@ func TestConfigurationsAreJudgedBeforeTheyAreUsed(t *testing.T) {
 			t.Errorf("%s takes nonsense: %v", a.Name, err)
 		}
 	}
-	open, _ := automation.NewRegistry(action.All(action.Services{})...).Action("incident.open")
+	registry := automation.NewRegistry(action.All(action.Services{})...)
+	send, _ := registry.Action("webhook.send")
+	for _, body := range []string{`{"a":[1]}`, `[1]`, `"text"`, `7`} {
+		if err := send.Check(json.RawMessage(`{"url":"http://example.com","body":` + body + `}`)); err != nil {
+			t.Errorf("a webhook's body %s: %v", body, err)
+		}
+	}
+	open, _ := registry.Action("incident.open")
 	for config, want := range map[string]bool{
 		`{"title":"a"}`: true,
 		`{"title":"${{ trigger.payload.name }}"}`:         true,

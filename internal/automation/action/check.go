@@ -2,6 +2,7 @@ package action
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/catalog"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
+	"github.com/perigee-monitoring/perigee/internal/health"
 	"github.com/perigee-monitoring/perigee/protocol"
 )
 
@@ -120,7 +122,7 @@ func (s Services) awaitRuns(ctx context.Context, id string) (any, error) {
 			}
 		}
 		if over == len(runs) {
-			return results(id, runs), nil
+			return s.results(ctx, id, runs)
 		}
 		select {
 		case <-tick.C:
@@ -130,15 +132,26 @@ func (s Services) awaitRuns(ctx context.Context, id string) (any, error) {
 	}
 }
 
-func results(id string, runs []fleet.RunRequest) any {
-	all, worst := []map[string]any{}, ""
+// maxFound bounds what a step keeps of what the collectors of all of its runs found, in
+// bytes; beyond it, it is read by the run ids.
+const maxFound = 48 << 10
+
+func (s Services) results(ctx context.Context, id string, runs []fleet.RunRequest) (any, error) {
+	all, worst, room := []map[string]any{}, "", maxFound
 	for _, run := range runs {
 		one := map[string]any{"satellite": run.Satellite, "state": string(run.State), "status": run.Status}
 		if run.Reason != "" {
 			one["reason"] = run.Reason
 		}
 		for _, a := range run.Answers {
-			one["message"] = a.Message
+			one["message"], one["runId"] = a.Message, a.RunID
+			found, err := s.found(ctx, &run, a.RunID)
+			if err != nil {
+				return nil, err
+			}
+			if room -= len(found); len(found) > 0 && room >= 0 {
+				one["found"] = found
+			}
 			if a.LatencyMs != nil {
 				one["latencyMs"] = *a.LatencyMs
 			}
@@ -148,7 +161,27 @@ func results(id string, runs []fleet.RunRequest) any {
 		}
 		all = append(all, one)
 	}
-	return map[string]any{"requestId": id, "status": worst, "runs": all, "summary": fmt.Sprintf("%d runs, %s", len(all), worst)}
+	return map[string]any{"requestId": id, "status": worst, "runs": all, "summary": fmt.Sprintf("%d runs, %s", len(all), worst)}, nil
+}
+
+// found is what the collectors of a run found, by their ids; nil when there is nothing.
+func (s Services) found(ctx context.Context, r *fleet.RunRequest, runID string) (json.RawMessage, error) {
+	slot := time.UnixMilli(r.Slot)
+	runs, _, err := s.Results.Runs(ctx, health.RunFilter{SatelliteID: r.SatelliteID, CheckID: r.ConfigID, SystemID: r.SystemID, From: slot, To: slot.Add(time.Millisecond)}, fleet.Page{Limit: 100})
+	if err != nil {
+		return nil, fmt.Errorf("reading what a run found: %w", err)
+	}
+	for _, run := range runs {
+		var result struct {
+			Metadata struct {
+				Collectors json.RawMessage `json:"collectors"`
+			} `json:"metadata"`
+		}
+		if run.RunID == runID && json.Unmarshal(run.Result, &result) == nil {
+			return result.Metadata.Collectors, nil
+		}
+	}
+	return nil, nil
 }
 
 func rank(status string) int {
