@@ -21,7 +21,7 @@ const (
 	// runsAtOnce is how many runs one core goes on with at once. Others wait their turn.
 	runsAtOnce = 32
 	// runLease is until when a core that is not heard of keeps its runs.
-	runLease = 30 * time.Second
+	runLease = 15 * time.Second
 	// runnerPoll is how often is looked without a bell, and runnerRest how long is rested
 	// between two looks, so that events that come one by one are decided together.
 	runnerPoll = 5 * time.Second
@@ -194,7 +194,7 @@ func (r *Runner) renew(ctx context.Context) {
 			continue
 		}
 		slices.Sort(ids)
-		timed, cancel := context.WithTimeout(ctx, runLease/3)
+		timed, cancel := context.WithTimeout(ctx, runLease/5)
 		mine, err := r.store.RenewAutomationRuns(timed, r.owner, runLease, ids)
 		cancel()
 		switch {
@@ -202,7 +202,7 @@ func (r *Runner) renew(ctx context.Context) {
 			heard = time.Now()
 		case ctx.Err() != nil:
 			return
-		case time.Since(heard) < runLease/2:
+		case time.Since(heard) < runLease*2/3:
 			continue
 		default: // another core is about to take them
 			r.log.Error("the leases of runs could not be renewed", "error", err)
