@@ -20,6 +20,7 @@ CRASH_KILLS ?= 2000
 CLUSTER_PEERS ?= 2000
 LEDGER_SLOTS ?= 1000000
 AUTOMATION_KILLS ?= 500
+SOAK        ?= 1h
 
 # Linters come from the tools module at exact versions and are built once. They
 # and the plain build share one set of compiled packages, hence no GOEXPERIMENT.
@@ -30,7 +31,7 @@ tool := GOEXPERIMENT= $(GO) tool -modfile=tools/go.mod
 .PHONY: help
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
-	@printf '\n  %s\n' 'PKG=./internal/store/... and RUN=TestName narrow test and bench; FUZZTIME=, CRASH_KILLS=, AUTOMATION_KILLS=, LEDGER_SLOTS=, CLUSTER_PEERS= and ARGS= are for fuzz, crash, crash-automations, ledger, cluster and dev.'
+	@printf '\n  %s\n' 'PKG=./internal/store/... and RUN=TestName narrow test and bench; FUZZTIME=, CRASH_KILLS=, AUTOMATION_KILLS=, SOAK=, LEDGER_SLOTS=, CLUSTER_PEERS= and ARGS= are for fuzz, crash, crash-automations, soak-automations, ledger, cluster and dev.'
 
 .PHONY: dev
 dev: build ## build and run a core with a satellite and sample checks (ARGS="--apply FILE")
@@ -84,6 +85,10 @@ crash: need-go need-postgres ## kill core and satellite CRASH_KILLS times, then 
 .PHONY: crash-automations
 crash-automations: need-go need-postgres ## kill cores at the boundaries of runs' journals AUTOMATION_KILLS times, and within a dwell of five minutes
 	$(GO) test ./e2e -run 'AutomationCrash|AutomationDwell' -count=1 -v -timeout 24h -args -automation-kills=$(AUTOMATION_KILLS) -dwell=5m
+
+.PHONY: soak-automations
+soak-automations: need-go need-postgres ## a hundred events a second through automations for SOAK, then recount and judge memory and lag
+	$(GO) test ./e2e -run AutomationSoak -count=1 -v -timeout 24h -args -soak=$(SOAK) -soak-rate=100
 
 .PHONY: ledger
 ledger: need-go need-postgres ## let LEDGER_SLOTS slots fall due among kills, then recount from outside

@@ -177,8 +177,8 @@ func (r automationRun) called() int {
 	return payload.N
 }
 
-// over waits until no run goes on any more.
-func (c *core) over() {
+// over waits until there are so many runs, and none goes on any more.
+func (c *core) over(runs int) {
 	c.t.Helper()
 	wait(c.t, 90*time.Second, "all runs to end", func() error {
 		for _, status := range []string{"pending", "running", "waiting"} {
@@ -189,6 +189,9 @@ func (c *core) over() {
 			if len(page.Items) > 0 {
 				return fmt.Errorf("run %s is %s", page.Items[0].ID, status)
 			}
+		}
+		if there := len(all[automationRun](c, "/api/v1/automation-runs")); there < runs {
+			return fmt.Errorf("there are %d runs, and should be %d", there, runs)
 		}
 		return nil
 	}, c.process)
@@ -286,7 +289,7 @@ func automationCrash(t *testing.T, database string, kills int) {
 	}
 	close(stop)
 	<-stopped
-	c.over()
+	c.over(int(sent.Load()))
 	recountAutomations(t, c, w, int(sent.Load()))
 	t.Logf("%d kills; reached: %v", kills, reached)
 	c.stop()
@@ -376,7 +379,7 @@ func automationDwell(t *testing.T, database string) {
 		}
 		return nil
 	}, c.process)
-	c.over()
+	c.over(2)
 	type event struct {
 		Seq      int64
 		Type     string
