@@ -29,12 +29,13 @@ type Run struct {
 	Status        check.Status `json:"status"`
 	LatencyMs     *int64       `json:"latencyMs"`
 	// ExecutedAt is when the run ended, by the satellite's clock and corrected as far as
-	// that is known to be wrong, ReceivedAt when the core got it by its own; Slot is when it was due (equal to ExecutedAt for agents
-	// that know no slots).
+	// that is known to be wrong, ReceivedAt when the core got it by its own; Slot is when it was due.
 	ExecutedAt time.Time `json:"executedAt"`
 	ReceivedAt time.Time `json:"receivedAt"`
 	Slot       time.Time `json:"slot"`
-	Revision   int64     `json:"revision,omitempty"`
+	// Unslotted: the satellite names no slots, and Slot is ExecutedAt.
+	Unslotted bool  `json:"unslotted,omitempty"`
+	Revision  int64 `json:"revision,omitempty"`
 	// Asked is what it was asked for, beside the schedule; "" is a run of the schedule.
 	Asked fleet.Asked `json:"asked,omitempty"`
 	// Guest: the satellite did not hold the pair, so there is no location to step.

@@ -225,7 +225,7 @@ func (s *Stretch) holds(slot int64) bool {
 // RunCount is how many runs are alike, as far as the ledger is concerned.
 type RunCount struct {
 	// Stretch is the index of the one whose slots they have; negative for runs beside
-	// every schedule, of which Unslotted have their executed time for a slot.
+	// every schedule, of which Unslotted were reported without a slot.
 	Stretch int
 	LocationKey
 	Late         bool

@@ -54,8 +54,8 @@ const (
 func Prepare(o Origin, a *protocol.Assignment, r *protocol.Result, received time.Time) (Run, error) {
 	received = received.UTC()
 	executed, own := executedAt(r.ExecutedAt, received)
-	slot := executed
-	if o.Slots && r.Slot != 0 {
+	slot, slotted := executed, o.Slots && r.Slot != 0
+	if slotted {
 		slot = time.UnixMilli(r.Slot).UTC()
 	}
 	if year := slot.Year(); year < 1970 || year > 9999 {
@@ -76,6 +76,7 @@ func Prepare(o Origin, a *protocol.Assignment, r *protocol.Result, received time
 		ExecutedAt:    executed,
 		ReceivedAt:    received,
 		Slot:          slot,
+		Unslotted:     !slotted,
 		Revision:      r.Revision,
 		Source:        o.Source,
 

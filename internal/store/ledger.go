@@ -208,7 +208,7 @@ func (r ledgerReader) CountRuns(ctx context.Context, span health.Window, stretch
 		return c, row.Scan(&c.SystemID, &c.CheckID, &c.SatelliteID, &c.EnvironmentID, &c.Stretch, &c.Late, &c.Inconclusive, &c.Status, &c.Count, &c.Unslotted)
 	}, `WITH b AS MATERIALIZED `+table+`
 		SELECT r.system_id, r.check_id, r.satellite_id, r.environment_id, coalesce(b.n, -1), coalesce(r.received_at > r.slot + b.late_us, false),
-			r.inconclusive <> '', r.status, count(*), sum(CASE WHEN r.slot = r.executed_at THEN 1 ELSE 0 END)
+			r.inconclusive <> '', r.status, count(*), sum(CASE WHEN r.unslotted THEN 1 ELSE 0 END)
 		FROM runs AS r LEFT JOIN b ON `+atLocation("r")+` AND r.slot > b.after_us AND r.slot <= b.until_us AND (r.slot - b.phase_us) % b.interval_us = 0
 		`+w.String()+` GROUP BY 1, 2, 3, 4, 5, 6, 7, 8`, w.args...) {
 		if err != nil {

@@ -25,6 +25,7 @@ func runColumns(rows []health.Run, packs map[string]string) []column {
 		col("executed_at", "bigint", rows, func(r *health.Run) int64 { return r.ExecutedAt.UnixMicro() }),
 		col("received_at", "bigint", rows, func(r *health.Run) int64 { return r.ReceivedAt.UnixMicro() }),
 		col("slot", "bigint", rows, func(r *health.Run) int64 { return r.Slot.UnixMicro() }),
+		col("unslotted", "boolean", rows, func(r *health.Run) bool { return r.Unslotted }),
 		col("revision", "bigint", rows, func(r *health.Run) int64 { return r.Revision }),
 		col("asked", "text", rows, func(r *health.Run) string { return string(r.Asked) }),
 		col("inconclusive", "text", rows, func(r *health.Run) string { return stored(r.Inconclusive) }),
@@ -76,7 +77,7 @@ func scanRun(row scanner) (storedRun, error) {
 	var r storedRun
 	var result *string
 	err := row.Scan(&r.RunID, &r.SatelliteID, &r.CheckID, &r.SystemID, &r.EnvironmentID, &r.Status, &r.LatencyMs,
-		moment{&r.ExecutedAt}, moment{&r.ReceivedAt}, moment{&r.Slot}, &r.Revision, &r.Asked, &r.Inconclusive, &r.ClockOffsetMs, &r.ClockUncertaintyMs,
+		moment{&r.ExecutedAt}, moment{&r.ReceivedAt}, moment{&r.Slot}, &r.Unslotted, &r.Revision, &r.Asked, &r.Inconclusive, &r.ClockOffsetMs, &r.ClockUncertaintyMs,
 		&r.Source, &r.Message, &result, &r.detail)
 	if result != nil {
 		r.Result = json.RawMessage(*result)
@@ -110,7 +111,7 @@ func (db *DB) Runs(ctx context.Context, f health.RunFilter, p fleet.Page) ([]hea
 		evidence = `NULL, ''`
 	}
 	rows, err := all(ctx, db.reads(), scanRun, `SELECT run_id, satellite_id, check_id, system_id, environment_id, status, latency_ms,
-		executed_at, received_at, slot, revision, asked, inconclusive, clock_offset_ms, clock_uncertainty_ms, source, message, `+evidence+`
+		executed_at, received_at, slot, unslotted, revision, asked, inconclusive, clock_offset_ms, clock_uncertainty_ms, source, message, `+evidence+`
 		FROM runs`+w.String()+` ORDER BY run_id DESC LIMIT `+w.arg(limit(p)+1), w.args...)
 	if err != nil {
 		return nil, "", err

@@ -151,6 +151,7 @@ func testLedger(_ *testing.T, s *suite) {
 		return r
 	}
 	beside := newRun(w, slots[3].Add(time.Millisecond), check.Healthy)
+	beside.ExecutedAt = beside.Slot // by chance: it has a slot all the same
 	other := newRun(w, slots[3].Add(2*time.Millisecond), check.Healthy)
 	other.EnvironmentID = "elsewhere"
 	s.insertRuns(run(0, time.Second, check.Healthy, ""), run(1, time.Minute, check.Degraded, ""), run(2, time.Minute+time.Millisecond, check.Unhealthy, ""),
@@ -170,6 +171,7 @@ func testLedger(_ *testing.T, s *suite) {
 			skip("c", 9, 9, protocol.SkipOverlap), asked,
 		})
 	})
+	exact := true
 	window := func(from, to int) (f health.Fates) {
 		s.ok(s.db.ReadLedger(s.ctx(), func(r health.LedgerReader) error {
 			w := health.Window{From: slots[from], To: slots[to]}
@@ -179,6 +181,7 @@ func testLedger(_ *testing.T, s *suite) {
 			items, err := health.AccountFor(s.ctx(), r, w, s.now(), locations)
 			s.ok(err)
 			s.same(1, len(items))
+			s.same(exact, items[0].Exact)
 			f = items[0].Fates
 			f.Completeness, f.Uptime = nil, nil
 			s.same(f.Due, f.Sum())
@@ -192,4 +195,12 @@ func testLedger(_ *testing.T, s *suite) {
 	}, window(0, 19))
 	s.same(health.Fates{Due: 3, NotExecuted: 1, Reported: 1, Healthy: 1, Lost: 1, Skipped: map[string]int64{}}, window(5, 8))
 	s.same(health.Fates{Due: 2, NotExecuted: 1, Lost: 1, Skipped: map[string]int64{}}, window(6, 8))
+
+	// What is reported without a slot stands for one that nothing accounts for.
+	unslotted := newRun(w, slots[9].Add(time.Millisecond), check.Healthy)
+	unslotted.ExecutedAt, unslotted.Unslotted = unslotted.Slot, true
+	s.insertRuns(unslotted)
+	s.same(true, s.runs(health.RunFilter{From: unslotted.Slot})[1].Unslotted)
+	exact = false
+	s.same(health.Fates{Due: 2, Reported: 1, Healthy: 1, Skipped: map[string]int64{"overlap": 1}}, window(9, 11))
 }
