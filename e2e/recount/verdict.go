@@ -132,7 +132,7 @@ func (v *verdicts) chain(on judgedOn, j *judged) {
 		switch {
 		case before.Until == nil || before.Until.After(next.At):
 			v.differ("%+v: verdicts %s and %s hold at the same time", on, before.ID, next.ID)
-		case before.Until.Equal(next.At) && before.Status == next.Status:
+		case before.Until.Equal(next.At) && before.Status == next.Status && before.Class == next.Class:
 			v.differ("%+v: verdict %s says what %s said before it: %s", on, next.ID, before.ID, next.Status)
 		}
 	}

@@ -36,7 +36,7 @@ func (v *EnvironmentVerdict) key() judgedKey {
 
 // flips are the differences of what is judged and the stored verdicts that hold.
 type flips struct {
-	judged  []EnvironmentVerdict // with a status that is new
+	judged  []EnvironmentVerdict // with a status, or a class, that is new
 	holding map[judgedKey]verdict.Verdict
 	told    map[judgedKey]check.Status // what automations are told of those
 	end     []string                   // ids of what holds no more
@@ -66,7 +66,7 @@ func compareVerdicts(judged []CheckVerdict, holding []verdict.Verdict, hold map[
 		switch {
 		case !ok && v.Status == check.Unknown:
 			continue
-		case ok && held.Status == v.Status:
+		case ok && held.Status == v.Status && !sharper(held.Class, v.Class):
 			if held.Told != tell {
 				f.told[v.key()] = tell
 				f.late = append(f.late, held)
@@ -85,6 +85,13 @@ func compareVerdicts(judged []CheckVerdict, holding []verdict.Verdict, hold map[
 		}
 	}
 	return f
+}
+
+// sharper reports whether more is known now of where the fault lies: then the verdict is
+// another, though its status is not. That less is known, since an answer has grown old
+// or a place has fallen silent, is none.
+func sharper(held, now verdict.Class) bool {
+	return now != held && now != verdict.ClassNone
 }
 
 // apart goes through the verdicts of all environments, with whether they are in
