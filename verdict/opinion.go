@@ -150,6 +150,18 @@ func (o *Opinion) Covers(accusers []*Seat) bool {
 	return true
 }
 
+// Silent reports whether a place whose word the opinion is about has only not been heard
+// of for a while: it said that something is wrong when it was.
+func (o *Opinion) Silent(seats []Seat, now time.Time) bool {
+	for i := range seats {
+		s := &seats[i]
+		if s.State != nil && bad(s.State.Status) && !s.Fresh(now) && now.Sub(s.lastHeard()) <= EarlierFor && o.Covers([]*Seat{s}) {
+			return true
+		}
+	}
+	return false
+}
+
 // confirms reports whether the place finds something wrong as well, by the bounds of
 // latency that the suspects are judged by.
 func (a *Answer) confirms(p check.Policy) bool {

@@ -138,6 +138,7 @@ type edge struct {
 	// epoch of the session that ends or recovers; of the new session after opening.
 	epoch int64
 	open  bool
+	core  string // that opens it
 	// credential is the number of the token that opens a session.
 	credential int64
 	err        error // of this edge alone
@@ -161,7 +162,7 @@ func (e *edge) step(row *Connection, now time.Time) bool {
 		row.Epoch++
 		e.epoch = row.Epoch
 		row.LastEvent, row.LastHeartbeatAt = Connected, &now
-		row.Credential, row.Opened = e.credential, true
+		row.Credential, row.Opened, row.Core = e.credential, true, e.core
 		return true
 	}
 	if e.epoch != row.Epoch {
@@ -225,7 +226,7 @@ func (f *Fleet) commitEdges(ctx context.Context, edges []*edge) error {
 // returns the epoch of its new session. It returns once the edge is durable. Faults:
 // NotFound; Conflict while another process is connected with the same credentials.
 func (f *Fleet) Open(ctx context.Context, satelliteID string, credential int64) (int64, error) {
-	e := &edge{satelliteID: satelliteID, open: true, credential: credential}
+	e := &edge{satelliteID: satelliteID, open: true, core: f.core, credential: credential}
 	if err := f.edges.Do(ctx, e); err != nil {
 		return 0, err
 	}

@@ -29,6 +29,7 @@ const edgeBatch = 500
 // Fleet is the satellites' service. Run must be running for Open and Close to return.
 type Fleet struct {
 	store    Store
+	core     string // the name of this core among those that run
 	recorder *entity.Recorder
 	bell     entity.Bell
 	log      *slog.Logger
@@ -52,7 +53,7 @@ type Fleet struct {
 // New makes the service.
 func New(store Store, recorder *entity.Recorder, bell entity.Bell, log *slog.Logger) *Fleet {
 	f := &Fleet{
-		store: store, recorder: recorder, bell: bell, log: log,
+		store: store, core: uuid.NewString(), recorder: recorder, bell: bell, log: log,
 		beats: map[string]noted{}, born: time.Now(), maxSkew: DefaultMaxSkew,
 		replan: func(context.Context, Tx, *Satellite, *Satellite, entity.Actor) ([]entity.Change, error) {
 			return nil, nil

@@ -14,6 +14,10 @@ const (
 	watchInterval = time.Second
 	// blindAfter is how long no core may have looked before deadlines are amended.
 	blindAfter = 3 * time.Second
+	// CoreGone is after how long without a look a core counts as gone, and what it held
+	// as not connected. leaveWithin is how long a core that stops may take to say so.
+	CoreGone    = 10 * time.Second
+	leaveWithin = 2 * time.Second
 	// expiryInterval is how often tokens that expire soon are looked for.
 	expiryInterval = time.Minute
 )
@@ -61,6 +65,7 @@ func (f *Fleet) watch(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
+			f.leave(ctx)
 			return nil
 		case <-ticker.C:
 		}
@@ -86,6 +91,15 @@ func (f *Fleet) watch(ctx context.Context) error {
 				f.log.Error("looking for tokens that expire failed", "error", err)
 			}
 		}
+	}
+}
+
+// leave says that this core stops. If that cannot be said, the others notice.
+func (f *Fleet) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveWithin)
+	defer cancel()
+	if err := entity.InTx(ctx, f.recorder, func(tx Tx) error { return tx.LeaveCore(ctx, f.core) }); err != nil {
+		f.log.Warn("the other cores could not be told that this one stops", "error", err)
 	}
 }
 
@@ -150,7 +164,7 @@ func (f *Fleet) putBack(taken map[string]noted) {
 // while: deadlines do not run in that time, and one event says so (design 2.7).
 func (f *Fleet) observe(ctx context.Context) error {
 	return entity.Record(ctx, f.recorder, func(tx Tx) ([]entity.Change, error) {
-		before, err := tx.Observe(ctx, blindAfter)
+		before, err := tx.Observe(ctx, f.core, blindAfter)
 		if err != nil || before.At.IsZero() {
 			return nil, err
 		}

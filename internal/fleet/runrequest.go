@@ -119,9 +119,12 @@ type RunPlace struct {
 	Region      string
 	Tags        map[string]string
 	Online      bool
-	Cordoned    bool
-	Ill         bool                // it says itself that something is wrong with it
-	Inventory   *protocol.Inventory // nil from one that does not say
+	// Connected: a core that runs holds its session. One that is online and not connected
+	// is on its way back, as after a core has stopped, or has not been missed yet.
+	Connected bool
+	Cordoned  bool
+	Ill       bool                // it says itself that something is wrong with it
+	Inventory *protocol.Inventory // nil from one that does not say
 	// Holds: the satellite is to run the pair now, by its schedule.
 	Holds bool
 }

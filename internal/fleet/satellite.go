@@ -116,6 +116,8 @@ type Connection struct {
 	// is not known. Opened says that it did so now, which is a use of the token.
 	Credential int64
 	Opened     bool
+	// Core holds the session of the epoch, or held it; "" is not known.
+	Core string
 }
 
 // Beat is a heartbeat as noted in memory, to be flushed. A beat of an older
@@ -220,7 +222,7 @@ type Tx interface {
 	SatelliteForUpdate(ctx context.Context, id string) (Satellite, error)
 	// LockConnections reads and locks rows in id order; unknown ids are left out.
 	LockConnections(ctx context.Context, ids []string) (map[string]Connection, error)
-	// WriteConnections writes epoch, last heartbeat, last event and credential.
+	// WriteConnections writes epoch, last heartbeat, last event, credential and core.
 	WriteConnections(ctx context.Context, rows []Connection) error
 	// MarkLost flips every overdue row from connected to heartbeat_lost in one
 	// conditional statement and returns the rows as they are now.
@@ -244,9 +246,12 @@ type Tx interface {
 	SetInventory(ctx context.Context, id string, inv protocol.Inventory) error
 	SetApplied(ctx context.Context, id string, applied protocol.Applied) error
 	SetSyncState(ctx context.Context, id string, s protocol.ScriptPackageSyncState) error
-	// Observe notes that a core is looking now and returns what was noted before; the
-	// zero Observation at first. A gap longer than blindAfter moves Since to now.
-	Observe(ctx context.Context, blindAfter time.Duration) (before Observation, err error)
+	// Observe notes that the core is looking now and returns what was noted before, of
+	// all cores; the zero Observation at first. A gap longer than blindAfter moves Since
+	// to now.
+	Observe(ctx context.Context, core string, blindAfter time.Duration) (before Observation, err error)
+	// LeaveCore forgets a core that stops; what it held is connected no more.
+	LeaveCore(ctx context.Context, core string) error
 }
 
 // Desired is what a satellite should run.

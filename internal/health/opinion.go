@@ -29,8 +29,10 @@ const (
 	opinionsAtOnce = 256
 	// askedAtOnce is how many runs one satellite is asked for at once.
 	askedAtOnce = 16
-	// longestWait bounds how long a verdict is held.
+	// longestWait bounds how long a verdict is held, and returnWait how much of it is for
+	// others to connect, who were a moment ago and may be asked: a core has just started.
 	longestWait = 30 * time.Second
+	returnWait  = 10 * time.Second
 	// opinionPoll is how often is looked without a bell, and opinionRest how long is
 	// rested between two looks, so that answers that come one by one are taken together.
 	opinionPoll = 500 * time.Millisecond
@@ -226,14 +228,14 @@ func together(seats []Seat) [][]*Seat {
 // which there is has become useless.
 func (o *Opinions) consider(seats []*Seat, before func(*Seat) verdict.Judgement, now time.Time) (next *CheckOpinion, useless bool) {
 	first := seats[0]
-	voices := make([]verdict.Seat, len(seats))
-	for i, s := range seats {
-		voices[i] = s.Place()
-	}
-	judged := verdict.Judge(first.Policy, voices, now)
-	accusers := verdict.Accusers(voices, now)
+	said := voices(seats)
+	judged := verdict.Judge(first.Policy, said, now)
+	accusers := verdict.Accusers(said, now)
 	settings := first.Policy.WithDefaults().SecondOpinion
 	held := first.Opinion != nil
+	if held && !settings.Off && len(accusers) == 0 && first.Opinion.Silent(said, now) {
+		return nil, false // it counts again when they are heard of
+	}
 	if settings.Off || len(accusers) == 0 || judged.Status != check.Degraded && judged.Status != check.Unhealthy {
 		return nil, held
 	}
@@ -249,6 +251,9 @@ func (o *Opinions) consider(seats []*Seat, before func(*Seat) verdict.Judgement,
 		return nil, held // several domains say so, or there is nobody to ask
 	}
 	next = newOpinion(first, was, settings, suspects, accusers, now)
+	if o.returning(suspects, settings.Domain) {
+		next.Deadline = now.Add(min(next.Deadline.Sub(now)+returnWait, longestWait))
+	}
 	if o.open.Add(1) > opinionsAtOnce {
 		o.open.Add(-1)
 		next.State, next.DecidedAt = verdict.OpinionDecided, &now
@@ -324,7 +329,7 @@ func (o *Opinions) look(ctx context.Context) error {
 		return fmt.Errorf("taking what waits: %w", err)
 	}
 	for i := range claimed {
-		if err := o.ask(ctx, &claimed[i]); err != nil {
+		if err := o.ask(ctx, &claimed[i], false); err != nil {
 			// At its deadline it is decided all the same.
 			o.log.Warn("nobody could be asked", "system", claimed[i].SystemID, "check", claimed[i].CheckID, "error", err)
 		}
@@ -346,10 +351,14 @@ func (o *Opinions) look(ctx context.Context) error {
 	return nil
 }
 
-// ask chooses who is asked and orders the runs. With nobody to ask it decides.
-func (o *Opinions) ask(ctx context.Context, op *CheckOpinion) error {
+// ask chooses who is asked and orders the runs. With nobody to ask it decides, unless
+// somebody may be back before the deadline.
+func (o *Opinions) ask(ctx context.Context, op *CheckOpinion, late bool) error {
 	chosen, none := o.choose(ctx, op)
 	if len(chosen) == 0 {
+		if !late && o.returning(op.Suspects, op.Domain) {
+			return nil
+		}
 		op.None = none
 		return o.decide(ctx, op)
 	}
@@ -369,24 +378,26 @@ func (o *Opinions) ask(ctx context.Context, op *CheckOpinion) error {
 	return nil
 }
 
-// settle decides when all have answered or the deadline has passed, and asks anew
-// when that is due.
+// settle decides when all have answered, one confirms, or the deadline has passed, and
+// asks anew when that is due.
 func (o *Opinions) settle(ctx context.Context, op *CheckOpinion, now time.Time) error {
 	if op.State == verdict.OpinionDecided {
 		return o.reopen(ctx, op, now)
 	}
+	late := !now.Before(op.Deadline)
 	asked, err := o.orders.Get(ctx, op.ID)
 	if err != nil {
 		switch {
 		case !fault.Is(err, fault.NotFound):
 			return err // ours; it is looked at again
-		case now.Before(op.Deadline):
+		case op.Holder == o.holder:
+			return o.ask(ctx, op, late) // who may be asked was not connected
+		case !late:
 			return nil // it is being asked about
 		}
 		op.None = cmp.Or(op.None, "the core that was to ask others ended")
 		return o.decide(ctx, op)
 	}
-	late := !now.Before(op.Deadline)
 	waiting := 0
 	op.Answers = op.Answers[:0]
 	for i := range asked {
@@ -396,8 +407,16 @@ func (o *Opinions) settle(ctx context.Context, op *CheckOpinion, now time.Time) 
 		}
 		op.Answers = append(op.Answers, o.answer(&asked[i], op))
 	}
-	if waiting > 0 && !late {
+	if waiting > 0 && !late && !op.Confirmed(check.Policy{}) {
 		return nil
+	}
+	for i := range op.Answers {
+		if a := &op.Answers[i]; !asked[i].State.Over() {
+			a.Void = "no answer in time"
+			if !late {
+				a.Void = "not waited for"
+			}
+		}
 	}
 	return o.decide(ctx, op)
 }
@@ -413,7 +432,7 @@ func (o *Opinions) answer(r *fleet.RunRequest, op *CheckOpinion) verdict.Answer 
 	}
 	switch {
 	case !r.State.Over():
-		a.Void = "no answer in time"
+		a.Void = "no answer yet"
 	case r.State != fleet.RunDone || len(r.Answers) == 0:
 		a.Void = cmp.Or(r.Reason, "it was not connected")
 	default:
@@ -449,15 +468,15 @@ func (o *Opinions) decide(ctx context.Context, op *CheckOpinion) error {
 			return nil, err
 		}
 		op.State, op.DecidedAt, op.Again = verdict.OpinionDecided, &now, nil
-		of, err := o.seatOf(ctx, tx, op)
+		seats, err := o.seatsOf(ctx, tx, op)
 		if err != nil {
 			return nil, err
 		}
-		if of == nil { // the check is not run there any more
+		if len(seats) == 0 { // the check is not run there any more
 			return nil, tx.DropOpinions(ctx, []string{op.ID})
 		}
-		if !op.Confirmed(of.Policy) {
-			op.Again = again(of, now)
+		if !op.Confirmed(seats[0].Policy) {
+			op.Again = again(seats[0], now)
 		}
 		mine, err := tx.DecideOpinion(ctx, *op)
 		if err != nil || !mine {
@@ -472,35 +491,52 @@ func (o *Opinions) decide(ctx context.Context, op *CheckOpinion) error {
 	return nil
 }
 
-func (o *Opinions) seatOf(ctx context.Context, tx Tx, op *CheckOpinion) (*Seat, error) {
+// seatsOf are the seats of the check that the opinion is about.
+func (o *Opinions) seatsOf(ctx context.Context, tx Tx, op *CheckOpinion) ([]*Seat, error) {
 	seats, err := tx.Seats(ctx, []string{op.SystemID})
 	if err != nil {
 		return nil, err
 	}
+	var of []*Seat
 	for i := range seats {
 		if s := &seats[i]; s.CheckID == op.CheckID && s.EnvironmentID == op.EnvironmentID {
-			return s, nil
+			of = append(of, s)
 		}
 	}
-	return nil, nil
+	return of, nil
+}
+
+// voices are the seats as package verdict knows them.
+func voices(seats []*Seat) []verdict.Seat {
+	all := make([]verdict.Seat, len(seats))
+	for i, s := range seats {
+		all[i] = s.Place()
+	}
+	return all
 }
 
 // reopen asks anew about a check that only its suspects find bad: the fault may lie
 // elsewhere by now. Meanwhile the verdict stays as it is.
 func (o *Opinions) reopen(ctx context.Context, op *CheckOpinion, now time.Time) error {
-	if o.open.Load() >= opinionsAtOnce {
+	if o.open.Load() >= opinionsAtOnce || o.returning(op.Suspects, op.Domain) {
 		return nil // later
 	}
 	err := entity.Record(ctx, o.recorder, func(tx Tx) ([]entity.Change, error) {
 		if _, _, err := lockToJudge(ctx, tx, []string{op.SystemID}); err != nil {
 			return nil, err
 		}
-		of, err := o.seatOf(ctx, tx, op)
+		seats, err := o.seatsOf(ctx, tx, op)
 		if err != nil {
 			return nil, err
 		}
-		if of == nil { // the check is not run there any more
+		if len(seats) == 0 { // the check is not run there any more
 			return nil, tx.DropOpinions(ctx, []string{op.ID})
+		}
+		if len(verdict.Accusers(voices(seats), now)) == 0 { // nobody accuses now
+			later := *op
+			later.Again = again(seats[0], now)
+			_, err := tx.ReopenOpinion(ctx, op.ID, later)
+			return nil, err
 		}
 		holding, err := tx.Verdicts(ctx, []string{op.SystemID})
 		if err != nil {

@@ -56,7 +56,7 @@ func (o *Opinions) othersThan(suspects []verdict.Suspect, seats []*Seat, domain 
 	}
 	places := o.places.Load()
 	if places == nil {
-		return false
+		return true // it is not known yet who is there
 	}
 	for i := range *places {
 		p := (*places)[i] // a copy
@@ -66,6 +66,27 @@ func (o *Opinions) othersThan(suspects []verdict.Suspect, seats []*Seat, domain 
 		}
 	}
 	return false
+}
+
+// returning reports whether others than the suspects were there a moment ago and none of
+// them is connected: they will be back soon, or missed.
+func (o *Opinions) returning(suspects []verdict.Suspect, domain string) bool {
+	places := o.places.Load()
+	if places == nil {
+		return true
+	}
+	away := false
+	for i := range *places {
+		p := &(*places)[i]
+		switch {
+		case !suitable(p, suspects, domain):
+		case p.Connected:
+			return false
+		default:
+			away = true
+		}
+	}
+	return away
 }
 
 // suitable: it may be asked, apart from whether it can run this check.
@@ -112,7 +133,7 @@ func (o *Opinions) choose(ctx context.Context, op *CheckOpinion) (chosen []fleet
 	for _, p := range *places {
 		p.Holds = holders[p.SatelliteID]
 		switch {
-		case !suitable(&p, op.Suspects, op.Domain):
+		case !p.Connected, !suitable(&p, op.Suspects, op.Domain):
 		case o.load[p.SatelliteID] >= askedAtOnce:
 			busy++
 		default:

@@ -41,7 +41,7 @@ func asking(names ...string) *Opinions {
 	for _, name := range names {
 		region, _, _ := strings.Cut(name, "-")
 		places = append(places, fleet.RunPlace{
-			SatelliteID: name, Satellite: name, Region: region, Online: true, Tags: map[string]string{"rack": name},
+			SatelliteID: name, Satellite: name, Region: region, Online: true, Connected: true, Tags: map[string]string{"rack": name},
 			Inventory: &protocol.Inventory{Features: protocol.Features()},
 		})
 	}
@@ -142,6 +142,71 @@ func TestWhoMayBeAsked(t *testing.T) {
 	}
 }
 
+// A core has just started, and others are online by their last heartbeat and not
+// connected yet: the verdict waits for them, and nobody is asked in vain.
+func TestWhoIsOnTheWayBackIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	held := func(o *Opinions) *CheckOpinion {
+		rows := &opinionRows{}
+		if err := o.hold(t.Context(), rows, failingSeats(1, "eu-1", now), wasHealthy, now); err != nil {
+			t.Fatal(err)
+		}
+		if len(rows.put) != 1 {
+			t.Fatalf("%d verdicts wait", len(rows.put))
+		}
+		return &rows.put[0]
+	}
+	o := asking("eu-1", "us-1", "ap-1")
+	o.store = noSeats{}
+	usual := held(o).Deadline
+	unknown := asking()
+	unknown.places.Store(nil) // it has not been looked yet
+	if at := held(unknown).Deadline; at.Sub(usual) != returnWait {
+		t.Errorf("before the first look it waits until %v, otherwise %v", at, usual)
+	}
+	places := *o.places.Load()
+	places[1].Connected, places[2].Connected = false, false
+	waiting := held(o)
+	if waiting.Deadline.Sub(usual) != returnWait {
+		t.Errorf("with nobody connected it waits until %v, otherwise %v", waiting.Deadline, usual)
+	}
+	if err := o.ask(t.Context(), waiting, false); err != nil { // else there is nobody to order from
+		t.Error(err)
+	}
+	places[2].Connected = true
+	chosen, _ := o.choose(t.Context(), waiting)
+	if len(chosen) != 1 || chosen[0].SatelliteID != "ap-1" {
+		t.Errorf("asked are %+v, want the one that is connected", chosen)
+	}
+}
+
+// noSeats runs nothing anywhere.
+type noSeats struct{ OpinionStore }
+
+func (noSeats) Seats(context.Context, []string) ([]Seat, error) { return nil, nil }
+
+// An opinion is kept while those whose word it is about are only not heard of: what
+// others said counts when they are back.
+func TestAnOpinionOutlivesSilence(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for ago, want := range map[time.Duration]bool{5 * time.Minute: true, 20 * time.Minute: false} {
+		for _, online := range []bool{true, false} {
+			o, rows := asking("eu-1", "us-1"), &opinionRows{}
+			seats := failingSeats(1, "eu-1", now.Add(-ago))
+			seats[0].Online = online
+			seats[0].Opinion = &verdict.Opinion{ID: "said", State: verdict.OpinionDecided, Domain: "region", Suspects: []verdict.Suspect{{SatelliteID: "eu-1", Domain: "eu"}}}
+			if err := o.hold(t.Context(), rows, seats, wasHealthy, now); err != nil {
+				t.Fatal(err)
+			}
+			if kept := len(rows.drop) == 0; kept != want || len(rows.put) > 0 {
+				t.Errorf("silent for %v, online %t: kept %t, want %t; new are %+v", ago, online, kept, want, rows.put)
+			}
+		}
+	}
+}
+
 // locking is a database in which a shop depends on a network; it notes what is locked.
 type locking struct {
 	Tx
@@ -168,6 +233,7 @@ func TestADecisionLocksInOrder(t *testing.T) {
 	t.Parallel()
 	db := &locking{}
 	o := NewOpinions(nil, entity.NewRecorder(db, db), nil, slog.New(slog.DiscardHandler), nil)
+	o.places.Store(&[]fleet.RunPlace{})
 	op := CheckOpinion{SystemID: "network"}
 	if err := o.decide(t.Context(), &op); err != nil {
 		t.Fatal(err)

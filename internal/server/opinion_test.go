@@ -1,12 +1,17 @@
 package server_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,13 +19,16 @@ import (
 
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/client"
+	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/health"
 	"github.com/perigee-monitoring/perigee/internal/httpapi"
+	"github.com/perigee-monitoring/perigee/internal/link"
 	"github.com/perigee-monitoring/perigee/internal/perigeetest"
 	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/probe"
 	"github.com/perigee-monitoring/perigee/internal/satellite"
 	"github.com/perigee-monitoring/perigee/internal/server"
+	"github.com/perigee-monitoring/perigee/internal/store"
 	"github.com/perigee-monitoring/perigee/verdict"
 )
 
@@ -28,7 +36,7 @@ import (
 // regions, which can be asked.
 type scene struct {
 	t      *testing.T
-	core   *server.Server
+	core   atomic.Pointer[server.Server] // which satellites dial
 	api    *client.Client
 	places map[string]*perigeetest.Place
 	stop   map[string]func() // ends the satellite
@@ -47,7 +55,8 @@ func newSceneAt(t *testing.T, core *server.Server, policy map[string]any, places
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &scene{t: t, core: core, api: api, places: map[string]*perigeetest.Place{}, stop: map[string]func(){}}
+	s := &scene{t: t, api: api, places: map[string]*perigeetest.Place{}, stop: map[string]func(){}}
+	s.core.Store(core)
 	shop := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if s.shut.Load() {
 			http.Error(w, "closed", http.StatusServiceUnavailable)
@@ -103,7 +112,7 @@ func (s *scene) join(name string) {
 	log := slog.New(slog.DiscardHandler)
 	agent, err := satellite.New(satellite.Config{ID: made.Satellite.ID, Token: made.Token, DataDir: s.t.TempDir(), Version: "test"},
 		probe.New(probe.Options{Log: log, Version: "test", Nameservers: []string{s.places[name].Nameserver}}),
-		[]satellite.Core{{URL: s.core.URL(), Dial: dialTo(s.core)}}, log)
+		[]satellite.Core{{URL: s.core.Load().URL(), Dial: func(ctx context.Context) (link.Conn, error) { return dialTo(s.core.Load())(ctx) }}}, log)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -174,7 +183,7 @@ func TestATargetThatIsDownIsConfirmedFromAnotherRegion(t *testing.T) {
 		s := newScene(t, c, nil, "eu-1", "us-1", "ap-1")
 		s.shut.Store(true)
 		down := s.wait(check.Unhealthy, verdict.ClassTarget)
-		if o := down.Evidence.Opinion; o == nil || len(o.Answers) != 2 || !strings.Contains(down.Verdict.Word, "eu-1") || !strings.Contains(down.Verdict.Word, "us-1") {
+		if o := down.Evidence.Opinion; o == nil || len(o.Answers) != 2 || !strings.HasPrefix(down.Verdict.Word, "eu-1, ") {
 			t.Errorf("on the word of %q, opinion %+v", down.Verdict.Word, o)
 		}
 		s.shut.Store(false)
@@ -204,6 +213,19 @@ func TestAPathThatIsDownIsToldFromATargetThatIs(t *testing.T) {
 		s.wait(check.Healthy, verdict.ClassNone)
 		s.want("healthy/none degraded/path healthy/none")
 	})
+}
+
+// Two are asked, and the way of one of them hangs: the other's word is enough, and the
+// deadline is not waited for.
+func TestOneThatConfirmsIsEnough(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, server.Config{}, map[string]any{"secondOpinion": map[string]any{"wait": "25s"}}, "eu-1", "us-1", "ap-1")
+	s.places["us-1"].Way("shop.test", perigeetest.WaySilent)
+	s.shut.Store(true)
+	down := s.wait(check.Unhealthy, verdict.ClassTarget)
+	if o := down.Evidence.Opinion; !o.DecidedAt.Before(o.Deadline) || down.Verdict.Word != "eu-1, ap-1" {
+		t.Errorf("on the word of %q, decided %v of %v: %+v", down.Verdict.Word, o.DecidedAt, o.Deadline, o.Answers)
+	}
 }
 
 // Who is asked does not answer, because it ends right then or its own way hangs: the
@@ -246,7 +268,7 @@ func TestWhereNobodyCanBeAskedNothingWaits(t *testing.T) {
 func TestAnotherCoreDecidesWhenTheOneThatAskedEnds(t *testing.T) {
 	t.Parallel()
 	database := pgtest.URL(t)
-	first, stop := startUntil(t, database)
+	first, stop := startUntil(t, server.Config{Database: database})
 	s := newSceneAt(t, first, map[string]any{"secondOpinion": map[string]any{"wait": "3s"}}, "eu-1", "us-1")
 	s.places["us-1"].Way("shop.test", perigeetest.WaySilent)
 	s.shut.Store(true)
@@ -267,12 +289,81 @@ func TestAnotherCoreDecidesWhenTheOneThatAskedEnds(t *testing.T) {
 	s.want("healthy/none unhealthy/none")
 }
 
-// startUntil starts a core that ends when the function is called.
-func startUntil(t *testing.T, database string) (*server.Server, func()) {
-	t.Helper()
-	s, err := server.New(t.Context(), server.Config{
-		Database: database, Listen: "127.0.0.1:0", AdminToken: token, Version: "test", DataDir: t.TempDir(), Log: slog.New(slog.DiscardHandler),
+// Only the way from eu is cut, and the core is stopped and started again. Others were to
+// be asked anew right then: they are once they are connected, and the verdict stays.
+func TestARestartOfTheCoreMakesNoPathATarget(t *testing.T) {
+	onBothEngines(t, func(t *testing.T, c server.Config) {
+		c.DataDir = t.TempDir()
+		c.Database = cmp.Or(c.Database, filepath.Join(c.DataDir, "perigee.db"))
+		first, stop := startUntil(t, c)
+		s := newSceneAt(t, first, nil, "eu-1", "us-1", "ap-1")
+		s.places["eu-1"].Way("shop.test", perigeetest.WayRefused)
+		s.wait(check.Degraded, verdict.ClassPath)
+		stop()
+		s.askAnewAtOnce(c.Database)
+		second, api := start(t, c)
+		s.core.Store(second)
+		s.api = api
+		var view httpapi.SystemStatus
+		eventually(t, "the others to be asked anew", func() error {
+			if err := api.Get(t.Context(), "/systems/shop/status", nil, &view); err != nil {
+				return err
+			}
+			for _, place := range []string{"us-1", "ap-1"} {
+				asked, err := client.All[health.Run](t.Context(), api, "/results", url.Values{"satellite": {place}}, 10, nil)
+				if err != nil {
+					return err
+				}
+				if len(asked) < 2 && !strings.Contains(view.Checks[0].Reason, "since then") {
+					return fmt.Errorf("%s was asked %d times; %s", place, len(asked), view.Checks[0].Reason)
+				}
+			}
+			if strings.HasPrefix(view.Checks[0].Reason, "suspect: ") {
+				return errors.New("it waits for them")
+			}
+			return nil
+		})
+		if reason := view.Checks[0].Reason; !strings.HasSuffix(reason, "healthy from ap-1, us-1") {
+			t.Errorf("after the restart: %s", reason)
+		}
+		s.places["eu-1"].Way("shop.test", perigeetest.WayOpen)
+		s.wait(check.Healthy, verdict.ClassNone)
+		s.want("healthy/none degraded/path healthy/none")
 	})
+}
+
+// askAnewAtOnce has others asked anew as soon as a core runs. (None does.)
+func (s *scene) askAnewAtOnce(database string) {
+	s.t.Helper()
+	db, err := store.Open(s.t.Context(), database, slog.New(slog.DiscardHandler))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer db.Close()
+	health, err := db.SystemHealths(s.t.Context(), nil)
+	if err == nil {
+		err = db.InTx(s.t.Context(), func(tx entity.Tx) error {
+			opinions, err := tx.(*store.Tx).OpinionsOf(s.t.Context(), slices.Collect(maps.Keys(health)))
+			if err != nil {
+				return err
+			}
+			for i := range opinions {
+				opinions[i].Again = &opinions[i].HeldAt
+			}
+			return tx.(*store.Tx).PutOpinions(s.t.Context(), opinions)
+		})
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// startUntil starts a core that ends when the function is called.
+func startUntil(t *testing.T, c server.Config) (*server.Server, func()) {
+	t.Helper()
+	c.Listen, c.AdminToken, c.Version, c.Log = "127.0.0.1:0", token, "test", slog.New(slog.DiscardHandler)
+	c.DataDir = cmp.Or(c.DataDir, t.TempDir())
+	s, err := server.New(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,12 +10,12 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 )
 
-const connectionColumns = `id, name, region, epoch, last_heartbeat_at, last_connection_event, offline_threshold_ms, coalesce(session_credential, 0), duplicate_until`
+const connectionColumns = `id, name, region, epoch, last_heartbeat_at, last_connection_event, offline_threshold_ms, coalesce(session_credential, 0), duplicate_until, core`
 
 func scanConnection(row scanner) (fleet.Connection, error) {
 	var c fleet.Connection
 	var event *fleet.Edge
-	err := row.Scan(&c.SatelliteID, &c.Name, &c.Region, &c.Epoch, momentOrNil{&c.LastHeartbeatAt}, &event, &c.ThresholdMs, &c.Credential, momentOrNil{&c.DuplicateUntil})
+	err := row.Scan(&c.SatelliteID, &c.Name, &c.Region, &c.Epoch, momentOrNil{&c.LastHeartbeatAt}, &event, &c.ThresholdMs, &c.Credential, momentOrNil{&c.DuplicateUntil}, &c.Core)
 	if event != nil {
 		c.LastEvent = *event
 	}
@@ -49,10 +49,11 @@ func (tx *Tx) WriteConnections(ctx context.Context, rows []fleet.Connection) err
 			col("event", "text", rows, func(c *fleet.Connection) *string { return orNil(string(c.LastEvent)) }),
 			col("credential", "bigint", rows, func(c *fleet.Connection) int64 { return c.Credential }),
 			col("opened", "boolean", rows, func(c *fleet.Connection) bool { return c.Opened }),
+			col("core", "text", rows, func(c *fleet.Connection) string { return c.Core }),
 		}
 		written := int64(0)
 		if tx.db.dialect == sqlite {
-			err := tx.repeat(ctx, `UPDATE satellites SET epoch = $2, last_heartbeat_at = $3, last_connection_event = $4, session_credential = $5,
+			err := tx.repeat(ctx, `UPDATE satellites SET epoch = $2, last_heartbeat_at = $3, last_connection_event = $4, session_credential = $5, core = $7,
 				token_last_used_at = CASE WHEN $6 AND credential_version = $5 THEN $3 ELSE token_last_used_at END
 				WHERE id = $1`,
 				len(rows), cols, func(_ int, touched int64) { written += touched })
@@ -63,7 +64,7 @@ func (tx *Tx) WriteConnections(ctx context.Context, rows []fleet.Connection) err
 			table, args := unnest(cols)
 			var err error
 			if written, err = tx.exec(ctx, `UPDATE satellites AS s SET epoch = b.epoch, last_heartbeat_at = b.heartbeat,
-				last_connection_event = b.event, session_credential = b.credential,
+				last_connection_event = b.event, session_credential = b.credential, core = b.core,
 				token_last_used_at = CASE WHEN b.opened AND s.credential_version = b.credential THEN b.heartbeat ELSE s.token_last_used_at END
 				FROM `+table+` WHERE s.id = b.id`, args...); err != nil {
 				return err
@@ -225,7 +226,7 @@ func (tx *Tx) MarkLost(ctx context.Context) ([]fleet.Connection, error) {
 		RETURNING `+connectionColumns)
 }
 
-func (tx *Tx) Observe(ctx context.Context, blindAfter time.Duration) (fleet.Observation, error) {
+func (tx *Tx) Observe(ctx context.Context, core string, blindAfter time.Duration) (fleet.Observation, error) {
 	var since, at *time.Time
 	_, err := one(ctx, tx.conn, "observer", func(row scanner) (struct{}, error) {
 		return struct{}{}, row.Scan(momentOrNil{&since}, momentOrNil{&at})
@@ -246,5 +247,18 @@ func (tx *Tx) Observe(ctx context.Context, blindAfter time.Duration) (fleet.Obse
 		}
 	}
 	_, err = tx.exec(ctx, `UPDATE observer SET since = $1, at = GREATEST(coalesce(at, $2), $2) WHERE id = 1`, sinceNow.UnixMicro(), now.UnixMicro())
+	if err != nil {
+		return before, err
+	}
+	if _, err := tx.exec(ctx, `INSERT INTO cores (id, seen_at) VALUES ($1, {now}) ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at`, core); err != nil {
+		return before, err
+	}
+	// SQLite has one core at a time.
+	_, err = tx.exec(ctx, `DELETE FROM cores WHERE id <> $1 AND (seen_at < {now} - $2 OR $3)`, core, fleet.CoreGone.Microseconds(), tx.db.dialect == sqlite)
 	return before, err
+}
+
+func (tx *Tx) LeaveCore(ctx context.Context, core string) error {
+	_, err := tx.exec(ctx, `DELETE FROM cores WHERE id = $1`, core)
+	return err
 }

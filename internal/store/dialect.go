@@ -6,12 +6,14 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/protocol"
 )
 
 // dialect is whose SQL a database speaks. Shared SQL is written in PostgreSQL's
-// words, with two of our own: {now}, the database's clock in microseconds, and
-// {threshold}, the default offline threshold in milliseconds.
+// words, with three of our own: {now}, the database's clock in microseconds,
+// {threshold}, the default offline threshold in milliseconds, and {core}, after how many
+// microseconds a core counts as gone.
 type dialect string
 
 const (
@@ -36,6 +38,7 @@ const liteClock = "perigee_now_us"
 // text gives shared SQL in the dialect's words.
 func (d dialect) text(q string) string {
 	q = strings.ReplaceAll(q, "{threshold}", strconv.FormatInt(protocol.OfflineThreshold.Milliseconds(), 10))
+	q = strings.ReplaceAll(q, "{core}", strconv.FormatInt(fleet.CoreGone.Microseconds(), 10))
 	if d == postgres {
 		return strings.ReplaceAll(q, "{now}", "(extract(epoch FROM statement_timestamp()) * 1000000)::bigint")
 	}

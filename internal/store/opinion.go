@@ -51,12 +51,13 @@ func withOpinions(ctx context.Context, c conn, systemIDs []string, seats []healt
 	return nil
 }
 
-// OpinionPlaces are all satellites; whether they hold a pair is not filled in.
+// OpinionPlaces are all satellites; whether they hold a pair is not filled in. Online is
+// also who was when no core was looking, and has not been missed since.
 func (db *DB) OpinionPlaces(ctx context.Context) ([]fleet.RunPlace, error) {
 	return all(ctx, db.reads(), func(row scanner) (fleet.RunPlace, error) {
 		p := fleet.RunPlace{Tags: map[string]string{}}
-		return p, row.Scan(&p.SatelliteID, &p.Satellite, &p.Region, document{&p.Tags}, &p.Online, &p.Cordoned, &p.Ill, document{&p.Inventory})
-	}, `SELECT s.id, s.name, s.region, s.tags, `+online+`, s.cordoned_at IS NOT NULL OR s.draining, s.ill_since IS NOT NULL, r.inventory`+satelliteTables+` ORDER BY s.name`)
+		return p, row.Scan(&p.SatelliteID, &p.Satellite, &p.Region, document{&p.Tags}, &p.Online, &p.Connected, &p.Cordoned, &p.Ill, document{&p.Inventory})
+	}, `SELECT s.id, s.name, s.region, s.tags, `+online+` OR coalesce(s.last_connection_event = 'connected', false), coalesce(`+connected+`, false), s.cordoned_at IS NOT NULL OR s.draining, s.ill_since IS NOT NULL, r.inventory`+satelliteTables+` ORDER BY s.name`)
 }
 
 // ClaimOpinions takes those that wait to be asked about; each is given to one core only.

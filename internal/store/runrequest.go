@@ -39,12 +39,12 @@ const (
 	holdsPair = `EXISTS (SELECT 1 FROM placements AS p JOIN assignments AS a ON a.id = p.assignment_id AND a.enabled
 		JOIN checks AS c ON c.id = p.check_id AND NOT c.paused
 		WHERE p.satellite_id = s.id AND p.check_id = $1 AND p.system_id = $2 AND p.removed_at IS NULL AND NOT ` + pausedNow + `)`
-	runPlaces = `SELECT s.id, s.name, s.region, s.tags, ` + online + `, s.cordoned_at IS NOT NULL OR s.draining, s.ill_since IS NOT NULL, r.inventory, ` + holdsPair + satelliteTables
+	runPlaces = `SELECT s.id, s.name, s.region, s.tags, ` + online + `, coalesce(` + connected + `, false), s.cordoned_at IS NOT NULL OR s.draining, s.ill_since IS NOT NULL, r.inventory, ` + holdsPair + satelliteTables
 )
 
 func scanRunPlace(row scanner) (fleet.RunPlace, error) {
 	p := fleet.RunPlace{Tags: map[string]string{}}
-	return p, row.Scan(&p.SatelliteID, &p.Satellite, &p.Region, document{&p.Tags}, &p.Online, &p.Cordoned, &p.Ill, document{&p.Inventory}, &p.Holds)
+	return p, row.Scan(&p.SatelliteID, &p.Satellite, &p.Region, document{&p.Tags}, &p.Online, &p.Connected, &p.Cordoned, &p.Ill, document{&p.Inventory}, &p.Holds)
 }
 
 func (db *DB) RunPlaces(ctx context.Context, pair protocol.Pair, satellites []string) ([]fleet.RunPlace, error) {

@@ -12,7 +12,9 @@ import (
 // within its threshold, which counts inclusively, or in the future (spec C.1).
 const (
 	thresholdUs = `(CASE WHEN s.offline_threshold_ms > 0 THEN s.offline_threshold_ms ELSE {threshold} END * 1000)`
-	online      = `(s.last_heartbeat_at IS NOT NULL AND {now} - s.last_heartbeat_at <= ` + thresholdUs + `)`
+	// connected: a core that runs holds the session, as far as is known.
+	connected = `(s.last_connection_event = 'connected' AND (s.core = '' OR EXISTS (SELECT 1 FROM cores AS c WHERE c.id = s.core AND c.seen_at >= {now} - {core})))`
+	online    = `(s.last_heartbeat_at IS NOT NULL AND {now} - s.last_heartbeat_at <= ` + thresholdUs + `)`
 )
 
 const (

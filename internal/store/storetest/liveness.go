@@ -232,7 +232,7 @@ func testBlind(_ *testing.T, s *suite) {
 	sat := s.satellite("eu-1")
 	s.connect(sat.ID, 1, fleet.Connected, ptr(time.Hour))
 	observe := func() {
-		s.tx(func(tx *store.Tx) error { _, err := tx.Observe(s.ctx(), time.Minute); return err })
+		s.tx(func(tx *store.Tx) error { _, err := tx.Observe(s.ctx(), "core", time.Minute); return err })
 	}
 	observe() // the cores have just come back
 	s.same(0, len(s.markLost()))
@@ -242,7 +242,7 @@ func testBlind(_ *testing.T, s *suite) {
 func testObserve(t *testing.T, s *suite) {
 	observe := func(blindAfter time.Duration) (before fleet.Observation) {
 		s.tx(func(tx *store.Tx) (err error) {
-			before, err = tx.Observe(s.ctx(), blindAfter)
+			before, err = tx.Observe(s.ctx(), "core", blindAfter)
 			return err
 		})
 		return before
@@ -260,4 +260,44 @@ func testObserve(t *testing.T, s *suite) {
 	if !third.Since.After(second.At) {
 		t.Errorf("after a gap the cores look since %v, want after %v", third.Since, second.At)
 	}
+}
+
+// testConnected: whoever is online is connected only while the core that holds its
+// session runs.
+func testConnected(_ *testing.T, s *suite) {
+	sat := s.satellite("eu-1")
+	connect := func(core string) {
+		now := s.now()
+		s.tx(func(tx *store.Tx) error {
+			rows, err := tx.LockConnections(s.ctx(), []string{sat.ID})
+			s.ok(err)
+			row := rows[sat.ID]
+			row.LastEvent, row.LastHeartbeatAt, row.Core = fleet.Connected, &now, core
+			s.ok(tx.WriteConnections(s.ctx(), []fleet.Connection{row}))
+			rows, err = tx.LockConnections(s.ctx(), []string{sat.ID})
+			s.same(core, rows[sat.ID].Core)
+			return err
+		})
+	}
+	look := func(core string) {
+		s.tx(func(tx *store.Tx) error { _, err := tx.Observe(s.ctx(), core, time.Hour); return err })
+	}
+	is := func(online, connected bool) {
+		s.t.Helper()
+		p := must(s.db.OpinionPlaces(s.ctx()))(s)[0]
+		s.same([]bool{online, connected}, []bool{p.Online, p.Connected})
+	}
+	is(false, false) // never seen
+	connect("")      // by a core that did not say which it is
+	is(true, true)
+	connect("first")
+	is(true, false)
+	look("first")
+	is(true, true)
+	look("first")
+	s.tx(func(tx *store.Tx) error { return tx.LeaveCore(s.ctx(), "first") })
+	is(true, false)
+	look("second")
+	connect("second")
+	is(true, true)
 }

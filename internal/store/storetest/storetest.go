@@ -64,6 +64,7 @@ func Run(t *testing.T, open func(t testing.TB) *store.DB) {
 		{"M45_MarkLostIsConditional", testMarkLostConditional},
 		{"DeadlinesStandStillWhileNobodyLooks", testBlind},
 		{"Observe", testObserve},
+		{"Connected", testConnected},
 
 		{"System", testSystem},
 		{"Check", testCheck},
