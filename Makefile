@@ -38,27 +38,66 @@ dev: build ## build and run a core with a satellite and sample checks (ARGS="--a
 	exec bin/perigee dev $(ARGS)
 
 .PHONY: build
-build: need-go ## bin/perigee and bin/perigee-satellite, static
+build: need-go web ## bin/perigee and bin/perigee-satellite, static, with the web interface
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/perigee ./cmd/perigee-satellite
 
+# The web interface is built where there is Node; without it the programs have a page
+# that says so.
+web_node    := $(shell node -e 'const [a, b] = process.versions.node.split("."); console.log(+a > 20 || +a == 20 && +b >= 19 ? "yes" : "")' 2>/dev/null)
+web_sources := $(shell find web/src web/public web/index.html web/package.json web/tsconfig.json web/vite.config.ts -type f ! -name schema.ts)
+
+.PHONY: web
+web: ## web/dist, which the core has in it
+ifeq ($(web_node),yes)
+web: web/dist/index.html
+else
+	@echo 'There is no Node 20.19 or newer: perigee is built without its web interface, and says so at /.' >&2
+endif
+
+web/node_modules/.package-lock.json: web/package-lock.json
+	cd web && npm ci --no-audit --no-fund
+	@touch $@
+
+# The types of the API, from its OpenAPI document.
+web/src/api/schema.ts: internal/httpapi/testdata/openapi.json web/node_modules/.package-lock.json
+	cd web && npm run -s generate
+
+web/dist/index.html: web/src/api/schema.ts $(web_sources)
+	cd web && npm run -s build
+
 .PHONY: test
-test: need-go need-cc need-postgres need-servers ## every test, on both databases, with the race detector
+test: need-go need-cc need-postgres need-servers ## every test, on both databases, with the race detector, and in a browser
 	CGO_ENABLED=1 $(GO) test -race -timeout 15m -run '$(RUN)' $(PKG)
+ifeq ($(PKG) $(RUN),./... .)
+	@$(MAKE) webtest
+endif
+
+.PHONY: webtest
+webtest: need-node need-chromium build ## the tests of the web interface: functions, and pages in a browser against real programs
+	cd web && npm run -s test
 
 .PHONY: race
 race: test ## the same as test
 
 .PHONY: lint
-lint: need-go ## format, vet, staticcheck, unchecked errors
+lint: need-go ## format, vet, staticcheck, unchecked errors; biome and types of the web interface
 	@unformatted=$$($(tool) gofumpt -l .); \
 	if [[ -n $$unformatted ]]; then printf 'not formatted (make fmt does it):\n%s\n' "$$unformatted" >&2; exit 1; fi
 	GOEXPERIMENT= $(GO) vet ./...
 	$(tool) staticcheck ./...
 	$(tool) errcheck -ignoretests -exclude .errcheck ./...
+ifeq ($(web_node),yes)
+	@$(MAKE) web/src/api/schema.ts
+	cd web && npm run -s lint
+endif
 
 .PHONY: fmt
-fmt: need-go ## format the Go files
+fmt: need-go ## format the Go files, and those of the web interface
 	$(tool) gofumpt -w .
+ifeq ($(web_node),yes)
+	@$(MAKE) web/node_modules/.package-lock.json
+	cd web && npm run -s fmt
+endif
 
 .PHONY: fuzz
 fuzz: need-go ## every fuzz target for FUZZTIME each
@@ -113,8 +152,8 @@ verify: need-go ## generated files and go.mod are up to date; all builds without
 
 .PHONY: clean
 clean: ## remove what was built
-	rm -rf bin
+	rm -rf bin web/dist/assets web/dist/*.*
 
-.PHONY: need-go need-cc need-postgres need-servers
-need-go need-cc need-postgres need-servers: need-%:
+.PHONY: need-go need-cc need-postgres need-servers need-node need-chromium
+need-go need-cc need-postgres need-servers need-node need-chromium: need-%:
 	@.ci/need $*

@@ -2,6 +2,7 @@
 package perigee
 
 import (
+	"encoding/json"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -87,6 +88,9 @@ var arrows = map[string]string{
 	"cmd/perigee": "internal/automation internal/incident internal/notify verdict internal/sandbox conformance internal/administrator internal/blob internal/packages internal/secret check internal/checkschema internal/checkstack internal/server internal/httpapi internal/client internal/manifest internal/fault internal/catalog internal/fleet " +
 		"internal/health internal/entity internal/targets",
 	"cmd/perigee-satellite": "check protocol internal/scriptpkg internal/satellite internal/probe internal/assertion internal/link",
+
+	// The web interface, as files.
+	"web": "",
 
 	// Beside the house: generators, and what tests and load programs stand on.
 	"internal/schemagen": "check",
@@ -345,7 +349,7 @@ func TestTestsNeitherSkipNorSleep(t *testing.T) {
 	}
 }
 
-// TestEveryDependencyHasItsReason keeps docs/dependencies.md and go.mod together.
+// TestEveryDependencyHasItsReason keeps docs/dependencies.md and what is depended on together.
 func TestEveryDependencyHasItsReason(t *testing.T) {
 	t.Parallel()
 	required, direct := requirements(t)
@@ -365,11 +369,31 @@ func TestEveryDependencyHasItsReason(t *testing.T) {
 			t.Errorf("docs/dependencies.md does not say what %s is for", name)
 		}
 	}
-	for _, name := range named {
-		if !slices.Contains(required, name) {
-			t.Errorf("docs/dependencies.md names %s, which is in no go.mod", name)
+	npm := npmPackages(t)
+	for _, name := range npm {
+		if !strings.Contains(string(page), "`"+name+"`") {
+			t.Errorf("docs/dependencies.md does not say what %s is for", name)
 		}
 	}
+	for _, name := range named {
+		if !slices.Contains(required, name) && !slices.Contains(npm, name) {
+			t.Errorf("docs/dependencies.md names %s, which is in no go.mod and not in web/package.json", name)
+		}
+	}
+}
+
+// npmPackages are those that the web interface names.
+func npmPackages(t *testing.T) []string {
+	t.Helper()
+	text, err := os.ReadFile("web/package.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var manifest struct{ Dependencies, DevDependencies map[string]string }
+	if err := json.Unmarshal(text, &manifest); err != nil {
+		t.Fatal(err)
+	}
+	return append(slices.Collect(maps.Keys(manifest.Dependencies)), slices.Collect(maps.Keys(manifest.DevDependencies))...)
 }
 
 // requirements are the modules that both go.mod files name, and those of the

@@ -2,6 +2,8 @@ module github.com/perigee-monitoring/perigee
 
 go 1.26.0
 
+ignore ./web/node_modules
+
 exclude github.com/google/pprof v0.0.0-20261016150608-1facf8f91b50 // test dependency of modernc.org/sqlite v1.61
 
 exclude golang.org/x/exp v0.0.0-20261011100332-faecfb24eb49 // named by goose v3.29.0

@@ -1,6 +1,6 @@
 // Package httpapi is how people and programs talk to a core: REST under /api/v1
-// with an OpenAPI 3.1 document, server-sent events, the health and metrics pages, a
-// first page for browsers, and the door through which satellites come.
+// with an OpenAPI 3.1 document, server-sent events, the health and metrics pages, the
+// web interface, and the door through which satellites come.
 //
 // It translates: a request into one call of a domain service, a fault into a
 // problem document (RFC 9457). It decides nothing itself. The domain's types are
@@ -10,6 +10,7 @@ package httpapi
 
 import (
 	"context"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -118,6 +119,7 @@ type Records interface {
 	Satellite(ctx context.Context, id string) (fleet.Satellite, error)
 	SatelliteByName(ctx context.Context, name string) (fleet.Satellite, error)
 	Satellites(ctx context.Context, f fleet.Filter, p fleet.Page) ([]fleet.Satellite, string, error)
+	Regions(ctx context.Context) ([]fleet.Region, error)
 	Transitions(ctx context.Context, kind, id string, p fleet.Page) ([]entity.Transition, string, error)
 	Runs(ctx context.Context, f health.RunFilter, p fleet.Page) ([]health.Run, string, error)
 	Skips(ctx context.Context, f health.RunFilter, p fleet.Page) ([]health.Skip, string, error)
@@ -175,6 +177,8 @@ type Options struct {
 	Draining func() bool
 	// Metrics gets the API's own metrics, and is what /metrics shows.
 	Metrics *prometheus.Registry
+	// Page is the web interface: index.html and what it loads.
+	Page fs.FS
 	// Version of the program, for the OpenAPI document.
 	Version string
 	Log     *slog.Logger
@@ -185,6 +189,7 @@ type Options struct {
 type API struct {
 	Options
 	metrics  *metrics
+	page     *page
 	routes   huma.API
 	handler  http.Handler
 	streams  chan struct{} // a place for each open event stream
@@ -194,13 +199,14 @@ type API struct {
 
 // New makes the handler.
 func New(o Options) *API {
-	a := &API{Options: o, metrics: newMetrics(o.Metrics), streams: make(chan struct{}, maxStreams), drained: make(chan struct{})}
+	a := &API{Options: o, metrics: newMetrics(o.Metrics), page: newPage(o.Page), streams: make(chan struct{}, maxStreams), drained: make(chan struct{})}
 	a.drainNow = sync.OnceFunc(func() { close(a.drained) })
 
 	mux := http.NewServeMux()
 	a.routes = newRoutes(mux, o.Version)
 	a.routes.UseMiddleware(a.measure, a.authenticate)
 	a.addSatellites()
+	a.addRegions()
 	a.addSystems()
 	a.addChecks()
 	a.addVerdicts()
@@ -222,7 +228,7 @@ func New(o Options) *API {
 	a.addSessions(mux)
 	a.addHooks(mux)
 	a.addProbes(mux)
-	addPage(mux)
+	a.page.add(mux)
 	mux.Handle(SatellitePath, o.Satellites)
 
 	origin := http.NewCrossOriginProtection()
@@ -252,7 +258,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Content-Security-Policy", "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'")
+	h.Set("Content-Security-Policy", policy)
 	defer func() {
 		if p := recover(); p != nil {
 			if p == http.ErrAbortHandler { //nolint:errorlint // panicked with as it is
@@ -276,6 +282,10 @@ func (a *API) orProblem(mux *http.ServeMux) http.Handler {
 		handler, pattern := mux.Handler(r)
 		if pattern != "" {
 			mux.ServeHTTP(w, r)
+			return
+		}
+		if a.page.wants(r) {
+			a.page.serveIndex(w, r)
 			return
 		}
 		var answer statusOnly

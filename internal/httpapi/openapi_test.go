@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"flag"
 	"net/http"
@@ -13,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "write the golden list of routes")
+var update = flag.Bool("update", false, "write the golden list of routes and the document")
 
 type operation struct {
 	OperationID string
@@ -63,6 +64,28 @@ func TestOpenAPIDescribesEveryRoute(t *testing.T) {
 	}
 	if diff := cmp.Diff(string(want), got); diff != "" {
 		t.Errorf("routes (-want +got); run with -update when that is meant:\n%s", diff)
+	}
+}
+
+// The whole document is beside it, because the types of the web interface are made from it.
+func TestOpenAPIDocumentIsWrittenDown(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	if err := json.Indent(&out, []byte(setup(t).send(http.MethodGet, "/api/v1/openapi.json", nil).body), "", " "); err != nil {
+		t.Fatal(err)
+	}
+	golden, got := filepath.Join("testdata", "openapi.json"), out.String()+"\n"
+	if *update {
+		if err := os.WriteFile(golden, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
+		t.Errorf("document (-want +got); run with -update when that is meant:\n%s", diff)
 	}
 }
 

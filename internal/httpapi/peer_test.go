@@ -64,7 +64,7 @@ func peer(t *testing.T, records httpapi.Records, satellites http.Handler) (near 
 	l.conn <- far
 	api = httpapi.New(httpapi.Options{
 		Records: records, Auth: auth.New(anyToken{}), Bells: &bus.Local{}, Satellites: satellites,
-		Metrics: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler),
+		Metrics: prometheus.NewRegistry(), Page: interfaceFiles, Log: slog.New(slog.DiscardHandler),
 	})
 	server := &http.Server{Handler: api, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, ConnState: func(_ net.Conn, s http.ConnState) {
 		if s == http.StateClosed {
@@ -120,7 +120,7 @@ func TestASlowReaderIsCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, ended, _ := peer(t, quiet{}, http.NotFoundHandler())
 		began := time.Now()
-		say(t, near, "GET /app.js HTTP/1.1\r\nHost: core\r\n\r\n")
+		say(t, near, "GET /assets/index-1a2b.js HTTP/1.1\r\nHost: core\r\n\r\n")
 		<-ended // without reading anything
 		if held := time.Since(began); held > 3*time.Minute {
 			t.Errorf("the connection was held for %v", held)

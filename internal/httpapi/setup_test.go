@@ -99,7 +99,7 @@ func setup(t *testing.T, change ...func(*httpapi.Options)) *core {
 		Fleet: c.fleet, Catalog: c.catalog, Records: c.db, Ledger: health.NewLedger(c.db, 0), Auth: auth.New(c.db), Bells: bell, RunRequests: fleet.NewRunRequests(c.db, bell),
 		Satellites: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUpgradeRequired) }),
 		Ready:      []httpapi.Readiness{{Name: "database", Check: c.db.Ping}},
-		Metrics:    prometheus.NewRegistry(), Version: "test", Log: log,
+		Metrics:    prometheus.NewRegistry(), Version: "test", Page: interfaceFiles, Log: log,
 		Automations: automation.NewService(c.db, recorder, automation.NewRegistry()),
 	}
 	for _, f := range change {

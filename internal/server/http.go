@@ -12,6 +12,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/auth"
 	"github.com/perigee-monitoring/perigee/internal/health"
 	"github.com/perigee-monitoring/perigee/internal/httpapi"
+	"github.com/perigee-monitoring/perigee/web"
 )
 
 const (
@@ -47,7 +48,7 @@ func (s *Server) wireHTTP(metrics *prometheus.Registry) {
 		TrustForwarded: s.config.TrustForwarded,
 		Ready:          s.readiness(),
 		Draining:       s.hub.Draining,
-		Metrics:        metrics, Version: s.config.Version, Log: s.log,
+		Metrics:        metrics, Version: s.config.Version, Page: web.Files(), Log: s.log,
 	})
 	s.http = &http.Server{
 		Handler: s.api, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout,

@@ -57,6 +57,7 @@ func Run(t *testing.T, open func(t testing.TB) *store.DB) {
 		{"L15_NeverConnected", testNeverConnected},
 		{"L14_L61_L62_L63_L64_Connections", testConnections},
 		{"L60_EmptyLists", testEmptyLists},
+		{"Regions", testRegions},
 		{"ManyConnections", testManyConnections},
 		{"FlushBeats", testFlushBeats},
 		{"M43_BeatsOfALostSatelliteAreReported", testRecovered},

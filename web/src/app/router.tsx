@@ -1,0 +1,62 @@
+import { createRootRoute, createRoute, createRouter, lazyRouteComponent } from '@tanstack/react-router';
+import { Head } from '../ui/page';
+import { Shell } from './shell';
+
+const root = createRootRoute({
+  component: Shell,
+  notFoundComponent: () => (
+    <>
+      <Head title="There is no such page" />
+      <p>The address may be mistyped, or what was here is gone. The menu has everything that there is.</p>
+    </>
+  ),
+  // Pages keep their state in the query, each value as text.
+  validateSearch: (search: Record<string, unknown>): Record<string, string> =>
+    Object.fromEntries(
+      Object.entries(search).flatMap(([key, value]) =>
+        value === undefined || value === null ? [] : [[key, String(value)]],
+      ),
+    ),
+});
+
+// biome-ignore lint/suspicious/noExplicitAny: each page is a module with one component
+type Module = Promise<any>;
+const page = (path: string, load: () => Module, name: string) =>
+  createRoute({ getParentRoute: () => root, path, component: lazyRouteComponent(load, name) });
+
+const satellites = () => import('../pages/satellites');
+const satellite = () => import('../pages/satellite');
+const systems = () => import('../pages/systems');
+const checks = () => import('../pages/checks');
+const incidents = () => import('../pages/incidents');
+const automations = () => import('../pages/automations');
+
+const routes = [
+  page('/', () => import('../pages/overview'), 'Overview'),
+  page('/satellites', satellites, 'Satellites'),
+  page('/satellites/$id', satellite, 'Satellite'),
+  page('/systems', systems, 'Systems'),
+  page('/systems/$id', () => import('../pages/system'), 'System'),
+  page('/checks', checks, 'Checks'),
+  page('/checks/$id', checks, 'Check'),
+  page('/checks/$id/evidence/$verdict', () => import('../pages/evidence'), 'Evidence'),
+  page('/maintenances', () => import('../pages/maintenances'), 'Maintenances'),
+  page('/incidents', incidents, 'Incidents'),
+  page('/incidents/$id', incidents, 'Incident'),
+  page('/automations', automations, 'Automations'),
+  page('/automations/$id', automations, 'Automation'),
+  page('/automation-runs/$id', automations, 'AutomationRun'),
+  page('/channels', () => import('../pages/channels'), 'Channels'),
+];
+
+export const router = createRouter({
+  routeTree: root.addChildren(routes),
+  defaultPreload: 'intent',
+  scrollRestoration: true,
+  // Values are plain text in the address: ?q=eu&sort=-name.
+  parseSearch: (text) => Object.fromEntries(new URLSearchParams(text)),
+  stringifySearch: (search) => {
+    const text = new URLSearchParams(search as Record<string, string>).toString();
+    return text ? `?${text}` : '';
+  },
+});

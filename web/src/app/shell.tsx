@@ -1,0 +1,122 @@
+import { ActionIcon, Menu, useMantineColorScheme } from '@mantine/core';
+import { Link, Outlet } from '@tanstack/react-router';
+import { queries, queryClient, signOut } from '../api/client';
+import { useLive } from '../live/hooks';
+import { stream } from '../live/stream';
+import { Status } from '../ui/status';
+import { Ago } from '../ui/time';
+
+const PLACES = [
+  ['/', 'Overview'],
+  ['/systems', 'Systems'],
+  ['/checks', 'Checks'],
+  ['/satellites', 'Satellites'],
+  ['/incidents', 'Incidents'],
+  ['/maintenances', 'Maintenance'],
+  ['/automations', 'Automations'],
+  ['/channels', 'Channels'],
+] as const;
+
+export function Shell() {
+  const live = useLive();
+  return (
+    <div className="frame">
+      <a className="skip" href="#content">
+        Skip to the content
+      </a>
+      <header className="side">
+        <Link to="/" className="brand">
+          <img src="/favicon.svg" alt="" width="22" height="22" /> Perigee
+        </Link>
+        <nav aria-label="Main">
+          {PLACES.map(([to, name]) => (
+            <Link
+              key={to}
+              to={to}
+              activeProps={{ className: 'active' }}
+              activeOptions={{ exact: to === '/', includeSearch: false }}
+            >
+              {name}
+              {to === '/systems' && <Wrong />}
+            </Link>
+          ))}
+        </nav>
+        <div className="foot">
+          <span className="live" role="status" aria-live="polite" data-live={live.state}>
+            {live.state === 'live' && <Status of="online">Live</Status>}
+            {live.state === 'connecting' && <Status of="unknown">Connecting…</Status>}
+            {live.state === 'lost' && <Status of="degraded">Reconnecting</Status>}
+          </span>
+          <Preferences />
+        </div>
+      </header>
+      <main className="content" id="content" tabIndex={-1}>
+        {live.state === 'lost' && (
+          <p className="lost" role="alert">
+            {live.asOf ? (
+              <>
+                Reconnecting; what you see was true <Ago at={live.asOf} />.
+              </>
+            ) : (
+              'The core cannot be reached yet.'
+            )}{' '}
+            {live.why}
+          </p>
+        )}
+        <Outlet />
+      </main>
+    </div>
+  );
+}
+
+/** How many systems are not well, so that the menu says it on every page. */
+function Wrong() {
+  const { data } = queries.useQuery('get', '/status', {});
+  const bad = (data?.items ?? []).filter((s) => s.status === 'unhealthy').length;
+  const warn = (data?.items ?? []).filter((s) => s.status === 'degraded').length;
+  if (!bad && !warn) return null;
+  return (
+    <span
+      className={`count-badge ${bad ? 'tone-bad ground-bad' : 'tone-warn ground-warn'}`}
+      title={`${bad} unhealthy, ${warn} degraded`}
+    >
+      {bad || warn}
+    </span>
+  );
+}
+
+function Preferences() {
+  const { colorScheme, setColorScheme } = useMantineColorScheme();
+  return (
+    <Menu position="top-start">
+      <Menu.Target>
+        <ActionIcon variant="default" aria-label="Appearance and session">
+          ⋯
+        </ActionIcon>
+      </Menu.Target>
+      <Menu.Dropdown>
+        <Menu.Label>Appearance</Menu.Label>
+        {(['auto', 'light', 'dark'] as const).map((scheme) => (
+          <Menu.Item
+            key={scheme}
+            onClick={() => setColorScheme(scheme)}
+            rightSection={colorScheme === scheme ? '✓' : null}
+          >
+            {scheme === 'auto' ? 'As the system' : scheme === 'light' ? 'Light' : 'Dark'}
+          </Menu.Item>
+        ))}
+        <Menu.Divider />
+        <Menu.Item
+          onClick={async () => {
+            await signOut().catch(() => undefined);
+            stream.stop();
+            queryClient.clear();
+            location.assign('/');
+          }}
+        >
+          Sign out
+        </Menu.Item>
+      </Menu.Dropdown>
+    </Menu>
+  );
+}

@@ -1,0 +1,3 @@
+export const Automations = () => null;
+export const Automation = () => null;
+export const AutomationRun = () => null;

@@ -1,0 +1,2 @@
+export const Checks = () => null;
+export const Check = () => null;

@@ -1,0 +1,2 @@
+export const Incidents = () => null;
+export const Incident = () => null;

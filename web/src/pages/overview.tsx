@@ -1,0 +1,262 @@
+import { useQuery } from '@tanstack/react-query';
+import { Link } from '@tanstack/react-router';
+import { useMemo } from 'react';
+import { api, clockAhead, type Problem, queries, type Schemas } from '../api/client';
+import { useHeard } from '../live/hooks';
+import type { Event } from '../live/stale';
+import { placeOf, toneOfEvent, wordsOfEvent } from '../live/words';
+import { Card, Head, Read } from '../ui/page';
+import { percent, plural } from '../ui/span';
+import { Status, severity, WORST_FIRST } from '../ui/status';
+import { Ago, Moment } from '../ui/time';
+import { reasonOf } from './reason';
+
+type SystemStatus = Schemas['SystemStatus'];
+const HOUR = 3_600_000;
+
+export function Overview() {
+  const status = queries.useQuery('get', '/status', {});
+  const regions = queries.useQuery('get', '/regions', {});
+  const systems = status.data?.items ?? [];
+  return (
+    <>
+      <Head title="Overview" />
+      <div className="tiles">
+        {WORST_FIRST.map((of) => {
+          const n = systems.filter((s) => s.status === of).length;
+          if (!n && (of === 'unknown' || of === 'degraded')) return null;
+          return (
+            <Link key={of} to="/systems" search={{ status: of } as never} className="tile">
+              <Status of={of} />
+              <strong>{n}</strong>
+              <span className="quiet small">{n === 1 ? 'system' : 'systems'}</span>
+            </Link>
+          );
+        })}
+        <FleetTiles regions={regions.data?.items ?? []} />
+        <CompletenessTile />
+      </div>
+      <div className="columns">
+        <div>
+          <Card title="Systems" aside={<Link to="/systems">all systems</Link>} pad={false}>
+            <Read query={status}>{(data) => <SystemLines systems={data.items ?? []} />}</Read>
+          </Card>
+          <Card title="Regions" aside={<Link to="/satellites">all satellites</Link>} pad={false}>
+            <Read query={regions}>{(data) => <Regions regions={data.items ?? []} />}</Read>
+          </Card>
+        </div>
+        <div>
+          <LastHour systems={systems} />
+        </div>
+      </div>
+    </>
+  );
+}
+
+/** Systems that are not well, with the reason; of those that are, how many. */
+function SystemLines({ systems }: { systems: SystemStatus[] }) {
+  const wrong = systems
+    .filter((s) => s.status !== 'healthy')
+    .sort((a, b) => severity(a.status) - severity(b.status) || a.system.localeCompare(b.system));
+  const well = systems.length - wrong.length;
+  if (systems.length === 0) {
+    return (
+      <p className="notice">
+        No systems yet. A system is what you watch; checks and satellites are assigned to it. “perigee apply” makes them
+        from a file.
+      </p>
+    );
+  }
+  return (
+    <ul className="list">
+      {wrong.slice(0, 50).map((s) => (
+        <SystemLine key={s.systemId} system={s} />
+      ))}
+      {wrong.length > 50 && (
+        <li>
+          <Link to="/systems">and {wrong.length - 50} more</Link>
+        </li>
+      )}
+      {well > 0 && (
+        <li className="quiet">
+          <Status of="healthy">
+            {wrong.length ? `${plural(well, 'other system')} healthy` : `all ${plural(well, 'system')} healthy`}
+          </Status>
+        </li>
+      )}
+    </ul>
+  );
+}
+
+export function SystemLine({ system: s }: { system: SystemStatus }) {
+  return (
+    <li className="system-line">
+      <Status of={s.status} />
+      <Link to="/systems/$id" params={{ id: s.systemId }}>
+        <strong>{s.system}</strong>
+      </Link>
+      <span className="reason">{reasonOf(s)}</span>
+      <span className="quiet small tail">{s.since && <Ago at={s.since} phrase="for" />}</span>
+    </li>
+  );
+}
+
+type Region = Schemas['Region'];
+
+function FleetTiles({ regions }: { regions: Region[] }) {
+  const sum = (of: (r: Region) => number) => regions.reduce((n, r) => n + of(r), 0);
+  const total = sum((r) => r.satellites);
+  const online = sum((r) => r.online);
+  const ill = sum((r) => r.ill);
+  return (
+    <>
+      <Link to="/satellites" search={{ status: 'online' } as never} className="tile">
+        <Status of="online" />
+        <strong>{online.toLocaleString('en')}</strong>
+        <span className="quiet small">of {plural(total, 'satellite')}</span>
+      </Link>
+      {total - online > 0 && (
+        <Link to="/satellites" search={{ status: 'offline' } as never} className="tile">
+          <Status of="offline" />
+          <strong>{(total - online).toLocaleString('en')}</strong>
+          <span className="quiet small">
+            {plural(
+              sum((r) => r.neverConnected),
+              'never connected',
+              'never connected',
+            )}
+          </span>
+        </Link>
+      )}
+      {ill > 0 && (
+        <Link to="/satellites" search={{ status: 'ill' } as never} className="tile">
+          <Status of="ill" />
+          <strong>{ill.toLocaleString('en')}</strong>
+          <span className="quiet small">unwell themselves</span>
+        </Link>
+      )}
+    </>
+  );
+}
+
+/** What share of the last hour's runs was measured, over everything. */
+function CompletenessTile() {
+  const { data } = useQuery<Schemas['CompletenessList'], Problem>({
+    queryKey: ['get', '/completeness', { hour: true }],
+    queryFn: async ({ signal }) => {
+      const from = new Date(Date.now() + clockAhead - HOUR).toISOString();
+      const { data, error } = await api.GET('/completeness', { params: { query: { from, limit: 1000 } }, signal });
+      if (!data) throw error;
+      return data;
+    },
+    staleTime: 60_000,
+  });
+  if (!data || data.totals.completeness === null || data.totals.due === 0) return null;
+  const { totals } = data;
+  const missing = totals.due - totals.reported - totals.backfilled;
+  return (
+    <div className="tile">
+      <span className="quiet">Completeness, last hour</span>
+      <strong>{percent(totals.completeness)}</strong>
+      <span className="quiet small">
+        {missing > 0
+          ? `${plural(missing, 'run')} of ${totals.due.toLocaleString('en')} not measured`
+          : `all ${plural(totals.due, 'run')} measured`}
+      </span>
+    </div>
+  );
+}
+
+function Regions({ regions }: { regions: Region[] }) {
+  if (!regions.length) {
+    return (
+      <p className="notice">
+        No satellites yet.{' '}
+        <Link to="/satellites" search={{ create: '1' } as never}>
+          Create the first one
+        </Link>
+        : it dials out to this core, from wherever it stands.
+      </p>
+    );
+  }
+  return (
+    <div className="regions">
+      {regions.map((r) => {
+        const offline = r.satellites - r.online;
+        const tone =
+          r.online === 0 ? (r.neverConnected === r.satellites ? 'none' : 'bad') : offline || r.ill ? 'warn' : 'good';
+        const words = [
+          `${r.online} online`,
+          offline && `${offline} offline`,
+          r.ill && `${r.ill} ill`,
+          r.cordoned && `${r.cordoned} cordoned`,
+        ].filter(Boolean);
+        return (
+          <Link
+            key={r.region}
+            to="/satellites"
+            search={{ region: r.region } as never}
+            className={`region tone-${tone}`}
+          >
+            <strong>{r.region || 'no region'}</strong>
+            <div className="small quiet">{words.join(', ')}</div>
+          </Link>
+        );
+      })}
+    </div>
+  );
+}
+
+/** The events of the last hour, as they happen. */
+function LastHour({ systems }: { systems: SystemStatus[] }) {
+  const before = queries.useQuery('get', '/events', { params: { query: { newest: true, limit: 200 } } });
+  const heard = useHeard();
+  const names = useMemo(() => {
+    const all = new Map<string, string>();
+    for (const s of systems) {
+      all.set(s.systemId, s.system);
+      for (const c of s.checks ?? []) all.set(c.checkId, c.check);
+    }
+    return (id: string) => all.get(id);
+  }, [systems]);
+  const events = useMemo(() => {
+    const bySeq = new Map<number, Event>();
+    for (const event of [...(before.data?.items ?? []), ...heard]) bySeq.set(event.seq, event);
+    return [...bySeq.values()].sort((a, b) => b.seq - a.seq);
+  }, [before.data, heard]);
+  const since = Date.now() + clockAhead - HOUR;
+  const told = events.map((event) => ({ event, text: wordsOfEvent(event, names) })).filter(({ text }) => text);
+  const recent = told.filter(({ event }) => Date.parse(event.at) >= since);
+  const shown = (recent.length ? recent : told).slice(0, 60);
+  return (
+    <Card
+      title={recent.length || !told.length ? 'What changed in the last hour' : 'What changed last'}
+      aside={recent.length ? plural(recent.length, 'event') : null}
+      pad={false}
+    >
+      {shown.length === 0 ? (
+        <p className="notice">Nothing yet. What happens from now on appears here.</p>
+      ) : (
+        <ol className="list events" aria-live="off">
+          {shown.map(({ event, text }) => {
+            const to = placeOf(event);
+            return (
+              <li key={event.seq}>
+                <Moment at={event.at} />
+                <span className={toneOfEvent(event) === 'none' ? undefined : `tone-${toneOfEvent(event)}`}>
+                  {to ? (
+                    <Link to={to} style={{ color: 'inherit' }}>
+                      {text}
+                    </Link>
+                  ) : (
+                    text
+                  )}
+                </span>
+              </li>
+            );
+          })}
+        </ol>
+      )}
+    </Card>
+  );
+}

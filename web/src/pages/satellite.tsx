@@ -1,0 +1,352 @@
+import { Button, Menu } from '@mantine/core';
+import { Link, useNavigate, useParams } from '@tanstack/react-router';
+import { useState } from 'react';
+import { queries, queryClient, type Schemas, useAll, wordsOf } from '../api/client';
+import { Card, Facts, Head, Labels, Read } from '../ui/page';
+import { duration, plural } from '../ui/span';
+import { Status } from '../ui/status';
+import { Ago, Moment } from '../ui/time';
+import { DeleteSatellite, EditSatellite, RotateSatellite } from './satellite-change';
+import { ConnectionCard } from './satellite-connection';
+import { Condition } from './satellites';
+
+type Satellite = Schemas['Satellite'];
+
+export function Satellite() {
+  const { id } = useParams({ strict: false }) as { id: string };
+  const satellite = queries.useQuery('get', '/satellites/{id}', { params: { path: { id } } });
+  const s = satellite.data;
+  return (
+    <>
+      <Head
+        title={s?.name ?? 'Satellite'}
+        crumb={<Link to="/satellites">Satellites</Link>}
+        actions={s && <Actions of={s} />}
+      >
+        {s && <Condition of={s} />}
+        {s?.region && <span className="quiet">in {s.region}</span>}
+        {s?.draining ? (
+          <span className="label">draining</span>
+        ) : (
+          s?.cordonedAt && <span className="label">cordoned</span>
+        )}
+      </Head>
+      <Read query={satellite}>{(s) => <Details of={s} />}</Read>
+    </>
+  );
+}
+
+function Actions({ of: s }: { of: Satellite }) {
+  const [open, setOpen] = useState<'' | 'edit' | 'rotate' | 'delete'>('');
+  const [wrong, setWrong] = useState('');
+  const navigate = useNavigate();
+  const path = { params: { path: { id: s.id } } };
+  const cordon = queries.useMutation('post', '/satellites/{id}/cordon');
+  const drain = queries.useMutation('post', '/satellites/{id}/drain');
+  const uncordon = queries.useMutation('post', '/satellites/{id}/uncordon');
+  const act = (what: { mutateAsync: (v: typeof path) => Promise<unknown> }) => async () => {
+    setWrong('');
+    try {
+      await what.mutateAsync(path);
+      await queryClient.invalidateQueries({ queryKey: ['get', '/satellites/{id}'] });
+    } catch (error) {
+      setWrong(wordsOf(error));
+    }
+  };
+  return (
+    <>
+      {wrong && (
+        <span className="tone-bad" role="alert">
+          {wrong}
+        </span>
+      )}
+      <Button variant="default" onClick={() => setOpen('edit')}>
+        Edit
+      </Button>
+      <Button variant="default" onClick={() => setOpen('rotate')}>
+        Rotate token
+      </Button>
+      <Menu position="bottom-end">
+        <Menu.Target>
+          <Button variant="default">More</Button>
+        </Menu.Target>
+        <Menu.Dropdown>
+          {s.cordonedAt ? (
+            <Menu.Item onClick={act(uncordon)}>Uncordon: give it seats again</Menu.Item>
+          ) : (
+            <Menu.Item onClick={act(cordon)}>Cordon: give it no new seats</Menu.Item>
+          )}
+          {!s.draining && <Menu.Item onClick={act(drain)}>Drain: move its seats away</Menu.Item>}
+          <Menu.Divider />
+          <Menu.Item color="red" onClick={() => setOpen('delete')}>
+            Delete…
+          </Menu.Item>
+        </Menu.Dropdown>
+      </Menu>
+      {open === 'edit' && <EditSatellite of={s} close={() => setOpen('')} />}
+      {open === 'rotate' && <RotateSatellite of={s} close={() => setOpen('')} />}
+      {open === 'delete' && (
+        <DeleteSatellite of={s} close={() => setOpen('')} gone={() => void navigate({ to: '/satellites' })} />
+      )}
+    </>
+  );
+}
+
+function Details({ of: s }: { of: Satellite }) {
+  const ill = s.observer?.ill ?? [];
+  return (
+    <>
+      {s.duplicateUntil && (
+        <p className="lost">
+          Two processes use the credentials of this satellite. The one that is connected stays; others are held off for
+          now.
+        </p>
+      )}
+      {ill.length > 0 && (
+        <p style={{ marginBottom: '0.9rem' }}>
+          <Status of="ill">It is unwell itself</Status>{' '}
+          {s.illSince && (
+            <span className="quiet">
+              <Ago at={s.illSince} phrase="for" />
+            </span>
+          )}
+          : {ill.map((i) => `${i.kind}${i.detail ? ` (${i.detail})` : ''}`).join(', ')}. Failures that this explains
+          count as inconclusive.
+        </p>
+      )}
+      <ConnectionCard of={s} />
+      <div className="halves">
+        <Card title="Now">
+          <Facts
+            of={[
+              ['Last heard', s.lastHeartbeatAt ? <Ago key="h" at={s.lastHeartbeatAt} /> : 'never'],
+              [
+                'Counts as offline after',
+                `${duration(s.offlineThresholdMs || 45_000)}${s.offlineThresholdMs ? '' : ', the default'}`,
+              ],
+              ['Clock', <Clock key="c" of={s} />],
+              [
+                'Its own health',
+                ill.length ? (
+                  <Status key="i" of="ill" />
+                ) : s.status === 'online' ? (
+                  <Status key="w" of="healthy">
+                    well
+                  </Status>
+                ) : (
+                  <Status key="u" of="unknown">
+                    unknown: it is offline
+                  </Status>
+                ),
+              ],
+              [
+                'Waiting to be sent',
+                s.pulse
+                  ? `${plural(s.pulse.spoolRecords ?? 0, 'result')}${s.pulse.spoolDropped ? `, ${s.pulse.spoolDropped} dropped` : ''}`
+                  : null,
+              ],
+              ['Revision', <Revision key="r" of={s} />],
+              ['Packages', <Packages key="p" id={s.id} />],
+              ['Seats', `${s.seats}${s.draining ? ', being moved away' : s.cordonedAt ? ', no new ones' : ''}`],
+            ]}
+          />
+        </Card>
+        <Card title="About">
+          <Facts
+            of={[
+              ['Labels', Object.keys(s.tags ?? {}).length ? <Labels key="l" of={s.tags} /> : null],
+              ['Version', s.version],
+              [
+                'Host',
+                s.inventory
+                  ? [s.inventory.hostname, s.inventory.os, s.inventory.arch].filter(Boolean).join(', ')
+                  : null,
+              ],
+              [
+                'Can do',
+                s.inventory?.strategies?.map((n) => n.replace(/^healthcheck-/, '').replace(/\..*/, '')).join(', ') ||
+                  null,
+              ],
+              ['Weight', s.weight],
+              [
+                'Token',
+                <>
+                  {s.tokenExpiresAt ? (
+                    <>
+                      expires <Ago at={s.tokenExpiresAt} phrase="in" />
+                    </>
+                  ) : (
+                    'does not expire'
+                  )}
+                  {s.tokenLastUsedAt ? (
+                    <>
+                      , last used <Ago at={s.tokenLastUsedAt} />
+                    </>
+                  ) : (
+                    ', never used'
+                  )}
+                </>,
+              ],
+              ...(s.previousTokenValidUntil
+                ? ([
+                    [
+                      'Previous token',
+                      <>
+                        valid until <Moment at={s.previousTokenValidUntil} />
+                        {s.previousTokenInUse ? ', still in use' : ', not in use'}
+                      </>,
+                    ],
+                  ] as [string, React.ReactNode][])
+                : []),
+              ['Created', <Moment key="m" at={s.createdAt} />],
+              [
+                'Id',
+                <span key="id" className="mono">
+                  {s.id}
+                </span>,
+              ],
+            ]}
+          />
+        </Card>
+      </div>
+      {(s.appliedErrors ?? []).length > 0 && (
+        <Card title="What it could not take in">
+          <ul>
+            {(s.appliedErrors ?? []).map((e) => (
+              <li key={`${e.configId}/${e.systemId}`}>
+                <Link to="/checks/$id" params={{ id: e.configId }}>
+                  check
+                </Link>
+                : {e.message}
+              </li>
+            ))}
+          </ul>
+        </Card>
+      )}
+      <div className="halves">
+        <Assignments of={s} />
+        <RecentRuns of={s} />
+      </div>
+    </>
+  );
+}
+
+function Clock({ of: { pulse, observer } }: { of: Satellite }) {
+  if (pulse?.offsetMs === undefined) return <Status of="unknown">unknown: it has not said</Status>;
+  const off = pulse.offsetMs;
+  const words =
+    Math.abs(off) < 0.5 ? 'as the core’s' : `${duration(Math.abs(off))} ${off < 0 ? 'ahead of' : 'behind'} the core’s`;
+  return (
+    <>
+      {observer?.clockSkewed && <Status of="degraded">skewed</Status>} {words}, ± {duration(pulse.uncertaintyMs ?? 0)}
+    </>
+  );
+}
+
+function Revision({ of: s }: { of: Satellite }) {
+  if (s.appliedRevision === null)
+    return (
+      <>
+        {s.desiredRevision} <span className="quiet">(it does not say what it has applied)</span>
+      </>
+    );
+  if (s.appliedRevision === s.desiredRevision) return <>{s.desiredRevision}, applied</>;
+  return (
+    <Status of="degraded">
+      {s.appliedRevision}, should be {s.desiredRevision}
+    </Status>
+  );
+}
+
+function Packages({ id }: { id: string }) {
+  const states = useAll('/packages/satellites');
+  const mine = states.data?.find((p) => p.satelliteId === id);
+  if (!mine) return <span className="quiet">none needed</span>;
+  return (
+    <>
+      <Status of={mine.status} /> {mine.errorMessage}
+    </>
+  );
+}
+
+function Assignments({ of: s }: { of: Satellite }) {
+  const all = useAll('/assignments');
+  return (
+    <Card title="What it checks" pad={false}>
+      <Read query={all}>
+        {(all) => {
+          const mine = all.filter((a) => (a.placed ?? []).includes(s.name));
+          if (!mine.length) return <p className="notice">No assignment has placed anything on it.</p>;
+          return (
+            <ul className="list">
+              {mine.map((a) => (
+                <li key={a.id}>
+                  <Link to="/checks/$id" params={{ id: a.checkId }}>
+                    {a.check}
+                  </Link>{' '}
+                  of{' '}
+                  <Link to="/systems/$id" params={{ id: a.systemId }}>
+                    {a.system}
+                  </Link>
+                  {!a.enabled && <span className="label">disabled</span>}
+                </li>
+              ))}
+            </ul>
+          );
+        }}
+      </Read>
+    </Card>
+  );
+}
+
+function RecentRuns({ of: s }: { of: Satellite }) {
+  const runs = queries.useQuery('get', '/results', { params: { query: { satellite: s.id, limit: 20 } } });
+  const checks = useAll('/checks');
+  const names = new Map((checks.data ?? []).map((c) => [c.id, c.name]));
+  return (
+    <Card title="Recent runs" pad={false}>
+      <Read query={runs}>
+        {(list) =>
+          list.items?.length ? (
+            <div className="scroll">
+              <table className="data">
+                <thead>
+                  <tr>
+                    <th scope="col">When</th>
+                    <th scope="col">Check</th>
+                    <th scope="col">Status</th>
+                    <th scope="col" className="number">
+                      Latency
+                    </th>
+                    <th scope="col">Message</th>
+                  </tr>
+                </thead>
+                <tbody>
+                  {list.items.map((r) => (
+                    <tr key={r.runId}>
+                      <td>
+                        <Moment at={r.executedAt} />
+                      </td>
+                      <td>
+                        <Link to="/checks/$id" params={{ id: r.checkId }}>
+                          {names.get(r.checkId) ?? 'deleted'}
+                        </Link>
+                      </td>
+                      <td>
+                        <Status of={r.inconclusive ? 'inconclusive' : r.status} />
+                      </td>
+                      <td className="number">{duration(r.latencyMs)}</td>
+                      <td className="reason">{r.inconclusive || r.message}</td>
+                    </tr>
+                  ))}
+                </tbody>
+              </table>
+            </div>
+          ) : (
+            <p className="notice">It has sent no result yet.</p>
+          )
+        }
+      </Read>
+    </Card>
+  );
+}

@@ -1,0 +1,18 @@
+import { expect, test } from 'vitest';
+import { duration, percent, plural, span } from './span';
+
+test.each([
+  [-5, '0 s'],
+  [400, '< 1 s'],
+  [8000, '8 s'],
+  [75_000, '1 min 15 s'],
+  [3_600_000, '1 h'],
+  [12 * 3_600_000 + 60_000, '12 h'],
+  [100 * 3_600_000, '4 d 4 h'],
+])('%d ms is %s', (ms, want) => expect(span(ms)).toBe(want));
+
+test('latencies, shares and numbers are written as people read them', () => {
+  expect([0.42, 12.3, 1501, 45_000, null].map(duration)).toEqual(['0.4 ms', '12 ms', '1.5 s', '45 s', '']);
+  expect([1, 0.99999, 0.5, null].map(percent)).toEqual(['100 %', '99.9 %', '50 %', '']);
+  expect([plural(1, 'run'), plural(1200, 'run')]).toEqual(['1 run', '1,200 runs']);
+});

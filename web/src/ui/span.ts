@@ -1,0 +1,46 @@
+const UNITS: [string, number][] = [
+  ['d', 86_400_000],
+  ['h', 3_600_000],
+  ['min', 60_000],
+  ['s', 1000],
+];
+
+/** A length of time in its one or two largest units: 3 d 4 h, 12 min, 8 s. */
+export function span(ms: number): string {
+  const length = Math.max(0, ms);
+  const i = UNITS.findIndex(([, unit]) => length >= unit);
+  if (i < 0) return length < 1 ? '0 s' : '< 1 s';
+  const [name, unit] = UNITS[i] as [string, number];
+  const n = Math.floor(length / unit);
+  const next = UNITS[i + 1];
+  if (!next || n >= 10) return `${n} ${name}`;
+  const rest = Math.floor((length - n * unit) / next[1]);
+  return rest ? `${n} ${name} ${rest} ${next[0]}` : `${n} ${name}`;
+}
+
+/** Milliseconds as people write them: 0.4 ms, 12 ms, 1.5 s. */
+export function duration(ms: number | null | undefined): string {
+  if (ms === null || ms === undefined) return '';
+  if (ms >= 10_000) return `${Math.round(ms / 1000)} s`;
+  if (ms >= 1000) return `${(ms / 1000).toFixed(1)} s`;
+  return `${ms < 10 && ms % 1 ? ms.toFixed(1) : Math.round(ms)} ms`;
+}
+
+/** A share in percent, never rounded up to a whole: one failure in a thousand is not none. */
+export function percent(share: number | null | undefined): string {
+  return share === null || share === undefined ? '' : `${Math.floor(share * 1000) / 10} %`;
+}
+
+export const plural = (n: number, one: string, many = `${one}s`): string =>
+  `${n.toLocaleString('en')} ${n === 1 ? one : many}`;
+
+export const absolute = (at: string | number): string =>
+  new Date(at).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'medium', hourCycle: 'h23' });
+
+export const clock = (at: string | number): string =>
+  new Date(at).toLocaleTimeString(undefined, {
+    hour: '2-digit',
+    minute: '2-digit',
+    second: '2-digit',
+    hourCycle: 'h23',
+  });
