@@ -33,6 +33,7 @@ type settings struct {
 	batch      int
 	records    int
 	runs       int
+	events     int
 }
 
 // figure is one measurement and what design and issue ask of it.
@@ -57,8 +58,9 @@ func main() {
 	flag.IntVar(&s.batch, "batch", 50, "results in one batch")
 	flag.IntVar(&s.records, "records", 100_000, "how many satellites the records hold when some fall silent")
 	flag.IntVar(&s.runs, "runs", 1_000_000, "how many runs the database holds when a core starts")
+	flag.IntVar(&s.events, "events", 50_000, "how many events automations decide; a tenth of them as runs")
 	flag.StringVar(&engines, "engines", "sqlite,postgres", "databases to run on")
-	flag.StringVar(&scenarios, "scenarios", "storm,heartbeats,ingest,pushes,silence,start,revocation,opinion,footprint", "what to run")
+	flag.StringVar(&scenarios, "scenarios", "storm,heartbeats,ingest,pushes,silence,start,revocation,opinion,automations,footprint", "what to run")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -98,7 +100,7 @@ func measureAlone(ctx context.Context, s settings, binary, engine string, scenar
 	for _, scenario := range []struct {
 		name string
 		run  func(ctx context.Context, s settings, binary, engine string) ([]figure, error)
-	}{{"silence", silence}, {"start", start}, {"revocation", revocation}, {"opinion", opinion}, {"footprint", footprint}} {
+	}{{"silence", silence}, {"start", start}, {"revocation", revocation}, {"opinion", opinion}, {"automations", automations}, {"footprint", footprint}} {
 		if !slices.Contains(scenarios, scenario.name) || scenario.name == "footprint" && engine != "sqlite" && slices.Contains(scenarios, "storm") {
 			continue // the satellite does not know what its core keeps its records in
 		}

@@ -179,4 +179,3 @@ func judgeMemory(t *testing.T, samples []soakSample) {
 		}
 	}
 }
-

@@ -44,8 +44,9 @@ type Memory interface {
 	// Occurrences are the times, oldest first, at which a trigger's window counted since
 	// then, and whether it fired since it last fell below its count (refire: once).
 	Occurrences(automation, trigger, partition string, since time.Time) (times []time.Time, crossed bool, err error)
-	// Active are the runs that have not ended, oldest first.
-	Active(automation string) ([]Run, error)
+	// Active are the runs that have not ended, oldest first; of one context, unless that
+	// is "".
+	Active(automation, contextKey string) ([]Run, error)
 }
 
 // Dwell is a trigger that waits whether things stay as they are (spec D.2, M56).

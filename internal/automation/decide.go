@@ -369,7 +369,7 @@ func identity(e entity.Event) string {
 
 // active are the runs among which the mode looks, with what this event started already.
 func (d *decider) active(contextKey string) ([]Run, error) {
-	active, err := d.Memory.Active(d.program.automation.ID)
+	active, err := d.Memory.Active(d.program.automation.ID, d.program.scopeOf(contextKey))
 	if err != nil {
 		return nil, fmt.Errorf("reading the runs of %s: %w", d.program.automation.Name, err)
 	}
@@ -380,21 +380,21 @@ func (d *decider) active(contextKey string) ([]Run, error) {
 			active = append(active, *o.Run)
 		}
 	}
-	if d.program.automation.Definition.Scope == ScopeContext {
-		active = slices.DeleteFunc(active, func(r Run) bool { return r.ContextKey != contextKey })
+	return slices.DeleteFunc(active, func(r Run) bool { return d.program.scopeOf(r.ContextKey) != d.program.scopeOf(contextKey) }), nil
+}
+
+// scopeOf is the context among whose runs the mode looks, "" for all.
+func (p *Program) scopeOf(contextKey string) string {
+	if p.automation.Definition.Scope == ScopeContext {
+		return contextKey
 	}
-	return active, nil
+	return ""
 }
 
 // Promote gives the pending runs (mode queued) that may begin now, of those that have
 // not ended, oldest first.
 func (p *Program) Promote(active []Run) []Run {
-	scope := func(r Run) string {
-		if p.automation.Definition.Scope == ScopeContext {
-			return r.ContextKey
-		}
-		return ""
-	}
+	scope := func(r Run) string { return p.scopeOf(r.ContextKey) }
 	going := map[string]int{}
 	for _, r := range active {
 		if r.Status == RunRunning || r.Status == RunWaiting {

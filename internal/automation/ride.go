@@ -30,6 +30,10 @@ type ride struct {
 	program *Program
 	done    chan Step
 	busy    int
+	// ended are steps that were done and are to be written down.
+	ended []Step
+	// artifacts are the outputs of steps with an id, as the journal has them.
+	artifacts map[string]json.RawMessage
 }
 
 // begin makes the ride of a run that was claimed; nil when it goes on here already.
@@ -52,8 +56,9 @@ func (r *Runner) begin(ctx context.Context, run Run) *ride {
 // cut ends what is being done: the run is not ours any more.
 func (c *ride) cut() { c.end(errCut) }
 
-// carry goes on with the run as far as it goes.
-func (c *ride) carry() {
+// carry goes on with the run as far as it goes. Last tells that nothing is to be looked
+// after when it is over, neither this run nor one behind it.
+func (c *ride) carry() (last bool) {
 	defer c.stop()
 	for {
 		progress, more, err := c.advance()
@@ -67,24 +72,26 @@ func (c *ride) carry() {
 			// being done is written down.
 			c.drain()
 			c.release()
-			return
+			return false
 		}
 		for _, step := range progress.Do {
 			c.busy++
-			go func() { c.done <- c.do(step) }()
+			artifacts := c.artifacts
+			go func() { c.done <- c.do(step, artifacts) }()
 		}
 		if more {
 			continue
 		}
 		if progress.Status != RunRunning || c.busy == 0 {
 			c.drain()
-			return
+			return progress.Status.Ended() && !c.alone
 		}
 		// What waits beside it is looked at now and then.
 		timer := time.NewTimer(time.Second)
 		select {
 		case step := <-c.done:
-			c.record(step)
+			c.busy--
+			c.ended = append(c.ended, step)
 		case <-timer.C:
 		}
 		timer.Stop()
@@ -111,16 +118,15 @@ func (c *ride) release() {
 	}
 }
 
-// drain waits for what is being done.
+// drain waits for what is being done, and writes it down.
 func (c *ride) drain() {
+	for _, step := range c.ended {
+		c.keep(step)
+	}
+	c.ended = nil
 	for ; c.busy > 0; c.busy-- {
 		c.keep(<-c.done)
 	}
-}
-
-func (c *ride) record(step Step) {
-	c.busy--
-	c.keep(step)
 }
 
 // keep writes down what became of a step. It is tried for a while: what is not written
@@ -155,22 +161,11 @@ func (c *ride) keep(step Step) {
 }
 
 // do carries out an action, and gives its step as it ended.
-func (c *ride) do(step Step) Step {
+func (c *ride) do(step Step, artifacts map[string]json.RawMessage) Step {
 	action, ok := c.actions.Action(step.Action)
 	if !ok {
 		step.Status, step.Error, step.Final = StepFailed, fmt.Sprintf("there is no action %q", step.Action), true
 		return step
-	}
-	artifacts := map[string]json.RawMessage{}
-	journal, err := c.store.AutomationSteps(c.doing, c.run.ID)
-	if err != nil {
-		step.Status, step.Error = StepFailed, clip(err.Error()) // nothing was done yet
-		return step
-	}
-	for _, s := range journal {
-		if s.ID != "" && s.Status == StepSuccess {
-			artifacts[s.ID] = s.Output
-		}
 	}
 	output, err := action.Do(c.doing, Request{Automation: c.program.automation.Name, Run: c.run, Step: step, Artifacts: artifacts})
 	switch {
@@ -222,7 +217,7 @@ func (c *ride) advance() (progress Progress, more bool, err error) {
 		c.alone = true
 	}
 	if err == nil {
-		c.fresh = false
+		c.fresh, c.ended = false, nil
 	}
 	return progress, more, err
 }
@@ -240,7 +235,15 @@ func (c *ride) advanceIn(tx Tx) (progress Progress, more bool, err error) {
 	}
 	if owner != c.owner || run.Status.Ended() {
 		c.end(errCut)
-		return Progress{Status: RunCancelled}, false, nil
+		if owner != c.owner {
+			c.ended = nil // the new owner holds it to be in doubt
+			return Progress{Status: RunCancelled}, false, nil
+		}
+		now, err := tx.Now(ctx)
+		if err != nil {
+			return progress, false, err
+		}
+		return Progress{Status: RunCancelled}, false, tx.PutAutomationSteps(ctx, c.endedAt(now))
 	}
 	journal, err := tx.AutomationJournal(ctx, run.ID)
 	if err != nil {
@@ -251,6 +254,12 @@ func (c *ride) advanceIn(tx Tx) (progress Progress, more bool, err error) {
 		return progress, false, err
 	}
 	steps := map[string]Step{}
+	for _, s := range c.endedAt(w.Now) {
+		steps[s.Path] = s
+		if i := slices.IndexFunc(journal, func(have Step) bool { return have.Path == s.Path }); i >= 0 {
+			journal[i] = s
+		}
+	}
 	if c.fresh {
 		for i, s := range journal {
 			if s.Kind == "action" && s.Status == StepRunning {
@@ -306,7 +315,24 @@ func (c *ride) advanceIn(tx Tx) (progress Progress, more bool, err error) {
 	if err := tx.PutAutomationSteps(ctx, written); err != nil {
 		return progress, false, err
 	}
+	if len(progress.Do) > 0 {
+		c.artifacts = map[string]json.RawMessage{}
+		for _, s := range journal {
+			if s.ID != "" && s.Status == StepSuccess {
+				c.artifacts[s.ID] = s.Output
+			}
+		}
+	}
 	return progress, more && !progress.Status.Ended(), c.write(tx, run, progress, w.Now, more)
+}
+
+// endedAt are the steps that were done, to be written down now.
+func (c *ride) endedAt(now time.Time) []Step {
+	steps := slices.Clone(c.ended)
+	for i := range steps {
+		steps[i].EndedAt = &now
+	}
+	return steps
 }
 
 // write writes how far the run is.
@@ -319,7 +345,7 @@ func (c *ride) write(tx Tx, run Run, p Progress, now time.Time, more bool) error
 		if err := tx.PutAutomationRun(ctx, run, nil, false); err != nil {
 			return err
 		}
-		return promote(ctx, tx, c.program)
+		return promote(ctx, tx, c.program, run.ContextKey)
 	}
 	var topics []string
 	for _, ref := range p.Refs {

@@ -161,11 +161,14 @@ func (r *Runner) claim(ctx context.Context, carried *sync.WaitGroup) error {
 			continue
 		}
 		carried.Go(func() {
-			c.carry()
+			last := c.carry()
 			r.mu.Lock()
+			full := len(r.going) >= runsAtOnce
 			delete(r.going, run.ID)
 			r.mu.Unlock()
-			r.nudge()
+			if !last || full {
+				r.nudge()
+			}
 		})
 	}
 	return nil
@@ -314,8 +317,12 @@ func (r *Runner) decide(ctx context.Context) (more bool, err error) {
 		if err != nil {
 			return err
 		}
+		w, v, err := look(ctx, tx)
+		if err != nil {
+			return err
+		}
 		for _, e := range events {
-			if err := r.decideEvent(ctx, tx, programs, dwelling, e); err != nil {
+			if err := r.decideEvent(w, v, programs, dwelling, e); err != nil {
 				return fmt.Errorf("event %d: %w", e.Seq, err)
 			}
 		}
@@ -327,7 +334,7 @@ func (r *Runner) decide(ctx context.Context) (more bool, err error) {
 		if more {
 			return nil // what is due next may depend on them
 		}
-		due, err := r.decideDue(ctx, tx, programs)
+		due, err := r.decideDue(w, v, programs)
 		more = due
 		return err
 	})
@@ -339,7 +346,8 @@ func (r *Runner) decide(ctx context.Context) (more bool, err error) {
 
 // decideEvent asks the programs with a trigger for the event, and those of which one
 // waits whether the event's entity stays as it is: dwelling, by entity.
-func (r *Runner) decideEvent(ctx context.Context, tx Tx, programs []*Program, dwelling map[string][]string, e entity.Event) error {
+func (r *Runner) decideEvent(w World, v view, programs []*Program, dwelling map[string][]string, e entity.Event) error {
+	ctx, tx := v.ctx, v.tx
 	var asked []*Program
 	for _, p := range programs {
 		if slices.Contains(p.Events(), e.Type) || slices.Contains(dwelling[e.EntityID], p.automation.ID) {
@@ -347,10 +355,6 @@ func (r *Runner) decideEvent(ctx context.Context, tx Tx, programs []*Program, dw
 		}
 	}
 	if len(asked) > 0 {
-		w, err := world(ctx, tx)
-		if err != nil {
-			return err
-		}
 		decisions, err := Decide(w, asked, e)
 		if err != nil {
 			return err
@@ -361,7 +365,7 @@ func (r *Runner) decideEvent(ctx context.Context, tx Tx, programs []*Program, dw
 					return err
 				}
 			}
-			if err := r.apply(ctx, tx, d); err != nil {
+			if err := r.apply(v, d); err != nil {
 				return err
 			}
 			if d.Arm != nil {
@@ -377,11 +381,8 @@ func eventTopic(typ string) string { return "event/" + typ }
 func entityTopic(r Ref) string     { return "entity/" + r.Kind + "/" + r.ID }
 
 // decideDue decides timers and dwells whose moment has come.
-func (r *Runner) decideDue(ctx context.Context, tx Tx, programs []*Program) (more bool, err error) {
-	w, err := world(ctx, tx)
-	if err != nil {
-		return false, err
-	}
+func (r *Runner) decideDue(w World, v view, programs []*Program) (more bool, err error) {
+	ctx, tx := v.ctx, v.tx
 	find := func(id string) *Program {
 		i := slices.IndexFunc(programs, func(p *Program) bool { return p.automation.ID == id })
 		if i < 0 {
@@ -409,7 +410,7 @@ func (r *Runner) decideDue(ctx context.Context, tx Tx, programs []*Program) (mor
 		if err != nil {
 			return false, err
 		}
-		if err := r.apply(ctx, tx, d); err != nil {
+		if err := r.apply(v, d); err != nil {
 			return false, err
 		}
 		// Moments that passed while no core was there are not made up for.
@@ -430,7 +431,7 @@ func (r *Runner) decideDue(ctx context.Context, tx Tx, programs []*Program) (mor
 		if err != nil {
 			return false, err
 		}
-		if err := r.apply(ctx, tx, d); err != nil {
+		if err := r.apply(v, d); err != nil {
 			return false, err
 		}
 	}
@@ -476,7 +477,8 @@ func putTimer(ctx context.Context, tx Tx, p *Program, t Timer, after time.Time) 
 }
 
 // apply writes down what a decision orders.
-func (r *Runner) apply(ctx context.Context, tx Tx, d Decision) error {
+func (r *Runner) apply(v view, d Decision) error {
+	ctx, tx := v.ctx, v.tx
 	r.log.Debug("an automation decided", "automation", d.Automation, "trigger", d.Trigger, "context", d.ContextKey, "outcome", d.Outcome, "reason", d.Reason)
 	if d.Outcome == Erroneous {
 		r.log.Warn("an automation could not decide", "automation", d.Automation, "trigger", d.Trigger, "event", d.Event, "reason", d.Reason)
@@ -496,11 +498,15 @@ func (r *Runner) apply(ctx context.Context, tx Tx, d Decision) error {
 			return err
 		}
 	}
-	if d.Run == nil {
-		return nil
+	started := false
+	if d.Run != nil {
+		var err error
+		if started, err = tx.AddAutomationRun(ctx, *d.Run); err != nil {
+			return err
+		}
 	}
-	_, err := tx.AddAutomationRun(ctx, *d.Run)
-	return err
+	v.note(d, started)
+	return nil
 }
 
 // cancelRun ends a run that goes on; one that has ended stays as it is.
@@ -518,12 +524,13 @@ func cancelRun(ctx context.Context, tx Tx, id, reason string) error {
 	return tx.PutAutomationRun(ctx, run, nil, true)
 }
 
-// promote lets runs of a queue begin for which there is room now.
-func promote(ctx context.Context, tx Tx, p *Program) error {
+// promote lets runs of a queue begin for which there is room now that one of a context
+// has ended.
+func promote(ctx context.Context, tx Tx, p *Program, contextKey string) error {
 	if p.automation.Definition.Mode != ModeQueued {
 		return nil
 	}
-	active, err := tx.ActiveAutomationRuns(ctx, p.automation.ID)
+	active, err := tx.ActiveAutomationRuns(ctx, p.automation.ID, p.scopeOf(contextKey))
 	if err != nil {
 		return err
 	}
@@ -538,36 +545,6 @@ func promote(ctx context.Context, tx Tx, p *Program) error {
 		}
 	}
 	return nil
-}
-
-// world is what the engine sees within a transaction.
-func world(ctx context.Context, tx Tx) (World, error) {
-	now, err := tx.Now(ctx)
-	v := view{ctx, tx}
-	return World{Now: now, States: v, Memory: v}, err
-}
-
-// view is the world of a transaction.
-type view struct {
-	ctx context.Context
-	tx  Tx
-}
-
-func (v view) State(kind, id string) (entity.State, time.Time, error) {
-	return v.tx.Entity(v.ctx, kind, id)
-}
-
-func (v view) Dwell(automation, trigger, contextKey string) (*Dwell, error) {
-	return v.tx.AutomationDwell(v.ctx, automation, trigger, contextKey)
-}
-
-func (v view) Occurrences(automation, trigger, partition string, since time.Time) ([]time.Time, bool, error) {
-	times, err := v.tx.AutomationOccurrences(v.ctx, automation, trigger, partition, since)
-	return times, false, err
-}
-
-func (v view) Active(automation string) ([]Run, error) {
-	return v.tx.ActiveAutomationRuns(v.ctx, automation)
 }
 
 var errCut = errors.New("the run was cancelled, or is another core's")

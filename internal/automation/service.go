@@ -372,7 +372,7 @@ func (s *Service) Cancel(ctx context.Context, actor entity.Actor, id string) (Ru
 		if compiled != nil {
 			return nil
 		}
-		return promote(ctx, tx, p)
+		return promote(ctx, tx, p, run.ContextKey)
 	})
 	if err != nil {
 		return run, err

@@ -128,10 +128,10 @@ func (m *simulation) Occurrences(automation, trigger, partition string, since ti
 }
 
 // Active implements Memory.
-func (m *simulation) Active(automation string) ([]Run, error) {
+func (m *simulation) Active(automation, contextKey string) ([]Run, error) {
 	var all []Run
 	for _, r := range m.runs {
-		if r.Automation == automation {
+		if r.Automation == automation && (contextKey == "" || r.ContextKey == contextKey) {
 			all = append(all, r.Run)
 		}
 	}
@@ -263,7 +263,7 @@ func (m *simulation) end(r *simulatedRun, status RunStatus, reason string) {
 
 // promote lets runs of a queue begin.
 func (m *simulation) promote(p *Program) error {
-	active, err := m.Active(p.automation.ID)
+	active, err := m.Active(p.automation.ID, "")
 	if err != nil {
 		return err
 	}

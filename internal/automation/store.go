@@ -84,8 +84,9 @@ type Tx interface {
 	// AddAutomationCall reports false for a call of a hook that was taken already.
 	AddAutomationCall(ctx context.Context, hook, id string) (bool, error)
 
-	// ActiveAutomationRuns are those that have not ended, oldest first.
-	ActiveAutomationRuns(ctx context.Context, automation string) ([]Run, error)
+	// ActiveAutomationRuns are those that have not ended, oldest first; of one context,
+	// unless that is "".
+	ActiveAutomationRuns(ctx context.Context, automation, contextKey string) ([]Run, error)
 	// AddAutomationRun reports false for a run whose key is there already.
 	AddAutomationRun(ctx context.Context, r Run) (bool, error)
 	// AutomationRunForUpdate gives a run and its owner, locked.

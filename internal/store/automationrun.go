@@ -64,8 +64,14 @@ func (db *DB) AutomationRuns(ctx context.Context, f automation.RunFilter, p flee
 	return items, next, nil
 }
 
-func (tx *Tx) ActiveAutomationRuns(ctx context.Context, id string) ([]automation.Run, error) {
-	return all(ctx, tx.conn, scanAutomationRun, `SELECT `+automationRunColumns+` FROM automation_runs WHERE automation_id = $1 AND ended_at IS NULL ORDER BY created_at, id`, id)
+func (tx *Tx) ActiveAutomationRuns(ctx context.Context, id, contextKey string) ([]automation.Run, error) {
+	var w where
+	w.and(`automation_id = $$`, id)
+	if contextKey != "" {
+		w.and(`context_key = $$`, stored(contextKey))
+	}
+	w.conds = append(w.conds, `ended_at IS NULL`)
+	return all(ctx, tx.conn, scanAutomationRun, `SELECT `+automationRunColumns+` FROM automation_runs`+w.String()+` ORDER BY created_at, id`, w.args...)
 }
 
 func (tx *Tx) AddAutomationRun(ctx context.Context, r automation.Run) (bool, error) {

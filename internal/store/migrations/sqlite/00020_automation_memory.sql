@@ -6,6 +6,8 @@ ALTER TABLE automation_steps ADD COLUMN final INTEGER NOT NULL DEFAULT 0;
 
 CREATE INDEX automation_dwells_of_context ON automation_dwells (context_key);
 
+CREATE INDEX automation_runs_of_context ON automation_runs (automation_id, context_key) WHERE ended_at IS NULL;
+
 CREATE TABLE automation_calls (
     hook TEXT NOT NULL,
     id   TEXT NOT NULL,
