@@ -116,10 +116,11 @@ var forbidden = []struct {
 	homes  []string
 	reason string
 }{
-	{"database/sql", []string{"internal/store", "internal/pgtest"}, "SQL lives in one room"},
+	// Checks of databases speak their protocols, without pools.
+	{"database/sql", []string{"internal/store", "internal/pgtest", "internal/probe"}, "SQL lives in one room"},
 	// A foreign schema, read once and never written, is nothing of the store's; the bus
 	// only notifies.
-	{"github.com/jackc/pgx/", []string{"internal/store", "internal/pgtest", "internal/checkstack", "internal/bus"}, "SQL lives in one room"},
+	{"github.com/jackc/pgx/", []string{"internal/store", "internal/pgtest", "internal/checkstack", "internal/bus", "internal/probe"}, "SQL lives in one room"},
 	{"github.com/nats-io/", []string{"internal/bus"}, "how cores ring each other can be replaced in one place"},
 	{"modernc.org/sqlite", []string{"internal/store"}, "SQL lives in one room"},
 	{"github.com/pressly/goose/", []string{"internal/store"}, "SQL lives in one room"},
@@ -132,7 +133,7 @@ var forbidden = []struct {
 
 // satelliteMustNotLink is what the satellite's binary stays small without.
 var satelliteMustNotLink = []string{
-	"database/sql", "github.com/jackc/", "modernc.org/sqlite", "github.com/pressly/", "github.com/danielgtaylor/huma/", "github.com/prometheus/",
+	"github.com/jackc/pgx/v5/stdlib", "github.com/jackc/pgx/v5/pgxpool", "modernc.org/sqlite", "github.com/pressly/", "github.com/danielgtaylor/huma/", "github.com/prometheus/",
 	"github.com/tink-crypto/", "github.com/nats-io/", "cel.dev/",
 	module + "internal/store", module + "internal/httpapi", module + "internal/server", module + "internal/hub",
 	module + "internal/fleet", module + "internal/catalog", module + "internal/health", module + "internal/entity",

@@ -21,6 +21,9 @@ type Kind struct {
 	Lazy bool
 	// Multiple: a check may have several entries of this collector.
 	Multiple bool
+	// Roots are first parts of names in templates that only this kind fills, beside
+	// [TemplateRoots].
+	Roots []string
 	// Default is the config with its defaults, a struct.
 	Default any
 	// Result is an empty result of a collector, a struct; nil for a strategy.

@@ -28,6 +28,27 @@ var formats = []*jsonschema.Format{
 		return nil
 	})},
 	{Name: "host", Validate: onText(isHost)},
+	{Name: "name", Validate: onText(func(text string) error {
+		if len(check.Holes("{{ "+text+" }}")) != 1 || strings.Contains(text, ".") {
+			return fmt.Errorf("must be a name: a letter, then letters, digits, _ and -")
+		}
+		return nil
+	})},
+	{Name: "oid", Validate: onText(func(text string) error {
+		if !check.IsOID(text) {
+			return fmt.Errorf("must be an object identifier in numbers, such as 1.3.6.1.2.1.1.3.0")
+		}
+		return nil
+	})},
+	{Name: "container-url", Validate: onText(func(text string) error {
+		if u, err := url.Parse(text); err == nil && u.Scheme == "unix" && u.Host == "" && u.Path != "" {
+			return nil
+		}
+		if isURL(text, "http", "https") != nil {
+			return fmt.Errorf("must be a URL such as http://host:2375 or unix:///path/of.sock")
+		}
+		return nil
+	})},
 	{Name: "mount-point", Validate: onText(func(text string) error {
 		if !check.IsMountPoint(text) {
 			return fmt.Errorf("must be made of letters, digits and the characters _ / . : -")

@@ -86,7 +86,7 @@ func validate(schema *jsonschema.Schema, k check.Kind, config json.RawMessage, p
 	if err != nil {
 		return []fault.Field{{Path: path, Message: "is not JSON"}}
 	}
-	v := validation{instance: instance, secrets: secrets(k), path: path}
+	v := validation{instance: instance, secrets: secrets(k), roots: slices.Concat(check.TemplateRoots(), k.Roots), path: path}
 	if err := schema.Validate(instance); err != nil {
 		if failed, ok := errors.AsType[*jsonschema.ValidationError](err); ok {
 			v.report(failed)
@@ -116,6 +116,7 @@ func secrets(k check.Kind) map[string]bool {
 type validation struct {
 	instance any
 	secrets  map[string]bool
+	roots    []string
 	path     string
 	fields   []fault.Field
 }
@@ -178,8 +179,8 @@ func (v *validation) walk(path string, value any) {
 	case string:
 		for _, name := range check.Holes(value) {
 			root, _, _ := strings.Cut(name, ".")
-			if !slices.Contains(check.TemplateRoots(), root) {
-				v.add(path, nil, fmt.Sprintf("the template {{ %s }} begins with none of %s", name, strings.Join(check.TemplateRoots(), ", ")))
+			if !slices.Contains(v.roots, root) {
+				v.add(path, nil, fmt.Sprintf("the template {{ %s }} begins with none of %s", name, strings.Join(v.roots, ", ")))
 			}
 		}
 	case []any:

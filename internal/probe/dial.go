@@ -82,7 +82,8 @@ var errFlood = errors.New("the other side sent more than 16 MiB")
 // bounded is a connection of which no more than maxRead is read.
 type bounded struct {
 	net.Conn
-	left atomic.Int64
+	left   atomic.Int64
+	failed atomic.Pointer[error] // the first, for libraries that keep it to themselves
 }
 
 func bound(conn net.Conn) net.Conn {
@@ -93,11 +94,26 @@ func bound(conn net.Conn) net.Conn {
 
 func (b *bounded) Read(text []byte) (int, error) {
 	if b.left.Load() <= 0 {
+		b.failed.CompareAndSwap(nil, &errFlood)
 		return 0, errFlood
 	}
 	n, err := b.Conn.Read(text)
 	b.left.Add(-int64(n))
+	if err != nil {
+		b.failed.CompareAndSwap(nil, &err)
+	}
 	return n, err
+}
+
+// reason is why reading failed, if it did, and otherwise the error.
+func (b *bounded) reason(err error) error {
+	if b == nil {
+		return err
+	}
+	if failed := b.failed.Load(); failed != nil {
+		return *failed
+	}
+	return err
 }
 
 // during lets everything that conn does end with ctx. Call what it returns before the

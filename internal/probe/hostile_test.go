@@ -19,6 +19,9 @@ var whole = []struct{ strategy, more, collector, config string }{
 	{check.RCON, `"password":"p"`, check.RCONCommand, `{"command":"status"}`},
 	{check.NATS, ``, check.NATSServer, `{}`},
 	{check.SSH, `"username":"u"`, check.SSHCommand, `{"command":"true"}`},
+	{check.GRPC, ``, check.GRPCHealth, `{}`},
+	{check.MySQL, `"database":"d","user":"u","password":"p"`, check.MySQLQuery, `{}`},
+	{check.Postgres, `"database":"d","user":"u","password":"p"`, check.PostgresQuery, `{}`},
 	{check.MQTT, ``, check.MQTTRoundTrip, `{"topic":"t"}`},
 }
 
@@ -37,7 +40,7 @@ func TestEveryStrategyOfAPortIsTriedWithHostileServers(t *testing.T) {
 }
 
 // datagrams are the strategies with a port that is not one of TCP.
-var datagrams = map[string]bool{}
+var datagrams = map[string]bool{check.SNMP: true}
 
 func TestRefused(t *testing.T) {
 	t.Parallel()
