@@ -28,7 +28,8 @@ const password = "correct-horse-battery"
 
 type world struct {
 	*notify.Service
-	db *store.DB
+	db      *store.DB
+	secrets *secret.Service
 }
 
 // newWorld has a secret named hook.
@@ -53,7 +54,7 @@ func newWorld(t *testing.T, url string) world {
 	if _, err := secrets.Set(t.Context(), entity.System, "hook", secret.Input{Value: password}); err != nil {
 		t.Fatal(err)
 	}
-	return world{notify.New(db, recorder, secrets, log), db}
+	return world{notify.New(db, recorder, secrets, log), db, secrets}
 }
 
 func (w world) make(t *testing.T, in notify.Input) {

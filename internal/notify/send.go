@@ -18,8 +18,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/nicholas-fedor/shoutrrr"
-	"github.com/nicholas-fedor/shoutrrr/pkg/types"
 	"github.com/wneessen/go-mail"
 
 	"github.com/perigee-monitoring/perigee/internal/redact"
@@ -37,7 +35,8 @@ func (s *Service) send(ctx context.Context, c *Channel, m Message) error {
 	case Webhook:
 		err = s.sendWebhook(ctx, &config, m)
 	case Shoutrrr:
-		err = s.sendByLibrary(&config, m)
+		redactor = redact.New(append(pieces(config.URL), config.URL)...)
+		err = s.sendByLibrary(config.URL, m)
 	default:
 		err = fmt.Errorf("this version knows no channels of type %q", c.Type)
 	}
@@ -162,16 +161,4 @@ func Sign(key string, body []byte) string {
 	mac := hmac.New(sha256.New, []byte(key))
 	mac.Write(body)
 	return "sha256=" + hex.EncodeToString(mac.Sum(nil))
-}
-
-// sendByLibrary sends by a service that the notification library knows. Its own
-// deadline bounds it: not every service of the library heeds a context.
-func (s *Service) sendByLibrary(c *Config, m Message) error {
-	sender, err := shoutrrr.CreateSenderWithOptions(types.SenderOptions{HTTPClient: s.http, Timeout: sendTimeout}, c.URL)
-	if err != nil {
-		return err
-	}
-	params := types.Params{}
-	params.SetTitle(subject(m))
-	return errors.Join(sender.Send(plain(m), &params)...)
 }

@@ -156,6 +156,9 @@ func (s *Service) put(ctx context.Context, actor entity.Actor, in Input, find fu
 	if err := in.validate(); err != nil {
 		return c, err
 	}
+	if err := s.checkTarget(ctx, &in); err != nil {
+		return c, err
+	}
 	err = entity.Record(ctx, s.recorder, func(tx Tx) ([]entity.Change, error) {
 		if err := tx.LockChannels(ctx); err != nil {
 			return nil, err
