@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -255,7 +256,9 @@ func judgeSystems(ctx context.Context, tx Tx, ids []string, opinions *Opinions) 
 	}
 	for i := range changes {
 		name := names[pairs[i]]
-		changes[i].About = map[string]any{"systemName": name.System, "checkName": name.Check}
+		about := map[string]any{"systemName": name.System, "checkName": name.Check}
+		maps.Copy(about, changes[i].About)
+		changes[i].About = about
 	}
 	return changes, nil
 }
@@ -288,9 +291,10 @@ func judgeUnderLock(ctx context.Context, tx Tx, ids []string, opinions *Opinions
 	var put []SystemHealth
 	var changes []entity.Change
 	var checks []CheckVerdict
-	judgements := map[string]SystemHealth{}
+	judgements, unobserved := map[string]SystemHealth{}, map[string]bool{}
 	for _, id := range existing {
 		judged, verdicts := JudgeSystem(id, bySystem[id], now)
+		unobserved[id] = Unobserved(verdicts)
 		judgements[id], checks = judged, append(checks, verdicts...)
 	}
 	others, err := tx.SystemHealths(ctx, depend.below(existing))
@@ -304,7 +308,10 @@ func judgeUnderLock(ctx context.Context, tx Tx, ids []string, opinions *Opinions
 			continue
 		}
 		put = append(put, judged)
-		changes = append(changes, entity.Change{Kind: Kind, ID: id, Prev: old.state(), Next: judged.state()})
+		changes = append(changes, entity.Change{
+			Kind: Kind, ID: id, Prev: old.state(), Next: judged.state(),
+			About: map[string]any{"unobserved": unobserved[id]},
+		})
 	}
 	if len(put) > 0 {
 		if err := tx.PutSystemHealths(ctx, put); err != nil {

@@ -83,6 +83,22 @@ func JudgeSystem(systemID string, seats []Seat, now time.Time) (SystemHealth, []
 	return h, verdicts
 }
 
+// Unobserved reports whether all checks that are unwell are so because no satellite that
+// carries them out is online: it is the satellites that are to be told of.
+func Unobserved(verdicts []CheckVerdict) bool {
+	unwell := false
+	for _, v := range verdicts {
+		if !bad(v.Status) {
+			continue
+		}
+		unwell = true
+		if slices.ContainsFunc(v.Seats, func(s Seat) bool { return s.Online }) {
+			return false
+		}
+	}
+	return unwell
+}
+
 // state is the entity state of a verdict; nil before the first.
 func (h SystemHealth) state() entity.State {
 	if h.Since.IsZero() {
@@ -151,6 +167,6 @@ func payload(c entity.Change) any {
 	return map[string]any{
 		"systemId": c.ID, "systemName": c.About["systemName"], "previousStatus": previous, "newStatus": c.Next["status"],
 		"healthyChecks": c.Next["healthyChecks"], "totalChecks": c.Next["totalChecks"], "timestamp": c.At,
-		"maintenance": c.Next["maintenance"], "suppressedBy": c.Next["suppressedBy"],
+		"maintenance": c.Next["maintenance"], "suppressedBy": c.Next["suppressedBy"], "unobserved": c.About["unobserved"] == true,
 	}
 }

@@ -44,9 +44,9 @@ var payloads = map[string]string{
 	"entity.changed":                    `{"changedFields":["enabled","revision"],"delta":{"enabled":false,"revision":"N"},"enabled":false,"id":"ID","kind":"automation","name":"core.blind","next":{"enabled":false,"name":"core.blind","revision":"N"},"prev":{"enabled":true,"name":"core.blind","revision":"N"},"revision":"N"}`,
 	"healthcheck.check_degraded":        `{"checkName":"shop","class":"target","configurationId":"ID","environmentId":"","previousStatus":"healthy","status":"unhealthy","systemId":"ID","systemName":"shop","timestamp":"TIME","verdictId":"ID"}`,
 	"healthcheck.check_failed":          `{"checkName":"shop","configurationId":"ID","environmentId":"","latencyMs":"N","message":"Check failed: Assertion failed: statusCode: expected to equal 200, got 503","result":"RESULT","runId":"ID","satelliteId":"ID","status":"unhealthy","systemId":"ID","systemName":"shop","timestamp":"TIME"}`,
-	"healthcheck.system_degraded":       `{"healthyChecks":0,"maintenance":false,"newStatus":"unhealthy","previousStatus":"healthy","suppressedBy":[],"systemId":"ID","systemName":"shop","timestamp":"TIME","totalChecks":1}`,
-	"healthcheck.system_health_changed": `{"healthyChecks":1,"maintenance":false,"newStatus":"healthy","previousStatus":"unknown","suppressedBy":[],"systemId":"ID","systemName":"shop","timestamp":"TIME","totalChecks":1}`,
-	"healthcheck.system_healthy":        `{"healthyChecks":1,"maintenance":false,"newStatus":"healthy","previousStatus":"unknown","suppressedBy":[],"systemId":"ID","systemName":"shop","timestamp":"TIME","totalChecks":1}`,
+	"healthcheck.system_degraded":       `{"healthyChecks":0,"maintenance":false,"newStatus":"unhealthy","previousStatus":"healthy","suppressedBy":[],"systemId":"ID","systemName":"shop","timestamp":"TIME","totalChecks":1,"unobserved":false}`,
+	"healthcheck.system_health_changed": `{"healthyChecks":1,"maintenance":false,"newStatus":"healthy","previousStatus":"unknown","suppressedBy":[],"systemId":"ID","systemName":"shop","timestamp":"TIME","totalChecks":1,"unobserved":false}`,
+	"healthcheck.system_healthy":        `{"healthyChecks":1,"maintenance":false,"newStatus":"healthy","previousStatus":"unknown","suppressedBy":[],"systemId":"ID","systemName":"shop","timestamp":"TIME","totalChecks":1,"unobserved":false}`,
 	"incident.created":                  `{"cause":"system/shop","incidentId":"ID","severity":"major","status":"open","systemIds":["ID"],"title":"The shop is shut"}`,
 	"incident.resolved":                 `{"cause":"system/shop","incidentId":"ID","severity":"major","status":"resolved","systemIds":["ID"],"title":"The shop is shut"}`,
 	"incident.updated":                  `{"cause":"system/shop","incidentId":"ID","severity":"major","status":"identified","systemIds":["ID"],"title":"The shop is shut"}`,
@@ -300,13 +300,23 @@ func (r resolver) LookupHost(context.Context, string) ([]string, error) {
 // join runs a satellite of the region that its name begins with, until it is to leave.
 func (w *reacting) join(name string, observer satellite.ObserverConfig, clock func() time.Time) (leave func()) {
 	w.t.Helper()
+	return w.joinAt(name, "", observer, clock)
+}
+
+// joinAt has it ask a nameserver of its own.
+func (w *reacting) joinAt(name, nameserver string, observer satellite.ObserverConfig, clock func() time.Time) (leave func()) {
+	w.t.Helper()
+	options := probe.Options{Log: slog.New(slog.DiscardHandler), Version: "test"}
+	if nameserver != "" {
+		options.Nameservers = []string{nameserver}
+	}
 	var made httpapi.SatelliteToken
 	if err := w.api.Post(w.t.Context(), "/satellites", httpapi.NewSatellite{Name: name, Region: name[:2]}, &made); err != nil {
 		w.t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
 	agent, err := satellite.New(satellite.Config{ID: made.Satellite.ID, Token: made.Token, DataDir: w.t.TempDir(), Version: "test", Observer: observer, Now: clock},
-		probe.New(probe.Options{Log: log, Version: "test"}), []satellite.Core{{URL: w.core.URL(), Dial: dialTo(w.core)}}, log)
+		probe.New(options), []satellite.Core{{URL: w.core.URL(), Dial: dialTo(w.core)}}, log)
 	if err != nil {
 		w.t.Fatal(err)
 	}
