@@ -1,2 +1,350 @@
-export const Checks = () => null;
-export const Check = () => null;
+import { Button, TextInput } from '@mantine/core';
+import { useHotkeys } from '@mantine/hooks';
+import { Link, useParams } from '@tanstack/react-router';
+import { useMemo, useRef, useState } from 'react';
+import { queries, queryClient, type Schemas, useAll, wordsOf } from '../api/client';
+import { Bars } from '../ui/bars';
+import { barsOf, stepOf, summaryOf } from '../ui/history';
+import { Latency } from '../ui/latency';
+import { Card, Facts, Head, Labels, Read } from '../ui/page';
+import { matches } from '../ui/rows';
+import { duration, plural } from '../ui/span';
+import { Status, severity } from '../ui/status';
+import { type Column, DataTable } from '../ui/table';
+import { Moment } from '../ui/time';
+import { useUrl } from '../ui/url';
+import { useHistory, WindowPicker } from '../ui/window';
+
+type Row = Schemas['Check'] & {
+  systems: { id: string; name: string; status: string; reason: string }[];
+  status: string;
+};
+
+export const strategyOf = (id: string): string => id.replace(/^healthcheck-/, '').replace(/\..*/, '');
+
+const COLUMNS: Column<Row>[] = [
+  {
+    key: 'status',
+    title: 'Status',
+    value: (c) => severity(c.status),
+    cell: (c) => <Status of={c.status}>{c.systems.length ? c.status : 'assigned nowhere'}</Status>,
+  },
+  {
+    key: 'name',
+    title: 'Check',
+    value: (c) => c.name,
+    cell: (c) => (
+      <Link to="/checks/$id" params={{ id: c.id }}>
+        {c.name}
+      </Link>
+    ),
+  },
+  { key: 'strategy', title: 'By', value: (c) => strategyOf(c.spec.strategy) },
+  { key: 'interval', title: 'Every', value: (c) => String(c.spec.interval), wideOnly: true },
+  {
+    key: 'systems',
+    title: 'Systems',
+    value: (c) => c.systems.map((s) => s.name).join(', '),
+    cell: (c) =>
+      c.systems.slice(0, 6).map((s, i) => (
+        <span key={s.id}>
+          {i > 0 && ', '}
+          <Link to="/systems/$id" params={{ id: s.id }}>
+            {s.name}
+          </Link>
+        </span>
+      )),
+  },
+  {
+    key: 'why',
+    title: 'Why',
+    value: (c) => c.systems.find((s) => s.status === c.status && c.status !== 'healthy')?.reason,
+    cell: (c) => (
+      <span className="reason">{c.systems.find((s) => s.status === c.status && c.status !== 'healthy')?.reason}</span>
+    ),
+    wideOnly: true,
+  },
+];
+
+export function Checks() {
+  const checks = useAll('/checks');
+  const status = queries.useQuery('get', '/status', {});
+  const [url, setUrl] = useUrl();
+  const search = useRef<HTMLInputElement>(null);
+  useHotkeys([['/', () => search.current?.focus()]]);
+  const rows = useMemo(() => {
+    const byCheck = new Map<string, Row['systems']>();
+    for (const s of status.data?.items ?? []) {
+      for (const c of s.checks ?? [])
+        byCheck.set(c.checkId, [
+          ...(byCheck.get(c.checkId) ?? []),
+          { id: s.systemId, name: s.system, status: c.status, reason: c.reason },
+        ]);
+    }
+    return (checks.data ?? []).map((c): Row => {
+      const systems = byCheck.get(c.id) ?? [];
+      const worst = [...systems].sort((a, b) => severity(a.status) - severity(b.status))[0];
+      return { ...c, systems, status: worst?.status ?? 'unknown' };
+    });
+  }, [checks.data, status.data]);
+  const shown = rows.filter(
+    (c) =>
+      !url.q || matches(`${c.name} ${strategyOf(c.spec.strategy)} ${c.systems.map((s) => s.name).join(' ')}`, url.q),
+  );
+  return (
+    <>
+      <Head title="Checks" />
+      <div className="row" style={{ marginBottom: '0.75rem' }}>
+        <TextInput
+          ref={search}
+          aria-label="Search checks"
+          placeholder="Search name, kind, system (press /)"
+          value={url.q ?? ''}
+          onChange={(e) => setUrl({ q: e.currentTarget.value })}
+          style={{ flex: '1 1 16rem', maxWidth: '26rem' }}
+        />
+        <span className="quiet" role="status">
+          {shown.length === rows.length
+            ? plural(rows.length, 'check')
+            : `${shown.length} of ${plural(rows.length, 'check')}`}
+        </span>
+      </div>
+      <div className="card">
+        <Read query={checks}>
+          {(all) => (
+            <DataTable
+              label="Checks"
+              columns={COLUMNS}
+              rows={shown}
+              id={(c) => c.id}
+              sortBy="status"
+              empty={
+                all.length
+                  ? 'No check is like that.'
+                  : 'No checks yet. A check says what is measured and how often; “perigee apply” makes them from a file.'
+              }
+            />
+          )}
+        </Read>
+      </div>
+    </>
+  );
+}
+
+export function Check() {
+  const { id } = useParams({ strict: false }) as { id: string };
+  const check = queries.useQuery('get', '/checks/{id}', { params: { path: { id } } });
+  const c = check.data;
+  return (
+    <>
+      <Head title={c?.name ?? 'Check'} crumb={<Link to="/checks">Checks</Link>} actions={c && <RunNow id={c.id} />}>
+        {c && (
+          <span className="quiet">
+            {strategyOf(c.spec.strategy)}, every {String(c.spec.interval)}
+          </span>
+        )}
+        {c?.spec.paused && <span className="label">paused</span>}
+      </Head>
+      <Read query={check}>{(c) => <CheckDetails of={c} />}</Read>
+    </>
+  );
+}
+
+/** Asks the places that have the check to run it now, and shows what they answer. */
+function RunNow({ id }: { id: string }) {
+  const run = queries.useMutation('post', '/checks/{id}/run');
+  const [asked, setAsked] = useState('');
+  const [wrong, setWrong] = useState('');
+  const request = queries.useQuery(
+    'get',
+    '/run-requests/{id}',
+    { params: { path: { id: asked } } },
+    { enabled: asked !== '' },
+  );
+  const runs = request.data?.runs ?? [];
+  const answers = runs.flatMap((r) => r.answers ?? []);
+  return (
+    <>
+      {wrong && (
+        <span className="tone-bad" role="alert">
+          {wrong}
+        </span>
+      )}
+      {asked && (
+        <span role="status">
+          {answers.length ? (
+            answers.map((a) => (
+              <Status key={a.runId} of={a.status ?? 'inconclusive'}>
+                {a.status ?? a.skipped ?? 'inconclusive'} {duration(a.latencyMs)}
+              </Status>
+            ))
+          ) : (
+            <span className="quiet">asked {plural(runs.length, 'place')}…</span>
+          )}
+        </span>
+      )}
+      <Button
+        variant="default"
+        loading={run.isPending}
+        onClick={async () => {
+          setWrong('');
+          try {
+            const made = await run.mutateAsync({ params: { path: { id } }, body: {} });
+            setAsked((made as Schemas['RunRequestView']).id);
+            await queryClient.invalidateQueries({ queryKey: ['get', '/run-requests/{id}'] });
+          } catch (error) {
+            setWrong(wordsOf(error));
+          }
+        }}
+      >
+        Run now
+      </Button>
+    </>
+  );
+}
+
+function CheckDetails({ of: c }: { of: Schemas['Check'] }) {
+  const [url] = useUrl();
+  const history = useHistory({ path: '/checks/{id}/history', id: c.id }, 'system');
+  const total = useHistory({ path: '/checks/{id}/history', id: c.id });
+  const status = queries.useQuery('get', '/status', {});
+  const verdicts = queries.useQuery('get', '/checks/{id}/verdicts', {
+    params: { path: { id: c.id }, query: { limit: 50, ...(url.system ? { system: url.system } : {}) } },
+  });
+  const systems = (status.data?.items ?? []).flatMap((s) =>
+    (s.checks ?? []).filter((k) => k.checkId === c.id).map((k) => ({ ...k, system: s.system, systemId: s.systemId })),
+  );
+  const names = new Map((status.data?.items ?? []).map((s) => [s.systemId, s.system]));
+  return (
+    <>
+      <div className="row" style={{ marginBottom: '0.75rem' }}>
+        <WindowPicker />
+      </div>
+      <Card title="Systems" pad={false}>
+        {systems.length === 0 && status.data && <p className="notice">It is assigned nowhere, so it does not run.</p>}
+        <ul className="list">
+          {systems.map((s) => {
+            const one = history.data?.series?.find((h) => h.systemId === s.systemId);
+            return (
+              <li key={s.systemId}>
+                <div className="system-line">
+                  <Status of={s.status} />
+                  <Link to="/systems/$id" params={{ id: s.systemId }}>
+                    <strong>{s.system}</strong>
+                  </Link>
+                  <span className="reason">{s.reason}</span>
+                  <span className="tail small">
+                    {s.verdictId && (
+                      <Link to="/checks/$id/evidence/$verdict" params={{ id: c.id, verdict: s.verdictId }}>
+                        evidence
+                      </Link>
+                    )}
+                  </span>
+                </div>
+                {one && history.data && (
+                  <div style={{ marginTop: '0.4rem' }}>
+                    <Bars
+                      from={Date.parse(history.data.from)}
+                      to={Date.parse(history.data.to)}
+                      bars={barsOf(
+                        one.buckets ?? [],
+                        Date.parse(history.data.from),
+                        Date.parse(history.data.to),
+                        stepOf(history.data.step),
+                        160,
+                      )}
+                      label={`${c.name} of ${s.system}: ${summaryOf(one.total)}`}
+                    />
+                    <span className="quiet small">{summaryOf(one.total)}</span>
+                  </div>
+                )}
+              </li>
+            );
+          })}
+        </ul>
+      </Card>
+      <Card title="Latency">
+        <Read query={total}>
+          {(h) =>
+            h.series?.[0] ? (
+              <Latency series={h.series[0]} what={c.name} />
+            ) : (
+              <p className="quiet">Nothing was measured in this span.</p>
+            )
+          }
+        </Read>
+      </Card>
+      <div className="halves">
+        <Card title="Verdicts" pad={false}>
+          <Read query={verdicts}>
+            {(list) => (
+              <div className="scroll">
+                <table className="data">
+                  <thead>
+                    <tr>
+                      <th scope="col">From</th>
+                      <th scope="col">System</th>
+                      <th scope="col">Verdict</th>
+                      <th scope="col">Why</th>
+                    </tr>
+                  </thead>
+                  <tbody>
+                    {(list.items ?? []).map((v) => (
+                      <tr key={v.id}>
+                        <td>
+                          <Link to="/checks/$id/evidence/$verdict" params={{ id: c.id, verdict: v.id }}>
+                            <Moment at={v.at} />
+                          </Link>
+                        </td>
+                        <td>{names.get(v.systemId)}</td>
+                        <td>
+                          <Status of={v.status} />
+                        </td>
+                        <td className="reason">{v.reason}</td>
+                      </tr>
+                    ))}
+                  </tbody>
+                </table>
+              </div>
+            )}
+          </Read>
+        </Card>
+        <Card title="What is measured">
+          <div className="stack">
+            <Facts
+              of={[
+                ['Description', c.spec.description || null],
+                ['Labels', Object.keys(c.labels ?? {}).length ? <Labels key="l" of={c.labels} /> : null],
+                [
+                  'Strategy',
+                  <span key="s" className="mono">
+                    {c.spec.strategy}
+                  </span>,
+                ],
+                ['Changed', <Moment key="m" at={c.updatedAt} />],
+              ]}
+            />
+            {(c.spec.collectors ?? []).map((collector) => (
+              <div key={collector.id}>
+                <h3>
+                  {collector.id} <span className="quiet mono">{collector.collector}</span>
+                </h3>
+                <ul>
+                  {(collector.assertions ?? []).map((a) => (
+                    <li key={`${a.field}${a.operator}${a.jsonPath ?? ''}${String(a.value)}`} className="mono">
+                      {a.field}
+                      {a.jsonPath ? ` ${a.jsonPath}` : ''} {a.operator}{' '}
+                      {a.value === undefined ? '' : JSON.stringify(a.value)}
+                    </li>
+                  ))}
+                </ul>
+                {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard */}
+                <pre tabIndex={0}>{JSON.stringify(collector.config ?? {}, null, 2)}</pre>
+              </div>
+            ))}
+          </div>
+        </Card>
+      </div>
+    </>
+  );
+}

@@ -1,0 +1,35 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { expect, test } from 'vitest';
+
+const BUDGET = 300_000;
+const dist = join(import.meta.dirname, '../dist');
+
+interface Chunk {
+  file: string;
+  css?: string[];
+  imports?: string[];
+  isEntry?: boolean;
+}
+
+test('what is loaded before the first page is within the budget', () => {
+  const manifest = JSON.parse(readFileSync(join(dist, 'manifest.json'), 'utf8')) as Record<string, Chunk>;
+  const files = new Set<string>(['index.html', 'favicon.svg']);
+  const follow = (key: string) => {
+    const chunk = manifest[key];
+    if (!chunk || files.has(chunk.file)) return;
+    files.add(chunk.file);
+    for (const css of chunk.css ?? []) files.add(css);
+    for (const next of chunk.imports ?? []) follow(next);
+  };
+  // The page that people come to first counts too.
+  for (const [key, chunk] of Object.entries(manifest))
+    if (chunk.isEntry || key === 'src/pages/overview.tsx') follow(key);
+  const sizes = [...files].map(
+    (file) => [file, gzipSync(readFileSync(join(dist, file)), { level: 9 }).length] as const,
+  );
+  const total = sizes.reduce((sum, [, size]) => sum + size, 0);
+  console.log(`initial load: ${(total / 1000).toFixed(1)} kB compressed`);
+  expect(total, JSON.stringify(sizes)).toBeLessThan(BUDGET);
+});

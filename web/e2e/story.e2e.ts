@@ -1,0 +1,302 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Browsing } from './browser';
+import { Core, Target, TOKEN } from './core';
+
+let core: Core;
+let browsing: Browsing;
+let watched: string;
+const target = new Target();
+const page = () => browsing.page;
+const main = () => page().getByRole('main');
+
+beforeAll(async () => {
+  [core, watched] = await Promise.all([Core.start(), target.start()]);
+  browsing = await Browsing.start(core.url);
+});
+afterAll(async () => {
+  await browsing?.stop();
+  await core?.stop();
+  target.stop();
+});
+
+/** Waits until the condition of the system is that, on whatever page shows it. */
+const says = (status: string) => main().locator(`[data-status="${status}"]`).first().waitFor();
+
+async function looksRight(name: string): Promise<void> {
+  expect(await browsing.wrong()).toEqual([]);
+  await browsing.picture(name);
+}
+
+test('who has no session is asked for a token, and told when it is wrong', async () => {
+  await page().goto('/systems');
+  await page().getByLabel('API token').fill('perigee_wrong');
+  await page().getByRole('button', { name: 'Sign in' }).click();
+  await page().getByRole('alert').getByText('the token is not valid').waitFor();
+  await looksRight('sign-in');
+  await page().getByLabel('API token').fill(TOKEN);
+  await page().getByRole('button', { name: 'Sign in' }).click();
+  await page().getByRole('heading', { name: 'Systems', level: 1 }).waitFor();
+  await page().getByText('Live', { exact: true }).waitFor();
+  await page().getByText('No systems yet').waitFor();
+});
+
+test('a satellite is created, enrolled by the command, and seen online without a reload', async () => {
+  await page().getByRole('navigation').getByRole('link', { name: 'Satellites' }).click();
+  await page().getByRole('button', { name: 'New satellite' }).click();
+  await page().getByLabel('Name').fill('fra-1');
+  await page().getByLabel('Region').fill('eu');
+  await page().getByLabel('Labels', { exact: true }).fill('tier=edge');
+  await page().getByRole('button', { name: 'Create' }).click();
+  for (const way of ['systemd', 'docker', 'kubernetes', 'shell']) {
+    await page()
+      .getByRole('radio', { name: new RegExp(`^${way}$`, 'i') })
+      .check({ force: true });
+    await page().locator(`[data-command="${way}"]`).waitFor();
+  }
+  const command = (await page().locator('[data-command="shell"]').textContent()) ?? '';
+  const [, token] = /TOKEN=(\S+)/.exec(command) ?? [];
+  const [, id] = /--id (\S+)/.exec(command) ?? [];
+  expect(command).toContain(`--core ${core.url}`);
+  await looksRight('satellite-create');
+  core.satellite(id as string, token as string);
+  await page().getByText('It is online.').waitFor();
+  await page().getByRole('button', { name: 'Done' }).click();
+  await page()
+    .getByRole('row', { name: /fra-1 online eu/ })
+    .waitFor();
+});
+
+test('a check is red, then green, with the evidence, without a reload', async () => {
+  await page().getByRole('navigation').getByRole('link', { name: 'Overview' }).click();
+  await core.send('POST', '/systems', { name: 'shop', description: 'The shop', labels: { team: 'web' } });
+  await core.send('POST', '/checks', {
+    name: 'front-page',
+    spec: {
+      strategy: 'healthcheck-http.http',
+      config: {},
+      interval: '1s',
+      collectors: [
+        {
+          id: 'page',
+          collector: 'healthcheck-http.request',
+          config: { url: watched },
+          assertions: [{ field: 'statusCode', operator: 'equals', value: 200 }],
+        },
+      ],
+    },
+  });
+  target.up = false;
+  await core.send('POST', '/assignments', {
+    name: 'shop-front',
+    system: 'shop',
+    check: 'front-page',
+    includeLocal: false,
+    satellites: { names: ['fra-1'] },
+  });
+  await main().getByText('expected to equal 200, got 503').first().waitFor();
+  await says('unhealthy');
+  await looksRight('overview');
+  await main().getByRole('link', { name: 'shop', exact: true }).click();
+  await page().getByRole('heading', { name: 'shop' }).waitFor();
+  await main().getByText('Last heard').waitFor({ state: 'detached' });
+  await main()
+    .getByRole('row', { name: /fra-1 eu unhealthy/ })
+    .waitFor();
+  await main().getByRole('link', { name: 'evidence' }).click();
+  await page().getByRole('heading', { name: 'Evidence' }).waitFor();
+  await main().getByRole('heading', { name: 'The runs that it rests on' }).waitFor();
+  await main()
+    .getByRole('row', { name: /fra-1 unhealthy .*got 503/ })
+    .first()
+    .waitFor();
+  await looksRight('evidence');
+  await page().goBack();
+  await main()
+    .getByRole('row', { name: /fra-1 eu unhealthy/ })
+    .waitFor();
+  target.up = true;
+  await main()
+    .getByRole('row', { name: /fra-1 eu healthy/ })
+    .waitFor();
+  await looksRight('system');
+});
+
+test('a satellite is looked at, changed, rotated, cordoned, and deleted only after it is said what goes', async () => {
+  await main().getByRole('link', { name: 'fra-1' }).first().click();
+  await page().getByRole('heading', { name: 'fra-1' }).waitFor();
+  await main()
+    .getByRole('img', { name: /Connection: 0 losses/ })
+    .waitFor();
+  await main()
+    .getByRole('row', { name: /front-page healthy/ })
+    .first()
+    .waitFor();
+  await looksRight('satellite');
+  await page().getByRole('button', { name: 'Edit' }).click();
+  await page().getByLabel('Labels').fill('tier=core');
+  await page().getByRole('button', { name: 'Save' }).click();
+  await main().getByText('tier=core').waitFor();
+  await page().getByRole('button', { name: 'Rotate token' }).click();
+  await page().getByRole('button', { name: 'Make a new token' }).click();
+  await page().locator('[data-command="shell"]').waitFor();
+  await page().getByRole('button', { name: 'Done' }).click();
+  await main().getByText('still in use').waitFor();
+  await page().getByRole('button', { name: 'More' }).click();
+  await page().getByRole('menuitem', { name: 'Cordon' }).click();
+  await main().getByText('cordoned', { exact: true }).waitFor();
+  await page().getByRole('button', { name: 'More' }).click();
+  await page().getByRole('menuitem', { name: 'Delete' }).click();
+  await page().getByText('1 check will run nowhere: front-page of shop').waitFor();
+  expect(await page().getByRole('button', { name: 'Delete it' }).isDisabled()).toBe(true);
+  await page().getByRole('button', { name: 'Cancel' }).click();
+});
+
+test('maintenance is begun and ended', async () => {
+  await page().goto('/systems/shop');
+  await page().getByRole('button', { name: 'Begin maintenance' }).click();
+  await page().getByLabel('Why').fill('a new front page');
+  await page().getByRole('button', { name: 'Begin now' }).click();
+  await main().getByText('in maintenance').first().waitFor();
+  await page().getByRole('navigation').getByRole('link', { name: 'Maintenance' }).click();
+  await main().getByText('a new front page').waitFor();
+  await looksRight('maintenances');
+  await page().getByRole('button', { name: 'End now' }).click();
+  await page().getByRole('button', { name: 'End now' }).waitFor({ state: 'detached' });
+});
+
+test('automations and their runs are read, and a definition that is wrong is told so', async () => {
+  await core.send('POST', '/automations', {
+    name: 'tell',
+    definition: {
+      description: 'Notes what happens.',
+      triggers: [{ id: 'by-hand', event: 'maintenance.started' }],
+      actions: [{ action: 'log', config: { message: 'hello' } }],
+    },
+  });
+  await core.send('POST', '/incidents', {
+    title: 'The shop is slow',
+    severity: 'major',
+    systems: ['shop'],
+    text: 'Seen by people.',
+  });
+  await page().getByRole('navigation').getByRole('link', { name: 'Automations' }).click();
+  await main().getByRole('link', { name: 'tell' }).click();
+  await page().getByRole('heading', { name: 'tell' }).waitFor();
+  const editor = page().getByLabel('Definition in YAML');
+  const text = await editor.inputValue();
+  expect(text).toContain('event: maintenance.started');
+  await looksRight('automation');
+  await editor.fill(text.replace('maintenance.started', 'maintenance.begun'));
+  await page().getByRole('button', { name: 'Save' }).click();
+  await main().getByRole('alert').waitFor();
+  await page().getByRole('button', { name: 'Undo' }).click();
+  expect(await editor.inputValue()).toBe(text);
+  await page().getByRole('navigation').getByRole('link', { name: 'Incidents' }).click();
+  await main().getByRole('link', { name: 'The shop is slow' }).click();
+  await main().getByText('Seen by people.').waitFor();
+  await looksRight('incident');
+});
+
+test('everything is reached by keyboard', async () => {
+  const { keyboard } = page();
+  await page().goto('/');
+  await page().getByText('Live', { exact: true }).waitFor();
+  const focused = () => page().evaluate(() => document.activeElement?.textContent?.trim() ?? '');
+  const tabTo = async (name: string) => {
+    for (let i = 0; i < 60 && !(await focused()).startsWith(name); i++) await keyboard.press('Tab');
+    expect(await focused()).toContain(name);
+  };
+  await keyboard.press('Tab');
+  expect(await focused()).toBe('Skip to the content');
+  await tabTo('Satellites');
+  await keyboard.press('Enter');
+  await page().getByRole('heading', { name: 'Satellites' }).waitFor();
+  await page().getByRole('row', { name: /fra-1/ }).waitFor();
+  await keyboard.press('/');
+  await keyboard.type('fra');
+  await page().waitForURL(/q=fra/);
+  await tabTo('fra-1');
+  await keyboard.press('Enter');
+  await page().getByRole('heading', { name: 'fra-1' }).waitFor();
+});
+
+const PAGES = [
+  '/',
+  '/systems',
+  '/systems/shop',
+  '/checks',
+  '/checks/front-page',
+  '/satellites',
+  '/satellites/fra-1',
+  '/incidents',
+  '/maintenances',
+  '/automations',
+  '/channels',
+  '/nowhere',
+];
+
+test('each page is right in dark, and fits a phone', async () => {
+  await page().emulateMedia({ colorScheme: 'dark' });
+  await page().setViewportSize({ width: 390, height: 844 });
+  const wrong: string[] = [];
+  for (const path of PAGES) {
+    await page().goto(path);
+    await main().getByRole('heading', { level: 1 }).waitFor();
+    await main().getByText('Reading…').first().waitFor({ state: 'detached' });
+    wrong.push(...(await browsing.wrong()));
+    const over = await page().evaluate(() => (document.scrollingElement?.scrollWidth ?? 0) - innerWidth);
+    if (over > 0) wrong.push(`${path} is ${over} px too wide`);
+  }
+  await page().goto('/');
+  await says('healthy');
+  await browsing.picture('phone');
+  await page().emulateMedia({ colorScheme: 'light' });
+  await page().setViewportSize({ width: 1280, height: 800 });
+  expect(wrong).toEqual([]);
+});
+
+test('ten thousand satellites are read, searched and scrolled', async () => {
+  const satellites = Array.from({ length: 9999 }, (_, i) => ({
+    id: `00000000-0000-4000-8000-${String(i).padStart(12, '0')}`,
+    name: `edge-${i}`,
+    region: `region-${i % 40}`,
+    tags: { rack: `r${i % 300}`, tier: i % 2 ? 'edge' : 'core' },
+    tokenHash: '0'.repeat(64),
+  }));
+  await core.send('POST', '/import', { satellites });
+  const began = Date.now();
+  await page().goto('/satellites?sort=name');
+  await main().getByText('10,000 satellites').waitFor();
+  await main()
+    .getByRole('row', { name: /edge-0 / })
+    .waitFor();
+  const drawn = Date.now() - began;
+  const rows = () => main().locator('tbody tr').count();
+  expect(await rows()).toBeLessThan(100);
+  const scrolled = await page().evaluate(async () => {
+    const box = document.querySelector('.scroll.tall') as HTMLElement;
+    const frames: number[] = [];
+    for (let top = 0; top < 60 * 400; top += 400) {
+      const at = performance.now();
+      box.scrollTop = top;
+      await new Promise(requestAnimationFrame);
+      frames.push(performance.now() - at);
+    }
+    box.scrollTop = box.scrollHeight;
+    return frames.sort((a, b) => a - b)[Math.floor(frames.length * 0.95)];
+  });
+  await main().getByRole('row', { name: /fra-1/ }).waitFor();
+  await page().getByLabel('Search name, region, labels').fill('rack=r7 tier=edge');
+  await main()
+    .getByText(/^\d+ of 10,000 satellites/)
+    .waitFor();
+  await browsing.picture('satellites');
+  console.log(
+    `10,000 satellites: drawn after ${drawn} ms; 95 % of frames while scrolling within ${scrolled?.toFixed(0)} ms`,
+  );
+  expect(await rows()).toBeLessThan(100);
+});
+
+test('no page complained, and the policy was kept', () => {
+  expect(browsing.complaints).toEqual([]);
+});
