@@ -125,7 +125,7 @@ var forbidden = []struct {
 	{"modernc.org/sqlite", []string{"internal/store"}, "SQL lives in one room"},
 	{"github.com/pressly/goose/", []string{"internal/store"}, "SQL lives in one room"},
 	{"github.com/danielgtaylor/huma/", []string{"internal/httpapi"}, "the domain does not know how it is asked"},
-	{"github.com/gorilla/websocket", []string{"internal/link"}, "the socket library can be replaced in one place"},
+	{"github.com/gorilla/websocket", []string{"internal/link", "internal/probe"}, "the socket library can be replaced in one place"},
 	{"cel.dev/", []string{"internal/automation"}, "one room knows the language of expressions"},
 	{"github.com/tink-crypto/", []string{"internal/secret"}, "one room knows how values are sealed"},
 	{"github.com/alecthomas/kong", []string{"cmd/perigee", "cmd/perigee-satellite"}, "flags end at the command"},

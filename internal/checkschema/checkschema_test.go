@@ -129,6 +129,8 @@ func agree(t *testing.T, kind check.Kind, raw json.RawMessage, validate func(str
 			config[name] = 1
 		case p.Format == "http-url":
 			config[name] = "http://x"
+		case p.Format == "ws-url":
+			config[name] = "ws://x"
 		case p.Format == "oid":
 			config[name] = "1.3.6"
 		case p.Type == "array":

@@ -18,6 +18,9 @@ var formats = []*jsonschema.Format{
 	{Name: "http-url", Validate: onText(func(text string) error {
 		return isURL(text, "http", "https")
 	})},
+	{Name: "ws-url", Validate: onText(func(text string) error {
+		return isURL(text, "ws", "wss")
+	})},
 	{Name: "proxy-url", Validate: onText(func(text string) error {
 		return isURL(text, "http", "https", "socks5")
 	})},
