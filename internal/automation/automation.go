@@ -198,7 +198,8 @@ type Decision struct {
 	// Reason is one sentence, and Because what each filter and condition said.
 	Reason  string        `json:"reason"`
 	Because []Explanation `json:"because,omitempty"`
-	// Run is what starts (Fired) or waits for its turn (Queued).
+	// Run is what starts (Fired), waits for its turn (Queued) or has failed before it began:
+	// a condition, or for, could not be evaluated (Erroneous).
 	Run *Run `json:"run,omitempty"`
 	// Cancel are runs that end for it (mode restart).
 	Cancel []string `json:"cancel,omitempty"`

@@ -117,14 +117,23 @@ func (c *compiler) action(d ActionSpec, path string, depth int) *action {
 		}
 		a.otherwise = c.sequence(d.Else, path+".else", depth+1)
 	case "parallel":
+		if len(d.Parallel) == 0 {
+			c.add(path+".parallel", "must be at least one action")
+		}
 		a.branches = c.sequence(d.Parallel, path+".parallel", depth+1)
 	case "sequence":
+		if len(d.Sequence) == 0 { // which would be lost when it is written
+			c.add(path+".sequence", "must be at least one action")
+		}
 		a.sequence = c.sequence(d.Sequence, path+".sequence", depth+1)
 	case "delay":
 		a.delay = c.duration(d.Delay, path+".delay", 24*time.Hour)
 	case "repeat":
 		a.repeat = c.repeat(*d.Repeat, path+".repeat", depth)
 	case "variables":
+		if len(d.Variables) == 0 {
+			c.add(path+".variables", "must be at least one variable")
+		}
 		a.variables = map[string]*tree{}
 		for _, name := range slices.Sorted(maps.Keys(d.Variables)) {
 			if !identifier.MatchString(name) {

@@ -279,7 +279,7 @@ func (d *decider) arm(t *trigger, s *scope, out *Decision) error {
 		return s.failed
 	}
 	if err != nil {
-		out.Outcome, out.Reason = Erroneous, "for failed: "+err.Error()
+		d.fails(t, s.event, out, "for failed: "+err.Error())
 		return nil
 	}
 	due := s.event.At.Add(long)
@@ -296,7 +296,7 @@ func (d *decider) fire(t *trigger, s *scope, out *Decision) error {
 		case s.failed != nil:
 			return s.failed
 		case err != nil:
-			out.Outcome, out.Reason = Erroneous, fmt.Sprintf("%s failed: %s", c.path, err.Error())
+			d.fails(t, s.event, out, fmt.Sprintf("%s failed: %s", c.path, err.Error()))
 			return nil
 		case !ok:
 			out.Outcome, out.Reason = Refused, c.path+" is false"
@@ -306,6 +306,24 @@ func (d *decider) fire(t *trigger, s *scope, out *Decision) error {
 	return d.admit(t, s.event, out)
 }
 
+// fails makes a run that has failed before it began, so that people see why nothing was
+// done. A filter that fails makes none: it is asked of events that nobody meant, too.
+func (d *decider) fails(t *trigger, event entity.Event, out *Decision, reason string) {
+	run := d.run(t, event)
+	run.Status, run.Reason, run.EndedAt = RunFailed, clip(reason), &d.Now
+	out.Outcome, out.Reason, out.Run = Erroneous, reason, &run
+}
+
+func (d *decider) run(t *trigger, event entity.Event) Run {
+	a := d.program.automation
+	key := a.ID + "/" + t.id + "/" + identity(event)
+	return Run{
+		ID:         uuid.NewSHA1(namespace, []byte(key)).String(),
+		Automation: a.ID, Revision: a.Revision, Trigger: t.id, ContextKey: event.EntityID,
+		Status: RunRunning, Event: event, Key: key, CreatedAt: d.Now,
+	}
+}
+
 // admit lets a run begin as the mode says.
 func (d *decider) admit(t *trigger, event entity.Event, out *Decision) error {
 	p := d.program
@@ -313,12 +331,7 @@ func (d *decider) admit(t *trigger, event entity.Event, out *Decision) error {
 	if err != nil {
 		return err
 	}
-	key := p.automation.ID + "/" + t.id + "/" + identity(event)
-	run := Run{
-		ID:         uuid.NewSHA1(namespace, []byte(key)).String(),
-		Automation: p.automation.ID, Revision: p.automation.Revision, Trigger: t.id, ContextKey: event.EntityID,
-		Status: RunRunning, Event: event, Key: key, CreatedAt: d.Now,
-	}
+	run := d.run(t, event)
 	out.Outcome, out.Reason = Fired, "everything it asks for is so"
 	switch p.automation.Definition.Mode {
 	case ModeRestart:
@@ -376,7 +389,7 @@ func (d *decider) active(contextKey string) ([]Run, error) {
 	active = slices.Clone(active)
 	for _, o := range d.decisions {
 		active = slices.DeleteFunc(active, func(r Run) bool { return slices.Contains(o.Cancel, r.ID) })
-		if o.Run != nil {
+		if o.Run != nil && !o.Run.Status.Ended() {
 			active = append(active, *o.Run)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/perigee-monitoring/perigee/internal/automation"
 	"github.com/perigee-monitoring/perigee/internal/entity"
+	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/store"
@@ -35,13 +36,22 @@ func (b bell) Ring(string) {
 type outside struct {
 	mu   sync.Mutex
 	done map[string]int // times by key
+	// hang, when there is one, is called before anything is done.
+	hang    func(ctx context.Context, text string)
+	refused atomic.Int64 // how often "refuse" was asked
 }
 
 func (o *outside) actions() *automation.Registry {
 	type config struct {
 		Text string `json:"text"`
 	}
-	tell := func(_ context.Context, r automation.Request, c config) (any, error) {
+	tell := func(ctx context.Context, r automation.Request, c config) (any, error) {
+		o.mu.Lock()
+		hang := o.hang
+		o.mu.Unlock()
+		if hang != nil {
+			hang(ctx, c.Text)
+		}
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		o.done[r.Key()+" "+c.Text]++
@@ -49,7 +59,11 @@ func (o *outside) actions() *automation.Registry {
 	}
 	again := automation.NewAction("repeatable", "May be repeated.", tell)
 	again.Repeatable = true
-	return automation.NewRegistry(again, automation.NewAction("once", "May not.", tell))
+	refuse := automation.NewAction("refuse", "Never works.", func(_ context.Context, _ automation.Request, c config) (any, error) {
+		o.refused.Add(1)
+		return nil, fault.New(fault.NotFound, "there is no channel %s", c.Text)
+	})
+	return automation.NewRegistry(again, refuse, automation.NewAction("once", "May not.", tell))
 }
 
 var errDead = errors.New("this core is dead")
@@ -78,25 +92,40 @@ func (m *mortal) ClaimAutomationRuns(ctx context.Context, owner string, lease ti
 	return m.DB.ClaimAutomationRuns(ctx, owner, lease, n)
 }
 
+func (m *mortal) RenewAutomationRuns(ctx context.Context, owner string, lease time.Duration, ids []string) ([]string, error) {
+	if m.left.Load() <= 0 {
+		return nil, errDead
+	}
+	return m.DB.RenewAutomationRuns(ctx, owner, lease, ids)
+}
+
 // core is a runner at work.
 type core struct {
 	store   *mortal
 	service *automation.Service
 	runner  *automation.Runner
+	rings   bell
 	end     func()
 }
 
+// begin starts a core that is alone.
 func begin(t *testing.T, db *store.DB, o *outside, lives int64) *core {
+	t.Helper()
+	if err := db.FreeAutomationRuns(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return beside(t, db, o, lives)
+}
+
+// beside starts a core on a database that others have open.
+func beside(t *testing.T, db *store.DB, o *outside, lives int64) *core {
 	t.Helper()
 	m := &mortal{DB: db, dead: make(chan struct{})}
 	m.left.Store(lives)
 	rings := make(bell, 1)
 	recorder := entity.NewRecorder(m, rings)
-	c := &core{store: m, service: automation.NewService(db, entity.NewRecorder(db, rings), o.actions())}
+	c := &core{store: m, rings: rings, service: automation.NewService(db, entity.NewRecorder(db, rings), o.actions())}
 	c.runner = automation.NewRunner(m, recorder, o.actions(), slog.New(slog.DiscardHandler), rings)
-	if err := c.runner.TakeOver(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- c.runner.Run(ctx) }()

@@ -202,6 +202,10 @@ func (m *simulation) apply(d Decision, at time.Time) error {
 	}
 	i := slices.IndexFunc(m.programs, func(p *Program) bool { return p.automation.ID == d.Automation })
 	r := &simulatedRun{Run: *d.Run, program: m.programs[i]}
+	if r.Status.Ended() {
+		m.end(r, r.Status, r.Reason)
+		return nil
+	}
 	m.runs = append(m.runs, r)
 	if r.Status == RunPending {
 		return nil

@@ -95,6 +95,7 @@ type Tx interface {
 	// says that its owner goes on with it.
 	PutAutomationRun(ctx context.Context, r Run, wake *time.Time, keep bool) error
 	AutomationJournal(ctx context.Context, runID string) ([]Step, error)
+	// PutAutomationSteps writes steps of one run.
 	PutAutomationSteps(ctx context.Context, steps []Step) error
 	// PutAutomationWaits replaces what a run waits for.
 	PutAutomationWaits(ctx context.Context, runID string, topics []string) error

@@ -66,7 +66,7 @@ func (v view) note(d Decision, started bool) {
 			continue
 		}
 		runs = slices.DeleteFunc(runs, func(r Run) bool { return slices.Contains(d.Cancel, r.ID) })
-		if started {
+		if started && !d.Run.Status.Ended() {
 			runs = append(runs, *d.Run)
 		}
 		v.active[key] = runs

@@ -159,18 +159,39 @@ func (tx *Tx) AutomationJournal(ctx context.Context, runID string) ([]automation
 }
 
 func (tx *Tx) PutAutomationSteps(ctx context.Context, steps []automation.Step) error {
-	for i := range steps {
-		s := &steps[i]
-		if _, err := tx.exec(ctx, `INSERT INTO automation_steps (run_id, path, position, step_id, kind, action, status, attempt, input, output, error, final, due_at, started_at, ended_at)
-			VALUES ($1, $2, (SELECT count(*) FROM automation_steps WHERE run_id = $1), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
-			ON CONFLICT (run_id, path) DO UPDATE SET status = excluded.status, attempt = excluded.attempt, input = excluded.input, output = excluded.output,
-				error = excluded.error, final = excluded.final, due_at = excluded.due_at, ended_at = excluded.ended_at`,
-			s.Run, s.Path, s.ID, s.Kind, s.Action, string(s.Status), s.Attempt, rawText(s.Input), rawText(s.Output), stored(s.Error), s.Final,
-			microsOrNil(s.Due), s.StartedAt.UnixMicro(), microsOrNil(s.EndedAt)); err != nil {
-			return err
-		}
+	if len(steps) == 0 {
+		return nil
 	}
-	return nil
+	begun, err := one(ctx, tx.conn, "", scanInt64, `SELECT count(*) FROM automation_steps WHERE run_id = $1`, steps[0].Run)
+	if err != nil {
+		return err
+	}
+	position := func(*automation.Step) int64 { // those that are there keep theirs
+		begun++
+		return begun
+	}
+	return chunks(steps, func(rows []automation.Step) error {
+		cols := []column{
+			col("run_id", "text", rows, func(s *automation.Step) string { return s.Run }),
+			col("path", "text", rows, func(s *automation.Step) string { return s.Path }),
+			col("step_id", "text", rows, func(s *automation.Step) string { return s.ID }),
+			col("kind", "text", rows, func(s *automation.Step) string { return s.Kind }),
+			col("action", "text", rows, func(s *automation.Step) string { return s.Action }),
+			col("status", "text", rows, func(s *automation.Step) string { return string(s.Status) }),
+			col("error", "text", rows, func(s *automation.Step) string { return stored(s.Error) }),
+			col("position", "bigint", rows, position),
+			col("attempt", "bigint", rows, func(s *automation.Step) int64 { return int64(s.Attempt) }),
+			col("input", "text", rows, func(s *automation.Step) *string { return rawText(s.Input) }),
+			col("output", "text", rows, func(s *automation.Step) *string { return rawText(s.Output) }),
+			col("final", "boolean", rows, func(s *automation.Step) bool { return s.Final }),
+			col("due_at", "bigint", rows, func(s *automation.Step) *int64 { return microsOrNil(s.Due) }),
+			col("started_at", "bigint", rows, func(s *automation.Step) int64 { return s.StartedAt.UnixMicro() }),
+			col("ended_at", "bigint", rows, func(s *automation.Step) *int64 { return microsOrNil(s.EndedAt) }),
+		}
+		return tx.insertMany(ctx, "automation_steps", `ON CONFLICT (run_id, path) DO UPDATE SET status = excluded.status, attempt = excluded.attempt,
+			input = excluded.input, output = excluded.output, error = excluded.error, final = excluded.final, due_at = excluded.due_at, ended_at = excluded.ended_at`,
+			len(rows), cols)
+	})
 }
 
 func (tx *Tx) PutAutomationWaits(ctx context.Context, runID string, topics []string) error {
