@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -18,13 +19,15 @@ import (
 
 // AutomationCmd is what can be done with automations. They are made by apply.
 type AutomationCmd struct {
-	List    AutomationListCmd    `cmd:"" help:"List automations."`
-	Get     AutomationGetCmd     `cmd:"" help:"Show an automation and its newest runs."`
-	Enable  AutomationEnableCmd  `cmd:"" help:"Let an automation react."`
-	Disable AutomationDisableCmd `cmd:"" help:"Let an automation react no more; its runs go on."`
-	Delete  AutomationDeleteCmd  `cmd:"" help:"Delete an automation with its runs."`
-	DryRun  AutomationDryRunCmd  `cmd:"" help:"Say what an automation would have done in the past; nothing is done."`
-	Schema  AutomationSchemaCmd  `cmd:"" help:"Print the JSON Schema of what an automation says, for editors."`
+	List     AutomationListCmd     `cmd:"" help:"List automations."`
+	Get      AutomationGetCmd      `cmd:"" help:"Show an automation and its newest runs."`
+	Enable   AutomationEnableCmd   `cmd:"" help:"Let an automation react."`
+	Disable  AutomationDisableCmd  `cmd:"" help:"Let an automation react no more; its runs go on."`
+	Delete   AutomationDeleteCmd   `cmd:"" help:"Delete an automation with its runs."`
+	DryRun   AutomationDryRunCmd   `cmd:"" help:"Say what an automation would have done in the past; nothing is done."`
+	Actions  AutomationActionsCmd  `cmd:"" help:"List what automations can do."`
+	Triggers AutomationTriggersCmd `cmd:"" help:"List what automations can react to."`
+	Schema   AutomationSchemaCmd   `cmd:"" help:"Print the JSON Schema of what an automation says, for editors."`
 
 	Run    AutomationRunCmd    `cmd:"" help:"Run an automation now."`
 	Runs   AutomationRunsCmd   `cmd:"" help:"List runs, newest first."`
@@ -237,6 +240,102 @@ func (c *AutomationDryRunCmd) choose(docs []manifest.Doc) (manifest.Doc, error) 
 		return manifest.Doc{}, usage("", "%s has the automations %s: choose one by --name", c.File, strings.Join(all, ", "))
 	}
 	return found[0], nil
+}
+
+// AutomationActionsCmd lists actions.
+type AutomationActionsCmd struct {
+	Name string `arg:"" optional:"" help:"Only this one, with its fields."`
+}
+
+// Help says what the table means.
+func (c *AutomationActionsCmd) Help() string {
+	return "Fields with a star must be given. Of an action that is no harm to repeat, twice is the same as once."
+}
+
+// Run lists them.
+func (c *AutomationActionsCmd) Run(ctx context.Context, a *app) error {
+	var all httpapi.ActionList
+	if err := a.client.Get(ctx, "/automations/actions", nil, &all); err != nil {
+		return err
+	}
+	if c.Name != "" {
+		i := slices.IndexFunc(all.Items, func(m automation.Action) bool { return m.Name == c.Name })
+		if i < 0 {
+			return usage("", "there is no action %q; list them with: perigee automation actions", c.Name)
+		}
+		m := all.Items[i]
+		return a.print(m, func(w *tabwriter.Writer) {
+			row(w, "Name", m.Name)
+			row(w, "Summary", m.Summary)
+			row(w, "Repeatable", yesNo(m.Repeatable))
+			fieldRows(w, m.Fields)
+		})
+	}
+	return a.print(list[automation.Action]{all.Items}, func(w *tabwriter.Writer) {
+		row(w, "ACTION", "REPEATABLE", "FIELDS", "SUMMARY")
+		for _, m := range all.Items {
+			row(w, m.Name, yesNo(m.Repeatable), fieldNames(m.Fields), m.Summary)
+		}
+	})
+}
+
+// AutomationTriggersCmd lists events.
+type AutomationTriggersCmd struct {
+	Name string `arg:"" optional:"" help:"Only this one, with the fields of its config."`
+}
+
+// Help says what the table means.
+func (c *AutomationTriggersCmd) Help() string {
+	return "Config fields with a star must be given. The entity of an event is of its kind; for asks whether that stays as it is."
+}
+
+// Run lists them.
+func (c *AutomationTriggersCmd) Run(ctx context.Context, a *app) error {
+	var all httpapi.TriggerList
+	if err := a.client.Get(ctx, "/automations/triggers", nil, &all); err != nil {
+		return err
+	}
+	if c.Name != "" {
+		i := slices.IndexFunc(all.Items, func(e automation.EventType) bool { return e.Type == c.Name })
+		if i < 0 {
+			return usage("", "there is no event %q; list them with: perigee automation triggers", c.Name)
+		}
+		e := all.Items[i]
+		return a.print(e, func(w *tabwriter.Writer) {
+			row(w, "Event", e.Type)
+			row(w, "Summary", e.Summary)
+			row(w, "Kind", dash(e.Kind))
+			fieldRows(w, e.Fields)
+		})
+	}
+	return a.print(list[automation.EventType]{all.Items}, func(w *tabwriter.Writer) {
+		row(w, "EVENT", "KIND", "CONFIG", "SUMMARY")
+		for _, e := range all.Items {
+			row(w, e.Type, dash(e.Kind), fieldNames(e.Fields), e.Summary)
+		}
+	})
+}
+
+func fieldNames(fields []automation.Field) string {
+	var names []string
+	for _, f := range fields {
+		if f.Required {
+			f.Name += "*"
+		}
+		names = append(names, f.Name)
+	}
+	return dash(strings.Join(names, ", "))
+}
+
+func fieldRows(w *tabwriter.Writer, fields []automation.Field) {
+	if len(fields) == 0 {
+		return
+	}
+	row(w, "")
+	row(w, "FIELD", "TYPE", "MAY BE", "WHAT")
+	for _, f := range fields {
+		row(w, fieldNames([]automation.Field{f}), f.Type, dash(strings.Join(f.Enum, ", ")), f.Help)
+	}
 }
 
 // AutomationSchemaCmd prints the schema of definitions.

@@ -12,6 +12,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/perigee-monitoring/perigee/internal/npmtest"
+	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/server"
 )
 
@@ -21,17 +22,30 @@ func TestScripts(t *testing.T) {
 	t.Parallel()
 	registry := npmtest.New(t).URL
 	testscript.Run(t, testscript.Params{
-		Dir: filepath.Join("testdata", "script"), Setup: func(env *testscript.Env) error { return withCore(env, registry) }, RequireExplicitExec: true, RequireUniqueNames: true,
+		Dir: filepath.Join("testdata", "script"), Setup: func(env *testscript.Env) error { return withCore(env, registry, "") }, RequireExplicitExec: true, RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
 	})
 }
 
+// TestScriptsOnPostgreSQL are those of what reacts, which the database decides.
+func TestScriptsOnPostgreSQL(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"automation", "incident"} {
+		database := pgtest.URL(t)
+		testscript.Run(t, testscript.Params{
+			Files: []string{filepath.Join("testdata", "script", name+".txtar")}, Setup: func(env *testscript.Env) error { return withCore(env, "", database) },
+			RequireExplicitExec: true, RequireUniqueNames: true, Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		})
+	}
+}
+
 const scriptToken = "perigee_test-administrator"
 
-// withCore runs a core until the script ends. Packages come from the registry.
-func withCore(env *testscript.Env, registry string) error {
+// withCore runs a core until the script ends, on SQLite when no database is given.
+// Packages come from the registry.
+func withCore(env *testscript.Env, registry, database string) error {
 	s, err := server.New(context.Background(), server.Config{
-		Listen: "127.0.0.1:0", DataDir: filepath.Join(env.WorkDir, ".core"), AdminToken: scriptToken, Version: "test", Registry: registry,
+		Listen: "127.0.0.1:0", DataDir: filepath.Join(env.WorkDir, ".core"), AdminToken: scriptToken, Version: "test", Registry: registry, Database: database,
 		Log: slog.New(slog.NewTextHandler(scriptLog{env.T()}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {

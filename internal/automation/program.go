@@ -212,43 +212,43 @@ func (c *compiler) trigger(d Trigger, path string) *trigger {
 // CronConfig is the config of automation.cron.
 type CronConfig struct {
 	// Pattern has five fields: minute, hour, day of month, month, day of week.
-	Pattern  string `json:"cronPattern"`
-	Timezone string `json:"timezone,omitempty"`
+	Pattern  string `json:"cronPattern" help:"Five fields: minute, hour, day of the month, month, day of the week."`
+	Timezone string `json:"timezone,omitempty" help:"Such as Europe/Berlin; UTC when left out."`
 }
 
 // IntervalConfig is the config of automation.interval.
 type IntervalConfig struct {
-	Seconds int `json:"intervalSeconds"`
+	Seconds int `json:"intervalSeconds" help:"How often, 1 to 31536000."`
 }
 
 // WebhookConfig is the config of automation.webhook: calls of /hooks/{name} that are
 // signed with the secret.
 type WebhookConfig struct {
-	Hook   string `json:"hook"`
-	Secret string `json:"secret,omitempty"`
+	Hook   string `json:"hook" help:"The name of the hook: calls come to /hooks/NAME."`
+	Secret string `json:"secret,omitempty" help:"The name of the secret by which calls are signed."`
 }
 
 // NumericTrigger is the config of automation.numeric_state: it fires when a field of a
 // check's result lies strictly between the bounds. System and Check are ids or names;
 // absent, all.
 type NumericTrigger struct {
-	Field  string   `json:"field"`
-	Above  *float64 `json:"above,omitempty"`
-	Below  *float64 `json:"below,omitempty"`
-	System string   `json:"system,omitempty"`
-	Check  string   `json:"check,omitempty"`
+	Field  string   `json:"field" help:"latencyMs, or a path into the result or into what collectors found, such as page.statusCode."`
+	Above  *float64 `json:"above,omitempty" help:"It lies strictly above."`
+	Below  *float64 `json:"below,omitempty" help:"It lies strictly below."`
+	System string   `json:"system,omitempty" help:"Only of this system, by id or name."`
+	Check  string   `json:"check,omitempty" help:"Only of this check, by id or name."`
 }
 
 // CheckFailedConfig is the config of healthcheck.check_failed: of which system and check,
 // by id or name; absent, all.
 type CheckFailedConfig struct {
-	System string `json:"system,omitempty"`
-	Check  string `json:"check,omitempty"`
+	System string `json:"system,omitempty" help:"Only of this system, by id or name."`
+	Check  string `json:"check,omitempty" help:"Only of this check, by id or name."`
 }
 
 // ChangeConfig is the config of entity.changed.
 type ChangeConfig struct {
-	Kind string `json:"kind"`
+	Kind string `json:"kind,omitempty" help:"Only of entities of this kind; any when left out."`
 }
 
 // config reads the config that belongs to the event.

@@ -99,6 +99,11 @@ type ActionList struct {
 	Items []automation.Action `json:"items"`
 }
 
+// TriggerList is what automations can react to.
+type TriggerList struct {
+	Items []automation.EventType `json:"items"`
+}
+
 func (a *API) addAutomations() {
 	// The bodies are read by the service, and described here.
 	body := func(op *huma.Operation) {
@@ -145,6 +150,9 @@ func (a *API) addAutomations() {
 	})
 	route(a, http.MethodGet, "/automations/actions", "list-actions", "What automations can do", func(context.Context, *struct{}) (*answer[ActionList], error) {
 		return answered(ActionList{Items: a.Automations.Actions()}, nil)
+	})
+	route(a, http.MethodGet, "/automations/triggers", "list-triggers", "What automations can react to", func(context.Context, *struct{}) (*answer[TriggerList], error) {
+		return answered(TriggerList{Items: automation.EventTypes()}, nil)
 	})
 	route(a, http.MethodGet, "/automations/schema", "get-automation-schema", "The JSON Schema of definitions, with the events and actions that there are", func(context.Context, *struct{}) (*answer[json.RawMessage], error) {
 		return answered(automation.Schema(automation.NewRegistry(a.Automations.Actions()...)))
