@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 )
 
-//go:generate go run ../internal/schemagen schema
+//go:generate go run ../internal/schemagen schema ../docs/checks.md
 
 //go:embed schema
 var schemas embed.FS

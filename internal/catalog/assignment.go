@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -71,8 +72,14 @@ func (in AssignmentInput) resolve(ctx context.Context, e *edit, a Assignment) (A
 		if err := e.loadSatellites(ctx); err != nil {
 			return a, nil, err
 		}
-		if _, ok := e.satellites.ids[name]; !ok {
+		id, ok := e.satellites.ids[name]
+		if !ok {
 			p.add(fmt.Sprintf("satellites.names[%d]", i), name, "%s", strictjson.Missing("satellite", name, e.satellites.names()))
+			continue
+		}
+		sat := e.satellites.after[id]
+		if what := lacks(sat.Inventory, run.Spec); what != "" && run.ID != "" {
+			p.add(fmt.Sprintf("satellites.names[%d]", i), name, "cannot run %s: it is version %s and has it not; name another, or upgrade it", what, cmp.Or(sat.Inventory.Version, "unknown"))
 		}
 	}
 	p.environmentChoice(in, system, a)

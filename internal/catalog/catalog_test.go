@@ -13,6 +13,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/catalog"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
+	"github.com/perigee-monitoring/perigee/protocol"
 )
 
 func named(names ...string) catalog.Selector { return catalog.Selector{Names: names} }
@@ -400,6 +401,35 @@ func TestDefinitionsAreRecorded(t *testing.T) {
 	}
 	if diff := cmp.Diff(actor, renaming.Actor); diff != "" {
 		t.Errorf("actor (-want +got):\n%s", diff)
+	}
+}
+
+func TestM71_ASatelliteIsNotNamedForWhatItCannotRun(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	http := []string{"healthcheck-http.http"}
+	for name, inventory := range map[string]*protocol.Inventory{
+		"able":     {Version: "2.0", Strategies: http, Collectors: []string{"healthcheck-http.request"}},
+		"old":      {Version: "1.0", Strategies: []string{"healthcheck-tcp.tcp"}, Collectors: []string{"healthcheck-tcp.banner"}},
+		"half":     {Version: "1.5", Strategies: http, Collectors: []string{"healthcheck-http.other"}},
+		"original": nil, // does not tell
+	} {
+		s := w.satellite(name)
+		s.Inventory = inventory
+		w.store.mu.Lock()
+		w.store.data.satellites[s.ID] = s
+		w.store.mu.Unlock()
+	}
+	w.assigned("front", named("able", "original"))
+	_, err := w.CreateAssignment(t.Context(), actor, catalog.AssignmentInput{
+		Name: "x", Check: "front-check", System: "front-system", Satellites: named("able", "half", "old", "original"),
+	})
+	want := map[string]string{
+		"satellites.names[1]": "cannot run healthcheck-http.request: it is version 1.5 and has it not; name another, or upgrade it",
+		"satellites.names[2]": "cannot run healthcheck-http.http: it is version 1.0 and has it not; name another, or upgrade it",
+	}
+	if diff := cmp.Diff(want, fields(err)); diff != "" {
+		t.Errorf("fields (-want +got):\n%s", diff)
 	}
 }
 

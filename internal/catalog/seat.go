@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
+	"github.com/perigee-monitoring/perigee/protocol"
 )
 
 // maxAhead is how far a satellite's clock may be ahead: with more it would come to its
@@ -46,7 +49,7 @@ func (e *edit) seating(ctx context.Context, away func(*fleet.Satellite) Reason) 
 		p := newPost(sat.ID, sat.Name, sat.Labels(), sat.Weighs())
 		p.open, p.seats = open(&sat, e.now), int(sat.Seats)
 		if sat.Inventory != nil {
-			p.strategies = sat.Inventory.Strategies
+			p.inventory = sat.Inventory
 		}
 		if away != nil {
 			p.away = away(&sat)
@@ -59,13 +62,13 @@ func (e *edit) seating(ctx context.Context, away func(*fleet.Satellite) Reason) 
 
 // wish is a counted assignment with nothing in its seats.
 func (s *seating) wish(a *Assignment) *wish {
-	strategy := s.e.checks.after[a.CheckID].Spec.Strategy
+	spec := s.e.checks.after[a.CheckID].Spec
 	selects := s.e.placer.parsed(a.Satellites.Selector)
 	w := &wish{
 		id: a.ID, count: a.Satellites.Count, spreadBy: a.Satellites.SpreadBy,
-		pool: a.Satellites.Selector + "\x00" + strategy,
+		pool: a.Satellites.Selector + "\x00" + strings.Join(needs(spec), "\x00"),
 		fits: func(p *post) bool {
-			return p.name != LocalSatellite && selects.Matches(p.labels) && (len(p.strategies) == 0 || slices.Contains(p.strategies, strategy))
+			return p.name != LocalSatellite && selects.Matches(p.labels) && lacks(p.inventory, spec) == ""
 		},
 	}
 	for _, name := range a.Satellites.Names {
@@ -74,6 +77,38 @@ func (s *seating) wish(a *Assignment) *wish {
 		}
 	}
 	return w
+}
+
+// needs are the ids of what a check is made of: its strategy, then its collectors.
+func needs(spec check.Spec) []string {
+	ids := []string{spec.Strategy}
+	for _, c := range spec.Collectors {
+		ids = append(ids, c.Collector)
+	}
+	slices.Sort(ids[1:])
+	return slices.Compact(ids)
+}
+
+// lacks names the first thing that a check is made of and that the satellite cannot
+// run, "" when it can run all (spec M71). One that has never told can run anything, as
+// far as we know.
+func lacks(inventory *protocol.Inventory, spec check.Spec) string {
+	if inventory == nil || len(inventory.Strategies) == 0 {
+		return ""
+	}
+	ids := needs(spec)
+	if !slices.Contains(inventory.Strategies, ids[0]) {
+		return ids[0]
+	}
+	if len(inventory.Collectors) == 0 {
+		return ""
+	}
+	for _, id := range ids[1:] {
+		if !slices.Contains(inventory.Collectors, id) {
+			return id
+		}
+	}
+	return ""
 }
 
 // planSeats gives the touched assignments the seats that they should have: those that it

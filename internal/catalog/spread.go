@@ -5,6 +5,8 @@ import (
 	"container/heap"
 	"hash/fnv"
 	"slices"
+
+	"github.com/perigee-monitoring/perigee/protocol"
 )
 
 // post is a satellite as seats are given to it.
@@ -13,8 +15,8 @@ type post struct {
 	name   string
 	labels map[string]string
 	weight float64
-	// strategies are what it can run; none is not known.
-	strategies []string
+	// inventory is what it can run; nil is not known.
+	inventory *protocol.Inventory
 	// open: it may get seats. away is why it must not keep those it has, "" if it may.
 	open bool
 	away Reason

@@ -23,14 +23,17 @@ import (
 )
 
 func main() {
-	if len(os.Args) != 2 {
-		log.Fatal("usage: schemagen FOLDER, in the folder of package check")
+	if len(os.Args) != 3 {
+		log.Fatal("usage: schemagen FOLDER PAGE, in the folder of package check")
 	}
 	files, err := generate("github.com/perigee-monitoring/perigee/check", ".")
 	if err != nil {
 		log.Fatal(err)
 	}
 	if err := write(os.Args[1], files); err != nil {
+		log.Fatal(err)
+	}
+	if err := writePage(os.Args[2], files); err != nil {
 		log.Fatal(err)
 	}
 }
@@ -50,6 +53,30 @@ func write(folder string, files map[string][]byte) error {
 		}
 	}
 	return nil
+}
+
+// writePage replaces what is between the marks of the page.
+func writePage(name string, files map[string][]byte) error {
+	old, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	text, err := paged(string(old), files)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(name, []byte(text), 0o644)
+}
+
+// paged is the page with its tables.
+func paged(old string, files map[string][]byte) (string, error) {
+	before, rest, begun := strings.Cut(old, pageBegin)
+	_, after, ended := strings.Cut(rest, pageEnd)
+	if !begun || !ended {
+		return "", fmt.Errorf("the page has no marks %q and %q", pageBegin, pageEnd)
+	}
+	tables, err := page(files)
+	return before + pageBegin + "\n\n" + tables + "\n" + pageEnd + after, err
 }
 
 // generate gives the schemas by their path below the schema folder. source is the

@@ -34,6 +34,14 @@ func TestEmbeddedSchemasAreWhatTheStructsSay(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("check/schema is stale; run go generate ./check (-want +got):\n%s", diff)
 	}
+	page, err := os.ReadFile("../../docs/checks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := paged(string(page), files)
+	if diff := cmp.Diff(whole, string(page)); err != nil || diff != "" {
+		t.Errorf("docs/checks.md is stale; run go generate ./check: %v (-want +got):\n%s", err, diff)
+	}
 }
 
 func TestWriteLeavesNothingOldBehind(t *testing.T) {
