@@ -64,6 +64,8 @@ type ImportAssignment struct {
 	SatelliteIDs []string `json:"satelliteIds,omitempty"`
 	IncludeLocal bool     `json:"includeLocal"`
 	Enabled      bool     `json:"enabled"`
+	// Policy is what its thresholds there are here.
+	Policy check.Policy `json:"policy,omitzero"`
 	// EnvironmentIDs are of those of the system's in which it runs, null for all, and
 	// SatelliteEnvironmentIDs the same for single satellites, by their ids (spec E.2).
 	EnvironmentIDs          []string            `json:"environmentIds,omitzero"`
@@ -362,6 +364,11 @@ func (i *importer) assignment(in ImportAssignment, pairs map[pair]bool) error {
 	}
 	pairs[a.pair()] = true
 	change.Action, change.ID = Imported, a.ID
+	if wrong := in.Policy.Validate(); wrong != nil {
+		change.add("its thresholds are left out, so each result counts: %s %s", wrong[0].Path, wrong[0].Message)
+	} else {
+		a.Policy = in.Policy
+	}
 	a.Name = rename(&change, i.assignments, change.Name, a.ID)
 	for _, id := range in.SatelliteIDs {
 		s, here := i.satellites.after[strings.ToLower(id)]

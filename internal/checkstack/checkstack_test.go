@@ -125,6 +125,16 @@ func TestImportOfAnOriginalCore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var policies []check.Policy
+	for _, a := range found.Import.Assignments {
+		policies = append(policies, a.Policy)
+	}
+	ofTheOriginal := check.Policy{Thresholds: check.Thresholds{Unhealthy: 5, Degraded: 2, Recovery: 1}}
+	if diff := cmp.Diff([]check.Policy{
+		{Window: check.Window{Failures: 4, Of: 8}}, ofTheOriginal, {}, {Thresholds: check.Thresholds{Unhealthy: 3, Degraded: 1, Recovery: 2}},
+	}, policies); diff != "" {
+		t.Errorf("thresholds (-want +got):\n%s", diff)
+	}
 	s, api := core(t)
 	carry := func(dryRun bool) (plan catalog.ImportPlan) {
 		t.Helper()
@@ -161,6 +171,16 @@ func TestImportOfAnOriginalCore(t *testing.T) {
 		Plan     catalog.ImportPlan   `json:"plan"`
 		Findings []checkstack.Finding `json:"findings"`
 	}{plan, found.Findings})
+
+	assignments, err := client.All[catalog.Assignment](t.Context(), api, "/assignments", nil, 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range assignments {
+		if a.Name == "front on Shop" && a.Policy != policies[0] {
+			t.Errorf("%s has the policy %+v", a.Name, a.Policy)
+		}
+	}
 
 	// The old agent with its old token, and what it is to run under the old ids.
 	for range 2 { // the second time the token is stored as a digest

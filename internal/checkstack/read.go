@@ -207,8 +207,8 @@ func (r *reader) refersToSecrets(texts ...string) (lost bool) {
 
 func (r *reader) readAssignments(ctx context.Context, t *table) error {
 	var a catalog.ImportAssignment
-	var satellites, environments, narrowed string
-	var thresholds, retention, notifications bool
+	var satellites, thresholds, environments, narrowed string
+	var retention, notifications bool
 	return r.each(ctx, []any{
 		&a.CheckID, &a.SystemID, &a.Enabled, &a.IncludeLocal, &satellites, &thresholds, &retention, &environments, &narrowed, &notifications,
 	}, func() {
@@ -223,7 +223,6 @@ func (r *reader) readAssignments(ctx context.Context, t *table) error {
 			is   bool
 			what string
 		}{
-			{thresholds, "its own thresholds"},
 			{retention, "its own retention"},
 			{notifications, "its notification policy"},
 		} {
@@ -235,12 +234,16 @@ func (r *reader) readAssignments(ctx context.Context, t *table) error {
 			read.EnvironmentIDs, read.SatelliteEnvironmentIDs = nil, nil
 			r.note(catalog.DocAssignment, name, "its choice of environments cannot be read; it runs in all of them")
 		}
+		var trouble string
+		if read.Policy, trouble = policy(thresholds); trouble != "" {
+			r.note(catalog.DocAssignment, name, "%s", trouble)
+		}
 		if _, known := r.systems[a.SystemID]; !known {
 			r.systems[a.SystemID] = a.SystemID
 			r.found.Import.Systems = append(r.found.Import.Systems, catalog.ImportSystem{ID: a.SystemID, Name: a.SystemID})
 		}
 		r.found.Import.Assignments = append(r.found.Import.Assignments, read)
-	}, `SELECT configuration_id::text, system_id, enabled, coalesce(%s, true), coalesce((%s)::text, '[]'), %s, %s, coalesce((%s)::text, 'null'), coalesce((%s)::text, 'null'), %s FROM %s ORDER BY system_id, configuration_id`,
+	}, `SELECT configuration_id::text, system_id, enabled, coalesce(%s, true), coalesce((%s)::text, '[]'), coalesce((%s)::text, 'null'), %s, coalesce((%s)::text, 'null'), coalesce((%s)::text, 'null'), %s FROM %s ORDER BY system_id, configuration_id`,
 		t.col("include_local", "true"), t.col("satellite_ids", "NULL"),
-		t.given("state_thresholds"), t.given("retention_config"), t.col("environment_ids", "NULL"), t.col("satellite_environment_ids", "NULL"), t.given("notification_policy"), t.sql())
+		t.col("state_thresholds", "NULL"), t.given("retention_config"), t.col("environment_ids", "NULL"), t.col("satellite_environment_ids", "NULL"), t.given("notification_policy"), t.sql())
 }

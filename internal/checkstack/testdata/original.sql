@@ -55,8 +55,8 @@ INSERT INTO plugin_healthcheck.health_check_configurations (id, name, strategy_i
     ('0190bbbb-0005-7000-8000-000000000005', 'blueprint', 'healthcheck-http.http', '{}', NULL, 60, true, false, '2026-01-01 00:00:05');
 
 INSERT INTO plugin_healthcheck.system_health_checks (system_id, configuration_id, enabled, state_thresholds, satellite_ids, environment_ids, satellite_environment_ids, include_local, notification_policy) VALUES
-    ('0190aaaa-0001-7000-8000-000000000001', '0190bbbb-0001-7000-8000-000000000001', true, NULL,
+    ('0190aaaa-0001-7000-8000-000000000001', '0190bbbb-0001-7000-8000-000000000001', true, '{"version": 1, "data": {"mode": "window", "windowSize": 8, "degraded": {"minFailureCount": 2}, "unhealthy": {"minFailureCount": 4}}}',
      '["7f4d1c52-0001-4000-8000-000000000001", "7f4d1c52-0002-4000-8000-000000000002", "7f4d1c52-dead-4000-8000-000000000009"]', '["env-1", "env-2", "env-9"]', '{"7f4d1c52-0001-4000-8000-000000000001": ["env-1"], "7f4d1c52-0002-4000-8000-000000000002": []}', false, NULL),
     ('legacy-system', '0190bbbb-0001-7000-8000-000000000001', false, '{"unhealthy": 3}', NULL, '["env-1"]', '{"7f4d1c52-0001-4000-8000-000000000001": null}', true, '{"mode": "all"}'),
-    ('nowhere-listed', '0190bbbb-0003-7000-8000-000000000003', true, NULL, '["7f4d1c52-dead-4000-8000-000000000009"]', NULL, NULL, false, NULL),
+    ('nowhere-listed', '0190bbbb-0003-7000-8000-000000000003', true, '{"mode": "consecutive", "healthy": {"minSuccessCount": 2}, "degraded": {"minFailureCount": 1}, "unhealthy": {"minFailureCount": 3}}', '["7f4d1c52-dead-4000-8000-000000000009"]', NULL, NULL, false, NULL),
     ('0190aaaa-0001-7000-8000-000000000001', '0190bbbb-0005-7000-8000-000000000005', true, NULL, NULL, NULL, NULL, true, NULL);
