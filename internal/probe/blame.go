@@ -24,7 +24,8 @@ type unresolvedName struct{ error }
 
 func (u unresolvedName) Unwrap() error { return u.error }
 
-// opaque marks a failure of which only whoever wrote the check knows the cause.
+// opaque marks a failure of which only whoever wrote the check knows the cause: a script
+// may have asked for names and talked to anybody.
 type opaque struct{ error }
 
 func (o opaque) Unwrap() error { return o.error }
@@ -44,6 +45,9 @@ func blame(err error) (b check.Blame) {
 	}
 	_, network := errors.AsType[*net.OpError](err)
 	_, script := errors.AsType[opaque](err)
+	if script {
+		b |= check.BlameResolver
+	}
 	if network || script || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		b |= check.BlamePath
 	}

@@ -79,7 +79,11 @@ func (s *dnsSession) collect(ctx context.Context, _ string, raw json.RawMessage)
 			result.Values = append(result.Values, cut(value(record), maxValue))
 		}
 	}
-	return result, refusal(answer, result, config)
+	err = refusal(answer, result, config)
+	if config.Nameserver == "" && unable(answer.Rcode) {
+		err = unresolvedName{err} // this satellite's own nameserver asks others, and could not
+	}
+	return result, err
 }
 
 // refusal is what is wrong with a complete answer, nil for nothing. A name without
@@ -97,6 +101,10 @@ func refusal(answer *dns.Msg, result *check.DNSLookupResult, c check.DNSLookupCo
 		return fmt.Errorf("the nameserver answered %s for %s", rcode(answer.Rcode), c.Hostname)
 	}
 }
+
+// unable reports whether the nameserver could not answer, or would not: it says nothing
+// of the name.
+func unable(code int) bool { return code == dns.RcodeServerFailure || code == dns.RcodeRefused }
 
 func rcode(code int) string {
 	if text, ok := dns.RcodeToString[code]; ok {
@@ -145,7 +153,7 @@ func (s *dnsSession) ask(ctx context.Context, servers []string, name string, kin
 		lost := false
 		for _, server := range servers {
 			answer, err := exchange(ctx, try, server, name, kind)
-			if err == nil && answer.Rcode != dns.RcodeServerFailure && answer.Rcode != dns.RcodeRefused {
+			if err == nil && !unable(answer.Rcode) {
 				return answer, nil
 			}
 			if err == nil {

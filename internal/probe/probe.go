@@ -100,6 +100,12 @@ type secretTaker interface {
 	collectWith(ctx context.Context, collectorID string, config json.RawMessage, secrets map[string]string) (any, error)
 }
 
+// dater is a session whose results, and what is asserted of them, depend on the date.
+type dater interface {
+	// blame is what besides the target may be to blame if they are found wrong.
+	blame() check.Blame
+}
+
 // measurer is a session that can measure its target without a collector, although
 // its strategy connects lazily.
 type measurer interface {
@@ -264,6 +270,9 @@ func judge(ctx context.Context, client session, a *protocol.Assignment, findings
 		}
 	}
 	status, message := client.verdict()
+	if dated, ok := client.(dater); ok {
+		return status, message, dated.blame()
+	}
 	return status, message, 0
 }
 

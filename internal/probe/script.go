@@ -105,7 +105,7 @@ func execute(ctx context.Context, config check.ScriptExecuteConfig, cwd string, 
 	switch {
 	case result.TimedOut:
 		result.ExitCode = -1
-		return result, explain(limited, limited.Err(), "running the script")
+		return result, opaque{explain(limited, limited.Err(), "running the script")}
 	case result.Success:
 		return result, nil
 	case result.ExitCode < 0:

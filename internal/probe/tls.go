@@ -21,6 +21,7 @@ const maxName = 512
 // nothing is asked of it.
 type tlsSession struct {
 	certificate check.TLSCertificateResult
+	dated       bool // today is within the time of the certificate
 	minDays     int
 	phases      *phases
 }
@@ -59,8 +60,10 @@ func (p *Prober) connectTLS(ctx context.Context, r run, raw json.RawMessage) (se
 	if config.RejectUnauthorized && unverified != nil {
 		return nil, unverified
 	}
+	now := time.Now()
 	return &tlsSession{
-		certificate: describeCertificate(chain[0], unverified == nil, time.Now()),
+		certificate: describeCertificate(chain[0], unverified == nil, now),
+		dated:       !now.Before(chain[0].NotBefore) && !now.After(chain[0].NotAfter),
 		minDays:     config.MinDaysUntilExpiry,
 		phases:      clock,
 	}, nil
@@ -114,6 +117,14 @@ func dayCount(n int) string {
 		return "1 day"
 	}
 	return fmt.Sprintf("%d days", n)
+}
+
+// blame: whether a certificate is within its time is judged by this satellite's clock.
+func (s *tlsSession) blame() check.Blame {
+	if !s.dated || s.certificate.DaysRemaining < s.minDays {
+		return check.BlameClock
+	}
+	return 0
 }
 
 func (s *tlsSession) timings() *check.Timings { return s.phases.result() }
