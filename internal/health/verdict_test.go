@@ -148,3 +148,36 @@ func TestHealthEvents(t *testing.T) {
 		}
 	}
 }
+
+// A verdict is another when more is known of where the fault lies, and none when less is;
+// nobody is told of it again.
+func TestAVerdictIsAnotherWhenItsClassIsKnownBetter(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		held, now verdict.Class
+		begins    bool
+	}{
+		{verdict.ClassNone, verdict.ClassTarget, true},
+		{verdict.ClassPath, verdict.ClassTarget, true},
+		{verdict.ClassTarget, verdict.ClassTarget, false},
+		{verdict.ClassTarget, verdict.ClassNone, false},
+	} {
+		judged := JudgeCheck([]Seat{seat("c", "a", true, check.Unhealthy, 0)}, now)
+		judged.Environments[0].Class = tc.now
+		of := judged.Environments[0]
+		held := verdict.Verdict{ID: "held", SystemID: of.SystemID, CheckID: of.CheckID, Status: check.Unhealthy, Class: tc.held, Told: check.Unhealthy}
+		f := compareVerdicts([]CheckVerdict{judged}, []verdict.Verdict{held}, nil)
+		if begins := len(f.judged) == 1 && len(f.end) == 1; begins != tc.begins || f.none() == tc.begins {
+			t.Errorf("%s, then %s: another begins: %t, want %t", tc.held, tc.now, begins, tc.begins)
+		}
+		_, changes, err := f.begin(now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range changes {
+			if events := checkEvents(c); len(events) > 0 {
+				t.Errorf("%s, then %s: told of %v", tc.held, tc.now, events)
+			}
+		}
+	}
+}

@@ -66,6 +66,8 @@ func Run(t *testing.T, open func(t testing.TB) *store.DB) {
 		{"DeadlinesStandStillWhileNobodyLooks", testBlind},
 		{"Observe", testObserve},
 		{"Connected", testConnected},
+		{"VerdictRows", testVerdicts},
+		{"Policies", testPolicies},
 
 		{"System", testSystem},
 		{"Check", testCheck},
