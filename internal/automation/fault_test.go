@@ -294,4 +294,3 @@ func TestWhatCannotWorkSaysSo(t *testing.T) {
 		t.Errorf("what was refused for good was tried %d times", n)
 	}
 }
-

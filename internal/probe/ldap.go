@@ -79,10 +79,7 @@ func (s *ldapSession) greet(ctx context.Context, p *Prober, c check.LDAPConfig) 
 // server's own words where it has some.
 func (s *ldapSession) reason(ctx context.Context, err error) error {
 	said, ok := errors.AsType[*ldap.Error](err)
-	if !ok {
-		return err
-	}
-	if said.ResultCode == ldap.ErrorNetwork {
+	if !ok || said.ResultCode >= ldap.ErrorNetwork { // the library's own codes
 		if ended(ctx, context.DeadlineExceeded) {
 			return context.Cause(ctx)
 		}
