@@ -74,7 +74,11 @@ endif
 
 .PHONY: webtest
 webtest: need-node need-chromium build ## the tests of the web interface: functions, and pages in a browser against real programs
-	cd web && npm run -s test
+	cd web && npm run -s test && npm run -s e2e
+
+.PHONY: screenshots
+screenshots: need-node need-chromium build ## the pictures in docs/screenshots, taken by the tests
+	cd web && PERIGEE_SCREENSHOTS=1 npm run -s e2e
 
 .PHONY: race
 race: test ## the same as test

@@ -1,9 +1,29 @@
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
 
 const axe = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
 const shots = join(import.meta.dirname, '../../docs/screenshots');
+
+/**
+ * Serves pages from web/dist as it is now, instead of those that are in the program, so
+ * that working on them does not mean building it each time.
+ */
+async function serveDist(context: BrowserContext): Promise<void> {
+  const dist = join(import.meta.dirname, '../dist');
+  await context.route(
+    (url) => !/^\/(api|session|hooks)/.test(url.pathname),
+    async (route) => {
+      const { pathname } = new URL(route.request().url());
+      if (pathname.startsWith('/assets/') || pathname === '/favicon.svg')
+        return route.fulfill({ path: join(dist, pathname) });
+      const policy = "default-src 'self'; style-src 'self' 'nonce-fresh'";
+      const body = readFileSync(join(dist, 'index.html'), 'utf8').replaceAll('__CSP_NONCE__', 'fresh');
+      return route.fulfill({ body, contentType: 'text/html', headers: { 'Content-Security-Policy': policy } });
+    },
+  );
+}
 
 /** A browser, and everything that its pages complained of. */
 export class Browsing {
@@ -27,7 +47,8 @@ export class Browsing {
       timezoneId: 'UTC',
       reducedMotion: 'reduce',
     });
-    context.setDefaultTimeout(20_000);
+    context.setDefaultTimeout(90_000);
+    if (process.env.PERIGEE_WEB_FRESH) await serveDist(context);
     const page = await context.newPage();
     const all = new Browsing(browser, context, page);
     page.on('console', (message) => {
@@ -43,8 +64,7 @@ export class Browsing {
   async wrong(): Promise<string[]> {
     // By the debugger's way in, which the content security policy does not bar.
     if (!(await this.page.evaluate(() => 'axe' in window))) {
-      const { readFile } = await import('node:fs/promises');
-      await this.page.evaluate(await readFile(axe, 'utf8'));
+      await this.page.evaluate(readFileSync(axe, 'utf8'));
     }
     return this.page.evaluate(async () => {
       // biome-ignore lint/suspicious/noExplicitAny: axe puts itself there
@@ -67,7 +87,8 @@ export class Browsing {
     if (!process.env.PERIGEE_SCREENSHOTS) return;
     for (const scheme of ['light', 'dark'] as const) {
       await this.page.emulateMedia({ colorScheme: scheme });
-      await this.page.screenshot({ path: join(shots, `${name}-${scheme}.png`) });
+      await this.page.locator(`:root[data-mantine-color-scheme="${scheme}"]`).waitFor();
+      await this.page.screenshot({ animations: 'disabled', path: join(shots, `${name}-${scheme}.png`) });
     }
     await this.page.emulateMedia({ colorScheme: 'light' });
   }

@@ -6,8 +6,10 @@ let core: Core;
 let browsing: Browsing;
 let watched: string;
 const target = new Target();
+const wrong: string[] = []; // what axe found, told at the end
 const page = () => browsing.page;
 const main = () => page().getByRole('main');
+const dialog = () => page().getByRole('dialog');
 
 beforeAll(async () => {
   [core, watched] = await Promise.all([Core.start(), target.start()]);
@@ -23,7 +25,7 @@ afterAll(async () => {
 const says = (status: string) => main().locator(`[data-status="${status}"]`).first().waitFor();
 
 async function looksRight(name: string): Promise<void> {
-  expect(await browsing.wrong()).toEqual([]);
+  wrong.push(...(await browsing.wrong()));
   await browsing.picture(name);
 }
 
@@ -43,14 +45,15 @@ test('who has no session is asked for a token, and told when it is wrong', async
 test('a satellite is created, enrolled by the command, and seen online without a reload', async () => {
   await page().getByRole('navigation').getByRole('link', { name: 'Satellites' }).click();
   await page().getByRole('button', { name: 'New satellite' }).click();
-  await page().getByLabel('Name').fill('fra-1');
-  await page().getByLabel('Region').fill('eu');
-  await page().getByLabel('Labels', { exact: true }).fill('tier=edge');
+  await dialog().getByRole('textbox', { name: /^Name/ }).fill('fra-1');
+  await dialog().getByRole('textbox', { name: 'Region' }).fill('eu');
+  await dialog().getByRole('textbox', { name: 'Labels' }).fill('tier=edge');
   await page().getByRole('button', { name: 'Create' }).click();
   for (const way of ['systemd', 'docker', 'kubernetes', 'shell']) {
-    await page()
-      .getByRole('radio', { name: new RegExp(`^${way}$`, 'i') })
-      .check({ force: true });
+    await dialog()
+      .locator('label')
+      .getByText(new RegExp(`^${way}$`, 'i'))
+      .click();
     await page().locator(`[data-command="${way}"]`).waitFor();
   }
   const command = (await page().locator('[data-command="shell"]').textContent()) ?? '';
@@ -98,7 +101,6 @@ test('a check is red, then green, with the evidence, without a reload', async ()
   await looksRight('overview');
   await main().getByRole('link', { name: 'shop', exact: true }).click();
   await page().getByRole('heading', { name: 'shop' }).waitFor();
-  await main().getByText('Last heard').waitFor({ state: 'detached' });
   await main()
     .getByRole('row', { name: /fra-1 eu unhealthy/ })
     .waitFor();
@@ -133,7 +135,7 @@ test('a satellite is looked at, changed, rotated, cordoned, and deleted only aft
     .waitFor();
   await looksRight('satellite');
   await page().getByRole('button', { name: 'Edit' }).click();
-  await page().getByLabel('Labels').fill('tier=core');
+  await dialog().getByRole('textbox', { name: 'Labels' }).fill('tier=core');
   await page().getByRole('button', { name: 'Save' }).click();
   await main().getByText('tier=core').waitFor();
   await page().getByRole('button', { name: 'Rotate token' }).click();
@@ -238,21 +240,21 @@ const PAGES = [
 test('each page is right in dark, and fits a phone', async () => {
   await page().emulateMedia({ colorScheme: 'dark' });
   await page().setViewportSize({ width: 390, height: 844 });
-  const wrong: string[] = [];
+  const tooWide: string[] = [];
   for (const path of PAGES) {
     await page().goto(path);
     await main().getByRole('heading', { level: 1 }).waitFor();
     await main().getByText('Reading…').first().waitFor({ state: 'detached' });
     wrong.push(...(await browsing.wrong()));
     const over = await page().evaluate(() => (document.scrollingElement?.scrollWidth ?? 0) - innerWidth);
-    if (over > 0) wrong.push(`${path} is ${over} px too wide`);
+    if (over > 0) tooWide.push(`${path} is ${over} px too wide`);
   }
   await page().goto('/');
   await says('healthy');
   await browsing.picture('phone');
   await page().emulateMedia({ colorScheme: 'light' });
   await page().setViewportSize({ width: 1280, height: 800 });
-  expect(wrong).toEqual([]);
+  expect(tooWide).toEqual([]);
 });
 
 test('ten thousand satellites are read, searched and scrolled', async () => {
@@ -287,9 +289,7 @@ test('ten thousand satellites are read, searched and scrolled', async () => {
   });
   await main().getByRole('row', { name: /fra-1/ }).waitFor();
   await page().getByLabel('Search name, region, labels').fill('rack=r7 tier=edge');
-  await main()
-    .getByText(/^\d+ of 10,000 satellites/)
-    .waitFor();
+  await main().getByText('34 of 10,000 satellites').waitFor();
   await browsing.picture('satellites');
   console.log(
     `10,000 satellites: drawn after ${drawn} ms; 95 % of frames while scrolling within ${scrolled?.toFixed(0)} ms`,
@@ -297,6 +297,7 @@ test('ten thousand satellites are read, searched and scrolled', async () => {
   expect(await rows()).toBeLessThan(100);
 });
 
-test('no page complained, and the policy was kept', () => {
+test('no page complained, the policy was kept, and axe found nothing serious', () => {
   expect(browsing.complaints).toEqual([]);
+  expect([...new Set(wrong)]).toEqual([]);
 });

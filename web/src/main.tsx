@@ -9,12 +9,14 @@ import { App } from './app/app';
 
 const theme = createTheme({
   autoContrast: true,
-  primaryShade: { light: 8, dark: 4 },
+  primaryShade: 8,
   defaultRadius: 'sm',
   cursorType: 'pointer',
 });
 // The core puts a nonce into the page; with it Mantine's style elements are let in.
 const nonce = document.querySelector<HTMLMetaElement>('meta[property="csp-nonce"]')?.nonce ?? '';
+// What keeps the page from scrolling behind a dialog looks for it there.
+Object.assign(globalThis, { __webpack_nonce__: nonce });
 
 createRoot(document.getElementById('root') as HTMLElement).render(
   <StrictMode>

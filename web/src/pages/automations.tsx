@@ -194,6 +194,7 @@ function EditAutomation({ of: a }: { of: Automation }) {
   const update = queries.useMutation('put', '/automations/{id}');
   const [text, setText] = useState<string | null>(null);
   const [wrong, setWrong] = useState('');
+  if (shown.data === undefined) return <Card title="Definition">Reading…</Card>;
   return (
     <Card title="Definition" aside={`revision ${a.revision}`}>
       <form
@@ -221,7 +222,7 @@ function EditAutomation({ of: a }: { of: Automation }) {
           maxRows={32}
           classNames={{ input: 'mono' }}
           spellCheck={false}
-          value={text ?? shown.data ?? ''}
+          value={text ?? shown.data}
           onChange={(e) => setText(e.currentTarget.value)}
         />
         {wrong && (

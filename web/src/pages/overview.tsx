@@ -34,6 +34,7 @@ export function Overview() {
           );
         })}
         <FleetTiles regions={regions.data?.items ?? []} />
+        <IncidentTile />
         <CompletenessTile />
       </div>
       <div className="columns">
@@ -80,7 +81,7 @@ function SystemLines({ systems }: { systems: SystemStatus[] }) {
       {well > 0 && (
         <li className="quiet">
           <Status of="healthy">
-            {wrong.length ? `${plural(well, 'other system')} healthy` : `all ${plural(well, 'system')} healthy`}
+            {wrong.length ? `${plural(well, 'other system')} healthy` : `${plural(well, 'system')}, all healthy`}
           </Status>
         </li>
       )}
@@ -136,6 +137,21 @@ function FleetTiles({ regions }: { regions: Region[] }) {
         </Link>
       )}
     </>
+  );
+}
+
+/** What people have to deal with now, when there is something. */
+function IncidentTile() {
+  const { data } = queries.useQuery('get', '/incidents', { params: { query: { open: true, limit: 1000 } } });
+  const open = data?.items ?? [];
+  if (!open.length) return null;
+  const worst = ['critical', 'major', 'minor'].find((of) => open.some((i) => i.severity === of)) ?? 'minor';
+  return (
+    <Link to="/incidents" className="tile">
+      <Status of={worst}>{worst}</Status>
+      <strong>{open.length}</strong>
+      <span className="quiet small">open {open.length === 1 ? 'incident' : 'incidents'}</span>
+    </Link>
   );
 }
 

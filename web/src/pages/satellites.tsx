@@ -184,6 +184,7 @@ export function Satellites() {
               id={(s) => s.id}
               sortBy="status"
               tall
+              filter={`${query}/${url.status}/${url.region}`}
               empty={
                 data.length
                   ? 'No satellite is like that. Fewer words, or another status, show more.'

@@ -18,4 +18,6 @@ test('only rows in sight are drawn', () => {
 test('each word of a search is found somewhere', () => {
   expect(matches('fra-1 eu tier=edge', 'EDGE fra')).toBe(true);
   expect(matches('fra-1 eu tier=edge', 'fra us')).toBe(false);
+  expect(matches('fra-1 rack=r73', 'rack=r7')).toBe(false);
+  expect(matches('fra-1 rack=r7', 'rack=r7 fra ')).toBe(true);
 });

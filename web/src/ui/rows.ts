@@ -26,11 +26,12 @@ export function visible(n: number, top: number, height: number, rowHeight: numbe
   return [Math.min(from, n), Math.min(n, Math.ceil((top + height) / rowHeight) + margin)];
 }
 
-/** Whether each word of the query is somewhere in the text. */
+/** Whether each word of the query is somewhere in the text; key=value only as a whole. */
 export function matches(text: string, query: string): boolean {
-  const lower = text.toLowerCase();
+  const lower = ` ${text.toLowerCase()} `;
   return query
     .toLowerCase()
+    .trim()
     .split(/\s+/)
-    .every((word) => lower.includes(word));
+    .every((word) => lower.includes(word.includes('=') ? ` ${word} ` : word));
 }

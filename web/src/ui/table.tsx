@@ -1,4 +1,4 @@
-import { type ReactNode, useEffect, useMemo, useRef, useState } from 'react';
+import { memo, type ReactNode, useEffect, useMemo, useRef, useState } from 'react';
 import { type Sortable, sorted, visible } from './rows';
 import { useUrl } from './url';
 
@@ -25,6 +25,7 @@ export function DataTable<T>({
   id,
   tall,
   sortBy,
+  filter,
   empty,
 }: {
   label: string;
@@ -33,6 +34,7 @@ export function DataTable<T>({
   id: (row: T) => string;
   tall?: boolean;
   sortBy?: string;
+  filter?: string; // by which the rows were chosen: another one begins at the top
   empty: ReactNode;
 }) {
   const [url, setUrl] = useUrl();
@@ -57,41 +59,46 @@ export function DataTable<T>({
       removeEventListener('resize', look);
     };
   }, [tall, ordered.length]);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: another filter or order is the reason
+  useEffect(() => {
+    if (box.current) box.current.scrollTop = 0;
+  }, [filter, sort]);
   if (rows.length === 0) return <div className="notice">{empty}</div>;
   const shown = tall ? ordered.slice(from, to) : ordered;
-  const classOf = (c: Column<T>) =>
-    [c.number && 'number', c.wideOnly && 'wide-only'].filter(Boolean).join(' ') || undefined;
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard
     <section className={`scroll${tall ? ' tall' : ''}`} ref={box} tabIndex={0} aria-label={label}>
       <table className={`data${tall ? ' fixed' : ''}`} aria-rowcount={rows.length + 1}>
         <thead>
           <tr>
-            {columns.map((c) => (
-              <th
-                key={c.key}
-                scope="col"
-                className={classOf(c)}
-                aria-sort={by?.key === c.key ? (down ? 'descending' : 'ascending') : undefined}
-              >
-                <button type="button" onClick={() => setUrl({ sort: sort === c.key ? `-${c.key}` : c.key })}>
-                  {c.title}
-                  <span aria-hidden="true">{by?.key === c.key ? (down ? ' ↓' : ' ↑') : ''}</span>
-                </button>
-              </th>
-            ))}
+            {columns.map((c) =>
+              c.title === '' ? (
+                <td key={c.key} />
+              ) : (
+                <th
+                  key={c.key}
+                  scope="col"
+                  className={classOf(c)}
+                  aria-sort={by?.key === c.key ? (down ? 'descending' : 'ascending') : undefined}
+                >
+                  <button type="button" onClick={() => setUrl({ sort: sort === c.key ? `-${c.key}` : c.key })}>
+                    {c.title}
+                    <span aria-hidden="true">{by?.key === c.key ? (down ? ' ↓' : ' ↑') : ''}</span>
+                  </button>
+                </th>
+              ),
+            )}
           </tr>
         </thead>
         <tbody>
           {tall && from > 0 && <Spacer height={from * ROW} />}
           {shown.map((row, i) => (
-            <tr key={id(row)} aria-rowindex={tall ? from + i + 2 : undefined}>
-              {columns.map((c) => (
-                <td key={c.key} className={classOf(c)}>
-                  {c.cell ? c.cell(row) : c.value(row)}
-                </td>
-              ))}
-            </tr>
+            <Row
+              key={id(row)}
+              row={row}
+              columns={columns as Column<unknown>[]}
+              index={tall ? from + i + 2 : undefined}
+            />
           ))}
           {tall && to < ordered.length && <Spacer height={(ordered.length - to) * ROW} />}
         </tbody>
@@ -99,6 +106,20 @@ export function DataTable<T>({
     </section>
   );
 }
+
+const classOf = (c: { number?: boolean; wideOnly?: boolean }) =>
+  [c.number && 'number', c.wideOnly && 'wide-only'].filter(Boolean).join(' ') || undefined;
+
+/** One row; while scrolling, those that stay are not drawn again. */
+const Row = memo(({ row, columns, index }: { row: unknown; columns: Column<unknown>[]; index?: number }) => (
+  <tr aria-rowindex={index}>
+    {columns.map((c) => (
+      <td key={c.key} className={classOf(c)}>
+        {c.cell ? c.cell(row) : c.value(row)}
+      </td>
+    ))}
+  </tr>
+));
 
 const Spacer = ({ height }: { height: number }) => (
   <tr className="spacer">
