@@ -264,15 +264,7 @@ function CheckDetails({ of: c }: { of: Schemas['Check'] }) {
         </ul>
       </Card>
       <Card title="Latency">
-        <Read query={total}>
-          {(h) =>
-            h.series?.[0] ? (
-              <Latency series={h.series[0]} what={c.name} />
-            ) : (
-              <p className="quiet">Nothing was measured in this span.</p>
-            )
-          }
-        </Read>
+        <Read query={total}>{(h) => <Latency of={h} what={c.name} />}</Read>
       </Card>
       <div className="halves">
         <Card title="Verdicts" pad={false}>

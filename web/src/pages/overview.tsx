@@ -177,7 +177,7 @@ function CompletenessTile() {
       <span className="quiet small">
         {missing > 0
           ? `${plural(missing, 'run')} of ${totals.due.toLocaleString('en')} not measured`
-          : `all ${plural(totals.due, 'run')} measured`}
+          : `${plural(totals.due, 'run')}, all measured`}
       </span>
     </div>
   );

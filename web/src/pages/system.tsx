@@ -78,15 +78,7 @@ export function System() {
       </Read>
       <div className="columns">
         <Card title="Latency of all checks">
-          <Read query={total}>
-            {(h) =>
-              h.series?.[0] ? (
-                <Latency series={h.series[0]} what={s?.system ?? 'the system'} />
-              ) : (
-                <p className="quiet">Nothing was measured in this span.</p>
-              )
-            }
-          </Read>
+          <Read query={total}>{(h) => <Latency of={h} what={s?.system ?? 'the system'} />}</Read>
         </Card>
         <Card title="About">
           <Read query={system}>

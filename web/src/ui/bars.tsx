@@ -16,6 +16,7 @@ export function Bars({ from, to, bars, label }: { from: number; to: number; bars
   return (
     <div>
       <svg className="bars" viewBox={`0 0 ${width} 26`} preserveAspectRatio="none" role="img" aria-label={label}>
+        <rect className="ground" width={width} height={26} />
         {bars.map((bar) => {
           const height = 6 + 20 * (bar.height ?? 1);
           return (

@@ -11,7 +11,19 @@ export interface Line {
 }
 
 /** Lines over time, in milliseconds. The same numbers stand in words beside it. */
-export default function Chart({ at, lines, label }: { at: number[]; lines: Line[]; label: string }) {
+export default function Chart({
+  at,
+  lines,
+  from,
+  to,
+  label,
+}: {
+  at: number[];
+  lines: Line[];
+  from: number;
+  to: number;
+  label: string;
+}) {
   const box = useRef<HTMLDivElement>(null);
   const { colorScheme } = useMantineColorScheme();
   // biome-ignore lint/correctness/useExhaustiveDependencies: colours are read anew when the scheme changes
@@ -30,7 +42,10 @@ export default function Chart({ at, lines, label }: { at: number[]; lines: Line[
         height: 200,
         cursor: { y: false },
         axes: [axis, { ...axis, size: 62, values: (_, ticks) => ticks.map((t) => duration(t)) }],
-        scales: { y: { range: (_u, _min, max) => [0, Math.max(1, max * 1.1)] } },
+        scales: {
+          x: { range: () => [from / 1000, to / 1000] },
+          y: { range: (_u, _min, max) => [0, Math.max(1, max * 1.1)] },
+        },
         series: [
           { value: (_, t) => (t ? new Date(t * 1000).toLocaleTimeString() : '') },
           ...lines.map((l) => ({
@@ -51,6 +66,6 @@ export default function Chart({ at, lines, label }: { at: number[]; lines: Line[
       watch.disconnect();
       plot.destroy();
     };
-  }, [at, lines, colorScheme]);
+  }, [at, lines, from, to, colorScheme]);
   return <div className="chart" ref={box} role="img" aria-label={label} />;
 }
