@@ -326,7 +326,10 @@ func (v *verdicts) systems(ctx context.Context) error {
 			if err := json.Unmarshal(e.Next, &next); err != nil {
 				return fmt.Errorf("reading the state of a system: %w", err)
 			}
-			bySystem[e.EntityID] = append(bySystem[e.EntityID], told{e.At, next.Status})
+			// One change may be several events.
+			if all := bySystem[e.EntityID]; len(all) == 0 || all[len(all)-1].status != next.Status {
+				bySystem[e.EntityID] = append(all, told{e.At, next.Status})
+			}
 		}
 		if len(page.Items) == 0 || page.Next <= after {
 			break
