@@ -64,6 +64,18 @@ func TestConfigs(t *testing.T) {
 			"c.count: must be at least 1 [0]", "c.host: must be a name or an address alone, such as example.org [10.0.0.1:80]",
 		}},
 		{check.PingPing, `{"host":"fe80::1","count":1.5}`, []string{"c.count: must be a whole number, not a number [1.5]"}},
+		{check.BrowserPage, `{"url":"http://x","steps":[{"action":"type","selector":"#p","secret":12},{"action":"jump","selector":"x"}]}`, []string{
+			"c.steps[0].secret: must be a string, not a number", // and the value is not shown
+			"c.steps[1].action: must be one of wait, click, type, text [jump]",
+		}},
+		{check.CompositeJourney, `{"steps":[{"name":"a","url":"http://x/{{ carried.id }}","carry":[{"name":"two words","header":"X"}]}]}`, []string{
+			"c.steps[0].carry[0].name: must be a name: a letter, then letters, digits, _ and - [two words]",
+		}},
+		{check.HTTPRequest, `{"url":"http://{{ carried.host }}/"}`, []string{
+			"c.url: the template {{ carried.host }} begins with none of check, system, environment",
+		}},
+		{check.SNMPGet, `{"oid":"sysName.0"}`, []string{"c.oid: must be an object identifier in numbers, such as 1.3.6.1.2.1.1.3.0 [sysName.0]"}},
+		{check.HardwareDisk, `{"mountPoint":"/; reboot"}`, []string{"c.mountPoint: must be made of letters, digits and the characters _ / . : - [/; reboot]"}},
 		{check.TLSCertificate, `{}`, nil},
 		{check.TLSCertificate, `{"x":1}`, []string{"c.x: is not a known field"}},
 		{"healthcheck-quantum.command", `{"x":1}`, nil},

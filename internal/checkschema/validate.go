@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -105,12 +106,26 @@ func validate(schema *jsonschema.Schema, k check.Kind, config json.RawMessage, p
 	return v.fields
 }
 
-// secrets are the names of the kind's secret fields, whose values are never shown.
+// secrets are the names of the kind's secret fields, whose values are never shown;
+// those in lists without their positions.
 func secrets(k check.Kind) map[string]bool {
 	config := reflect.New(reflect.TypeOf(k.Default))
+	populate(config.Elem())
 	names := make(map[string]bool)
-	_ = check.Secrets(config.Interface(), func(name, _ string) error { names[name] = true; return nil })
+	_ = check.Secrets(config.Interface(), func(name, _ string) error { names[position.ReplaceAllString(name, "")] = true; return nil })
 	return names
+}
+
+var position = regexp.MustCompile(`\[\d+\]`)
+
+// populate puts one element into every list of structs, so that its fields are found.
+func populate(v reflect.Value) {
+	for f, value := range v.Fields() {
+		if f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Struct {
+			value.Set(reflect.MakeSlice(f.Type, 1, 1))
+			populate(value.Index(0))
+		}
+	}
 }
 
 type validation struct {
@@ -148,7 +163,7 @@ func (v *validation) add(path string, value any, message string) {
 	_, name, _ := strings.Cut(strings.TrimPrefix(path, v.path), ".")
 	switch value.(type) {
 	case string, bool, json.Number:
-		if v.secrets[name] {
+		if v.secrets[position.ReplaceAllString(name, "")] {
 			value = nil
 		}
 	default:

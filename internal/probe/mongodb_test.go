@@ -75,7 +75,7 @@ func replica(t *testing.T, hello bson.M) target {
 
 func TestMongoDB(t *testing.T) {
 	t.Parallel()
-	against(check.MongoDB, "stand-in", "answers of a replica set's members, with the driver's documents and a real SCRAM exchange")
+	against(check.MongoDB, "stand-in", "answers in the form of a replica set's members, with the driver's documents and a real SCRAM exchange")
 	primary := replica(t, bson.M{"ok": 1.0, "isWritablePrimary": true, "setName": "rs0", "primary": "db1:27017"})
 	found := map[string]any{"role": "primary", "writable": true, "setName": "rs0", "primary": "db1:27017"}
 	try(t, primary, check.MongoDB, []trial{

@@ -48,7 +48,7 @@ func clock(t *testing.T, stratum byte, leap byte, drop int) target {
 
 func TestNTP(t *testing.T) {
 	t.Parallel()
-	against(check.NTP, "stand-in", "answers of RFC 5905")
+	against(check.NTP, "stand-in", "answers in the form of RFC 5905")
 	found := map[string]any{"offsetMs": some, "stratum": 1.0, "reference": "GPS", "rootDistanceMs": some, "synchronized": true}
 	try(t, clock(t, 1, 0, 0), check.NTP, []trial{{"time", ``, check.NTPTime, `{}`, "", found}})
 	try(t, clock(t, 1, 0, 1), check.NTP, []trial{{"one is lost", `"timeout":3000`, check.NTPTime, `{}`, "", found}})

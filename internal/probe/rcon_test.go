@@ -73,7 +73,7 @@ players : 2 humans, 1 bots (20/0 max) (not hibernating)
 
 func TestRCON(t *testing.T) {
 	t.Parallel()
-	against(check.RCON, "stand-in", "answers recorded of servers of the Source engine and of Minecraft")
+	against(check.RCON, "stand-in", "answers in the form of the Source engine's and Minecraft's servers")
 	long := strings.Repeat("0123456789abcdef", 700)
 	source := console(t, map[string]string{"status": sourceAnswer, "cvarlist": long})
 	try(t, source, check.RCON, []trial{

@@ -55,7 +55,7 @@ func tryAt(t *testing.T, strategy, config string, trials []trial) {
 
 func TestContainer(t *testing.T) {
 	t.Parallel()
-	against(check.Container, "stand-in", "answers of Docker's API, over HTTP and a Unix socket")
+	against(check.Container, "stand-in", "answers in the form of Docker's API, over HTTP and a Unix socket")
 	documents := map[string]string{
 		"/_ping": "OK",
 		"/containers/web/json": `{"Id":"4f","Name":"/web","RestartCount":2,"State":{"Status":"running","Running":true,"OOMKilled":false,
@@ -112,7 +112,7 @@ func TestContainer(t *testing.T) {
 
 func TestJenkins(t *testing.T) {
 	t.Parallel()
-	against(check.Jenkins, "stand-in", "answers of Jenkins 2.516's API: neither Debian nor a Go module has the server")
+	against(check.Jenkins, "stand-in", "answers in the form of Jenkins' API: neither Debian nor a Go module has the server")
 	hour := time.Now().Add(-time.Hour).UnixMilli()
 	url := site(t, map[string]string{
 		"/ci/api/json":                        `{"_class":"hudson.model.Hudson","mode":"NORMAL","numExecutors":2,"usableWorkers":1,"jobs":[{"name":"a"},{"name":"b"}]}`,
