@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/txtar"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/perigee-monitoring/perigee/internal/entity"
 )
@@ -231,4 +234,62 @@ func BenchmarkCompile(b *testing.B) {
 	for b.Loop() {
 		mustCompile(b, lostForFiveMinutes)
 	}
+}
+
+// FuzzDefinition: no definition panics; one that is taken is the same when it was written
+// and read again, and an event leads to decisions and a run that goes as far as it can.
+func FuzzDefinition(f *testing.F) {
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, file := range files {
+		archive, err := txtar.ParseFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		var tree any
+		if err := yaml.Unmarshal(archive.Files[0].Data, &tree); err != nil {
+			f.Fatal(err)
+		}
+		raw, err := json.Marshal(tree)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(raw)
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		d, err := ParseDefinition(raw, "")
+		if err != nil {
+			return
+		}
+		a := Automation{ID: "a1", Name: "fuzz", Enabled: true, Revision: 1, Definition: d}
+		p, err := Compile(a, testActions(), "")
+		if err != nil {
+			return
+		}
+		text, err := json.Marshal(d)
+		if err != nil {
+			t.Fatalf("it was taken and cannot be written: %v", err)
+		}
+		again, err := ParseDefinition(text, "")
+		if err == nil {
+			_, err = Compile(Automation{ID: "a1", Name: "fuzz", Definition: again}, testActions(), "")
+		}
+		if err != nil {
+			t.Fatalf("what was taken is refused when it was written and read again: %v\n%s", err, text)
+		}
+		m := newSimulation([]*Program{p}, time.Unix(0, 0), nil)
+		m.left = 100
+		m.do = func(_ Run, step Step) Step {
+			step.Status, step.Output = StepSuccess, json.RawMessage(`{}`)
+			return step
+		}
+		for i, event := range p.Events() {
+			e := entity.Event{Seq: int64(i + 1), Type: event, Kind: "k", EntityID: "e", ChangeID: "c", Changed: []string{"status"}, Next: json.RawMessage(`{"status":"x"}`), Payload: json.RawMessage(`{"name":"n"}`), At: time.Unix(int64(i), 0)}
+			if err := m.event(e); err != nil && !errors.Is(err, errTooMuch) {
+				t.Fatal(err)
+			}
+		}
+	})
 }

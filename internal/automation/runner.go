@@ -135,6 +135,12 @@ func (r *Runner) look(ctx context.Context, carried *sync.WaitGroup) (time.Durati
 			break
 		}
 	}
+	r.mu.Lock()
+	full := len(r.going) >= runsAtOnce
+	r.mu.Unlock()
+	if full {
+		return time.Second, nil // whoever ends wakes us earlier
+	}
 	next, err := r.store.NextAutomation(ctx)
 	if err != nil || next.IsZero() {
 		return runnerPoll, err

@@ -85,7 +85,7 @@ type Tx interface {
 	AddAutomationCall(ctx context.Context, hook, id string) (bool, error)
 
 	// ActiveAutomationRuns are those that have not ended, oldest first; of one context,
-	// unless that is "".
+	// unless that is "". Their events are left out.
 	ActiveAutomationRuns(ctx context.Context, automation, contextKey string) ([]Run, error)
 	// AddAutomationRun reports false for a run whose key is there already.
 	AddAutomationRun(ctx context.Context, r Run) (bool, error)

@@ -71,7 +71,7 @@ func (tx *Tx) ActiveAutomationRuns(ctx context.Context, id, contextKey string) (
 		w.and(`context_key = $$`, stored(contextKey))
 	}
 	w.conds = append(w.conds, `ended_at IS NULL`)
-	return all(ctx, tx.conn, scanAutomationRun, `SELECT `+automationRunColumns+` FROM automation_runs`+w.String()+` ORDER BY created_at, id`, w.args...)
+	return all(ctx, tx.conn, scanAutomationRun, `SELECT `+strings.Replace(automationRunColumns, "event", "'null'", 1)+` FROM automation_runs`+w.String()+` ORDER BY created_at, id`, w.args...)
 }
 
 func (tx *Tx) AddAutomationRun(ctx context.Context, r automation.Run) (bool, error) {
