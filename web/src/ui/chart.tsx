@@ -1,14 +1,21 @@
 import 'uplot/dist/uPlot.min.css';
-import { useMantineColorScheme } from '@mantine/core';
+import { useComputedColorScheme } from '@mantine/core';
 import { useEffect, useRef } from 'react';
 import uPlot from 'uplot';
-import { duration } from './span';
+import { clock, duration } from './span';
 
 export interface Line {
   label: string;
   color: string; // a variable of theme.css
   values: (number | null)[];
 }
+
+/** A tick of the axis of time by the clock; days by their date. */
+const tickOf = (seconds: number, step: number) =>
+  new Date(seconds * 1000).toLocaleString(
+    undefined,
+    step >= 86_400 ? { day: 'numeric', month: 'short' } : { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' },
+  );
 
 /** Lines over time, in milliseconds. The same numbers stand in words beside it. */
 export default function Chart({
@@ -25,7 +32,7 @@ export default function Chart({
   label: string;
 }) {
   const box = useRef<HTMLDivElement>(null);
-  const { colorScheme } = useMantineColorScheme();
+  const colorScheme = useComputedColorScheme('light');
   // biome-ignore lint/correctness/useExhaustiveDependencies: colours are read anew when the scheme changes
   useEffect(() => {
     const node = box.current;
@@ -41,13 +48,16 @@ export default function Chart({
         width: node.clientWidth,
         height: 200,
         cursor: { y: false },
-        axes: [axis, { ...axis, size: 62, values: (_, ticks) => ticks.map((t) => duration(t)) }],
+        axes: [
+          { ...axis, values: (_, ticks, _axis, _space, step) => ticks.map((t) => tickOf(t, step)) },
+          { ...axis, size: 62, values: (_, ticks) => ticks.map((t) => duration(t)) },
+        ],
         scales: {
           x: { range: () => [from / 1000, to / 1000] },
           y: { range: (_u, _min, max) => [0, Math.max(1, max * 1.1)] },
         },
         series: [
-          { value: (_, t) => (t ? new Date(t * 1000).toLocaleTimeString() : '') },
+          { value: (_, t) => (t ? clock(t * 1000) : '') },
           ...lines.map((l) => ({
             label: l.label,
             stroke: color(l.color),
