@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"maps"
 	"math"
 	"slices"
@@ -20,8 +21,9 @@ type HistoryReader interface {
 	RollupState(ctx context.Context) (RollupState, error)
 	Rollups(ctx context.Context, t Tier, f RollupFilter) ([]Rollup, error)
 	Marks(ctx context.Context, t Tier, systemIDs []string, from, to time.Time) ([]Mark, error)
-	// RunBatches are runs that no rollup holds yet.
-	RunBatches(ctx context.Context) ([]RunBatch, error)
+	// RunBatches yields the runs that no rollup holds yet, batch by batch: behind a roller
+	// that lags there may be more than fits in memory. The last may be an error.
+	RunBatches(ctx context.Context) iter.Seq2[RunBatch, error]
 	// Regions are those of the satellites that there still are, by id.
 	Regions(ctx context.Context, satelliteIDs []string) (map[string]string, error)
 	// SystemsOf lists the systems that the check was heard from.
@@ -34,7 +36,8 @@ type HistoryStore interface {
 }
 
 // Rollups gives the rollups of a tier as they would be if everything that is durable
-// were rolled up: what lags is made while it is read, and what ingest left is counted in.
+// were rolled up: what lags is made while it is read, and what ingest left is counted in,
+// which f.Limit bounds; 0 is no bound.
 func Rollups(ctx context.Context, r HistoryReader, t Tier, f RollupFilter) ([]Rollup, error) {
 	f.From = t.Bucket(f.From)
 	state, err := r.RollupState(ctx)
@@ -42,10 +45,6 @@ func Rollups(ctx context.Context, r HistoryReader, t Tier, f RollupFilter) ([]Ro
 		return nil, err
 	}
 	rows, err := upToDate(ctx, r, t, f)
-	if err != nil {
-		return nil, err
-	}
-	batches, err := r.RunBatches(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -58,12 +57,18 @@ func Rollups(ctx context.Context, r HistoryReader, t Tier, f RollupFilter) ([]Ro
 	if whole := state.wholeFrom(t); !whole.IsZero() {
 		gone = whole.Unix()
 	}
-	for i := range batches {
-		for key, run := range batches[i].runs {
+	for batch, err := range r.RunBatches(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		for key, run := range batch.runs {
 			bucket := t.Bucket(time.Unix(run.minute*60, 0)).Unix()
 			if bucket >= from && bucket < to && bucket >= gone && f.takes(key) {
 				pending.at(key, run.minute).count(run)
 			}
+		}
+		if f.Limit > 0 && len(pending.buckets) > f.Limit {
+			return nil, errTooManyRollups()
 		}
 	}
 	return append(rows, pending.rollups()...), nil
@@ -218,10 +223,14 @@ func (r *boundedReader) Rollups(ctx context.Context, t Tier, f RollupFilter) ([]
 	f.Limit = r.left + 1
 	rows, err := r.HistoryReader.Rollups(ctx, t, f)
 	if err == nil && len(rows) > r.left {
-		return nil, badHistory("query.step", fmt.Sprintf("the places and checks in question have more than %d buckets in this span: take a longer step or a shorter span, or name a check, a satellite or an environment", maxRollups))
+		return nil, errTooManyRollups()
 	}
 	r.left -= len(rows)
 	return rows, err
+}
+
+func errTooManyRollups() error {
+	return badHistory("query.step", fmt.Sprintf("the places and checks in question have more than %d buckets in this span: take a longer step or a shorter span, or name a check, a satellite or an environment", maxRollups))
 }
 
 // ReadHistory answers q. Faults are Invalid, and name the field of the query.
@@ -235,7 +244,7 @@ func ReadHistory(ctx context.Context, store HistoryStore, q HistoryQuery) (Histo
 		if err := q.settle(ctx, r, state); err != nil {
 			return err
 		}
-		f := RollupFilter{SystemIDs: []string{q.SystemID}, CheckID: q.CheckID, SatelliteID: q.SatelliteID, EnvironmentID: q.EnvironmentID, From: q.From, To: q.To}
+		f := RollupFilter{SystemIDs: []string{q.SystemID}, CheckID: q.CheckID, SatelliteID: q.SatelliteID, EnvironmentID: q.EnvironmentID, From: q.From, To: q.To, Limit: maxRollups}
 		if q.SystemID == "" {
 			if f.SystemIDs, err = r.SystemsOf(ctx, q.CheckID); err != nil {
 				return err

@@ -282,14 +282,25 @@ func (f *folding) count(t tallied) {
 	f.LatencyMax = max(f.LatencyMax, t.latency)
 	f.Latencies++
 	f.LatencySum += t.latency
-	f.latencies = append(f.latencies, t.latency)
+	if f.latencies = append(f.latencies, t.latency); len(f.latencies) == sketchedAtOnce {
+		f.sketch()
+	}
+}
+
+// sketchedAtOnce is how many latencies of a bucket are kept as they are.
+const sketchedAtOnce = 1024
+
+// sketch puts what latencies there are behind the sketch.
+func (f *folding) sketch() {
+	f.Sketch = append(f.Sketch, sketchOf(f.latencies)...)
+	f.latencies = f.latencies[:0]
 }
 
 // rollups are the buckets, with their sketches, in no order.
 func (f *fold) rollups() []Rollup {
 	all := make([]Rollup, 0, len(f.buckets))
 	for k, b := range f.buckets {
-		b.Sketch = sketchOf(b.latencies)
+		b.sketch()
 		all = append(all, Rollup{LocationKey: k.LocationKey, Bucket: time.Unix(k.bucket, 0).UTC(), Tally: b.Tally})
 	}
 	return all

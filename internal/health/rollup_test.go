@@ -3,6 +3,8 @@ package health_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"iter"
 	"log/slog"
 	"math"
 	"math/rand/v2"
@@ -341,9 +343,19 @@ func TestManyCoresRollUp(t *testing.T) {
 	})
 }
 
-// Percentiles are within 1 % of the true ones, however the runs were spread.
+// Percentiles are within 1 % of the true ones, however the runs were spread, whether they
+// were rolled up as they came or are not yet.
 func TestPercentilesAreWithinTheirBound(t *testing.T) {
 	t.Parallel()
+	for name, rolled := range map[string]bool{"rolled up": true, "not yet": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			percentiles(t, rolled)
+		})
+	}
+}
+
+func percentiles(t *testing.T, rolled bool) {
 	w := newWorld(t, "sqlite:"+t.TempDir()+"/perigee.db", 2)
 	r := rand.New(rand.NewPCG(5, 6))
 	var latencies []int64
@@ -362,6 +374,9 @@ func TestPercentilesAreWithinTheirBound(t *testing.T) {
 	slices.Sort(latencies)
 	for part := range slices.Chunk(runs, 700) {
 		w.submit(part...)
+		if !rolled {
+			continue
+		}
 		if err := health.NewRoller(w.db, slog.New(slog.DiscardHandler)).Roll(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -386,6 +401,8 @@ func TestPercentilesAreWithinTheirBound(t *testing.T) {
 type crowded struct {
 	health.HistoryReader
 	locations int
+	pending   int // locations whose runs were not rolled up yet, a batch for each
+	read      *int
 }
 
 func (c crowded) ReadSnapshot(_ context.Context, fn func(health.HistoryReader) error) error {
@@ -400,7 +417,17 @@ func (crowded) Marks(context.Context, health.Tier, []string, time.Time, time.Tim
 	return nil, nil
 }
 
-func (crowded) RunBatches(context.Context) ([]health.RunBatch, error) { return nil, nil }
+func (c crowded) RunBatches(context.Context) iter.Seq2[health.RunBatch, error] {
+	return func(yield func(health.RunBatch, error) bool) {
+		for i := range c.pending {
+			*c.read++
+			text := fmt.Sprintf(`{"keys":[["%s","","%s",""]],"location":[0],"minute":[29999999],"class":[0],"latency":[-1]}`, systemID, satelliteID(i))
+			if !yield(health.DecodeRunBatch([]byte(text))) {
+				return
+			}
+		}
+	}
+}
 
 func (c crowded) Rollups(_ context.Context, t health.Tier, f health.RollupFilter) (rows []health.Rollup, err error) {
 	for at := f.From; at.Before(f.To); at = at.Add(t.Span()) {
@@ -425,5 +452,11 @@ func TestHistoryIsBounded(t *testing.T) {
 	h, err := health.ReadHistory(t.Context(), crowded{locations: 50}, health.HistoryQuery{SystemID: systemID, From: from, Step: health.Day})
 	if err != nil || len(h.Series) != 1 || len(h.Series[0].Buckets) != 101 {
 		t.Errorf("%v, %d series", err, len(h.Series))
+	}
+	// So is what a roller that lags has left behind, and no more of it is read.
+	read := 0
+	_, err = health.ReadHistory(t.Context(), crowded{pending: 1_000_000, read: &read}, health.HistoryQuery{SystemID: systemID})
+	if said = nil; !errors.As(err, &said) || said.Kind != fault.Invalid || read != 100_001 {
+		t.Errorf("after %d batches: %v", read, err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"iter"
 	"slices"
 	"time"
 
@@ -226,9 +227,9 @@ func (tx *Tx) RollupState(ctx context.Context) (health.RollupState, error) {
 	return one(ctx, tx.conn, "state of the rollups", scanRollupState, `SELECT minutes_from, hours_from FROM rollup_state WHERE id = 1`)
 }
 
-// RunBatches reads what is not folded yet.
-func (tx *Tx) RunBatches(ctx context.Context) ([]health.RunBatch, error) {
-	return all(ctx, tx.conn, scanRunBatch, `SELECT runs FROM run_batches`)
+// RunBatches reads what is not folded yet, in one pass with a batch in memory.
+func (tx *Tx) RunBatches(ctx context.Context) iter.Seq2[health.RunBatch, error] {
+	return each(ctx, tx.conn, scanRunBatch, `SELECT runs FROM run_batches`)
 }
 
 // SystemsOf lists the systems that the check was heard from.
