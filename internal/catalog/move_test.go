@@ -3,10 +3,13 @@ package catalog_test
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/perigee-monitoring/perigee/internal/catalog"
 	"github.com/perigee-monitoring/perigee/internal/entity"
@@ -208,5 +211,79 @@ func TestCordonAndDrain(t *testing.T) {
 		a.cordon(second, fleet.Cordoned)
 		b.moves(time.Hour, 0)
 		a.want(fmt.Sprintf("second:%d", seats))
+	})
+}
+
+// While a maintenance pauses a counted assignment nobody is told of its seats, whatever
+// becomes of the satellites meanwhile; afterwards each seat is told to one satellite.
+func TestSeatsPauseAndComeBack(t *testing.T) {
+	onCores(t, func(t *testing.T, a, b movable) {
+		// told are the slots' owners: the satellites that are told of each seat for good.
+		told := func() map[int][]string {
+			seats := map[int][]string{}
+			ids, names := []string{}, map[string]string{}
+			for id, s := range a.look().satellites {
+				ids, names[id] = append(ids, id), s.Name
+			}
+			for id, set := range must(a.db.DesiredSets(t.Context(), ids)) {
+				for _, has := range set.Assignments {
+					if has.Seat == nil {
+						t.Errorf("%s runs %s without a seat", names[id], has.ConfigName)
+					} else if has.Seat.Until == 0 {
+						seats[has.Seat.Number] = append(seats[has.Seat.Number], names[id])
+					}
+				}
+			}
+			return seats
+		}
+		all := []fleet.Satellite{a.leased("one"), a.leased("three"), a.leased("two")}
+		for _, s := range all {
+			a.stays(s)
+		}
+		a.assigned("job", catalog.Selector{Selector: "pool = a", Count: 2})
+		before := told()
+		if len(before) != 2 || len(before[1]) != 1 || len(before[2]) != 1 || before[1][0] == before[2][0] {
+			t.Fatalf("the seats are told so: %v", before)
+		}
+		holders := []string{before[1][0], before[2][0]}
+		slices.Sort(holders)
+
+		end := must(a.db.Now(t.Context())).Add(time.Hour)
+		pause := catalog.MaintenanceInput{Name: "pause", Mode: catalog.Pause, Systems: catalog.Selector{Names: []string{"job-system"}}, End: &end}
+		began := a.bumped(func() { must(a.CreateMaintenance(t.Context(), actor, pause)) })
+		if diff := cmp.Diff(holders, began); diff != "" {
+			t.Errorf("who was told of the pause (-want +got):\n%s", diff)
+		}
+		if during := told(); len(during) > 0 {
+			t.Errorf("while it is paused %v are told", during)
+		}
+		a.want(holders[0] + ":1 " + holders[1] + ":1")
+		b.moves(time.Hour, 0)
+		ended := a.bumped(func() { must(a.EndMaintenance(t.Context(), actor, "pause")) })
+		if diff := cmp.Diff([]any{holders, before}, []any{ended, told()}); diff != "" {
+			t.Errorf("who was told of its end, and of which seats (-want +got):\n%s", diff)
+		}
+
+		// One of them is drained meanwhile: the seat moves when it is at work again, once.
+		must(a.CreateMaintenance(t.Context(), actor, catalog.MaintenanceInput{Name: "again", Mode: catalog.Pause, Systems: pause.Systems, End: &end}))
+		for _, s := range all {
+			if s.Name == before[1][0] {
+				a.cordon(s, fleet.Drained)
+			}
+		}
+		b.moves(time.Hour, 0)
+		must(b.EndMaintenance(t.Context(), actor, "again"))
+		b.moves(time.Hour, 1)
+		a.moves(time.Hour, 0)
+		after := told()
+		if len(after) != 2 || len(after[1]) != 1 || after[1][0] == before[1][0] || after[1][0] == before[2][0] {
+			t.Errorf("one was drained while it was paused, of %v: %v", before, after)
+		}
+		if diff := cmp.Diff(before[2], after[2]); diff != "" {
+			t.Errorf("the other seat (-want +got):\n%s", diff)
+		}
+		holders = []string{after[1][0], after[2][0]}
+		slices.Sort(holders)
+		a.want(holders[0] + ":1 " + holders[1] + ":1")
 	})
 }
