@@ -16,10 +16,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/client"
 	"github.com/perigee-monitoring/perigee/internal/entity"
+	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/health"
 	"github.com/perigee-monitoring/perigee/internal/httpapi"
 	"github.com/perigee-monitoring/perigee/internal/link"
@@ -41,6 +43,18 @@ type scene struct {
 	places map[string]*perigeetest.Place
 	stop   map[string]func() // ends the satellite
 	shut   atomic.Bool       // the shop answers 503
+
+	resolvers resolvers // what satellites watch of themselves
+}
+
+// resolvers answer when each place asks for its own name, but for the one that is ill.
+type resolvers struct{ ill atomic.Pointer[string] }
+
+func (r *resolvers) LookupHost(_ context.Context, place string) ([]string, error) {
+	if ill := r.ill.Load(); ill != nil && *ill == place {
+		return nil, errors.New("no such host")
+	}
+	return []string{"127.0.0.1"}, nil
 }
 
 func newScene(t *testing.T, c server.Config, policy map[string]any, places ...string) *scene {
@@ -90,15 +104,28 @@ func newSceneAt(t *testing.T, core *server.Server, policy map[string]any, places
 		t.Fatal(err)
 	}
 	s.wait("healthy", "none")
-	// One each second, so by the sixth the core has looked who can be asked, however slow it is.
-	eventually(t, "a few results, by when the core knows who can be asked", func() error {
-		runs, err := client.All[health.Run](t.Context(), api, "/results", nil, 6, nil)
-		if err == nil && len(runs) < 6 {
-			err = fmt.Errorf("there are %d", len(runs))
-		}
-		return err
-	})
+	s.results(6)
 	return s
+}
+
+// results waits for so many more from eu: one each second, so by the sixth the core has
+// looked who can be asked, however slow it is.
+func (s *scene) results(n int) {
+	s.t.Helper()
+	latest := func() time.Time {
+		runs, err := client.All[health.Run](s.t.Context(), s.api, "/results", nil, 1, nil)
+		if err != nil || len(runs) == 0 {
+			s.t.Fatalf("there are %d results: %v", len(runs), err)
+		}
+		return runs[0].Slot
+	}
+	from := latest()
+	eventually(s.t, "a few results, by when the core knows who can be asked", func() error {
+		if passed := latest().Sub(from); passed < time.Duration(n-1)*time.Second {
+			return fmt.Errorf("they are of %s", passed)
+		}
+		return nil
+	})
 }
 
 // join makes a satellite of that name, whose region is what stands before the dash.
@@ -110,7 +137,8 @@ func (s *scene) join(name string) {
 		s.t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	agent, err := satellite.New(satellite.Config{ID: made.Satellite.ID, Token: made.Token, DataDir: s.t.TempDir(), Version: "test"},
+	observer := satellite.ObserverConfig{Resolver: &s.resolvers, Names: []string{name}}
+	agent, err := satellite.New(satellite.Config{ID: made.Satellite.ID, Token: made.Token, DataDir: s.t.TempDir(), Version: "test", Observer: observer},
 		probe.New(probe.Options{Log: log, Version: "test", Nameservers: []string{s.places[name].Nameserver}}),
 		[]satellite.Core{{URL: s.core.Load().URL(), Dial: func(ctx context.Context) (link.Conn, error) { return dialTo(s.core.Load())(ctx) }}}, log)
 	if err != nil {
@@ -213,6 +241,45 @@ func TestAPathThatIsDownIsToldFromATargetThatIs(t *testing.T) {
 		s.wait(check.Healthy, verdict.ClassNone)
 		s.want("healthy/none degraded/path healthy/none")
 	})
+}
+
+// eu is ill, of something that does not explain why its way is cut: others find the shop
+// open, and the verdict says that it is the observer who is in doubt. When others find it
+// shut as well, the shop is, whoever is ill.
+func TestAnObserverThatIsIllIsNamed(t *testing.T) {
+	onBothEngines(t, func(t *testing.T, c server.Config) {
+		s := newScene(t, c, nil, "eu-1", "us-1", "ap-1")
+		s.resolvers.ill.Store(new("eu-1"))
+		s.eventuallyIll("eu-1")
+		s.places["eu-1"].Way("shop.test", perigeetest.WayRefused)
+		ill := s.wait(check.Degraded, verdict.ClassObserver)
+		if !strings.HasPrefix(ill.Verdict.Reason, "only from eu-1, which is ill (as it says itself): ") ||
+			!strings.HasSuffix(ill.Verdict.Reason, "; healthy from ap-1, us-1") || ill.Verdict.Word != "eu-1" {
+			t.Errorf("the verdict is %+v", ill.Verdict)
+		}
+		if o := ill.Evidence.Opinion; o == nil || len(o.Suspects) != 1 || o.Suspects[0].Ill == "" {
+			t.Errorf("the evidence is %+v", o)
+		}
+		s.places["eu-1"].Way("shop.test", perigeetest.WayOpen)
+		s.wait(check.Healthy, verdict.ClassNone)
+		s.shut.Store(true)
+		s.wait(check.Unhealthy, verdict.ClassTarget)
+		s.want("healthy/none degraded/observer healthy/none unhealthy/target")
+	})
+}
+
+// eventuallyIll waits until the core knows that the place is ill, as second opinions do.
+func (s *scene) eventuallyIll(place string) {
+	s.t.Helper()
+	eventually(s.t, place+" to say that it is ill", func() error {
+		var of fleet.Satellite
+		err := s.api.Get(s.t.Context(), "/satellites/"+place, nil, &of)
+		if err == nil && of.IllSince == nil {
+			err = fmt.Errorf("it says %+v", of.Observer)
+		}
+		return err
+	})
+	s.results(5) // they read who is there about every second
 }
 
 // Two are asked, and the way of one of them hangs: the other's word is enough, and the
