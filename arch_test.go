@@ -45,8 +45,10 @@ var arrows = map[string]string{
 	// What is carried out where the satellite stands.
 	"internal/checkschema": "check internal/fault internal/assertion",
 	"internal/assertion":   "check internal/fault",
-	"internal/probe":       "check protocol internal/assertion internal/checkschema internal/redact",
-	"internal/satellite":   "check protocol internal/assertion internal/probe internal/link internal/redact internal/scriptpkg",
+	"internal/fence":       "internal/fault",
+	"internal/script":      "internal/fence",
+	"internal/probe":       "check protocol internal/assertion internal/checkschema internal/redact internal/fence internal/script",
+	"internal/satellite":   "check protocol internal/assertion internal/probe internal/link internal/redact internal/scriptpkg internal/fence",
 
 	// The domain of the core.
 	"internal/entity":     "internal/fault",
@@ -61,7 +63,7 @@ var arrows = map[string]string{
 	"internal/notify":   "internal/fault internal/entity internal/redact",
 	"internal/auth":     "internal/fault internal/entity",
 	"internal/secret":   "check protocol internal/fault internal/entity internal/redact",
-	"internal/sandbox":  "internal/fault internal/entity",
+	"internal/sandbox":  "internal/fault internal/entity internal/fence",
 
 	// Of them what scripts may import, and where its bytes are kept.
 	"internal/packages": "protocol internal/fault internal/entity internal/scriptpkg",
@@ -73,7 +75,7 @@ var arrows = map[string]string{
 	"internal/server/servertest": "internal/client internal/server",
 	"internal/store/storetest": "internal/automation internal/incident internal/notify verdict internal/sandbox internal/packages internal/scriptpkg internal/secret check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth " +
 		"internal/store internal/pgtest",
-	"internal/httpapi":  "internal/automation internal/incident internal/notify verdict internal/sandbox internal/packages internal/secret check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth internal/hub internal/checkschema internal/selector",
+	"internal/httpapi":  "internal/fence internal/automation internal/incident internal/notify verdict internal/sandbox internal/packages internal/secret check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth internal/hub internal/checkschema internal/selector",
 	"internal/manifest": "check internal/catalog internal/fault",
 	// The command line reads another core's database and hands what it found to the API.
 	"internal/checkstack": "check internal/catalog",
@@ -87,7 +89,7 @@ var arrows = map[string]string{
 	// checkschema, because files of checks are judged without a core too.
 	"cmd/perigee": "internal/automation internal/incident internal/notify verdict internal/sandbox conformance internal/administrator internal/blob internal/packages internal/secret check internal/checkschema internal/checkstack internal/server internal/httpapi internal/client internal/manifest internal/fault internal/catalog internal/fleet " +
 		"internal/health internal/entity internal/targets",
-	"cmd/perigee-satellite": "check protocol internal/scriptpkg internal/satellite internal/probe internal/assertion internal/link",
+	"cmd/perigee-satellite": "internal/fence check protocol internal/scriptpkg internal/satellite internal/probe internal/assertion internal/link",
 
 	// The web interface, as files.
 	"web": "",

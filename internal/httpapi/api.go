@@ -26,6 +26,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/catalog"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
+	"github.com/perigee-monitoring/perigee/internal/fence"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/health"
 	"github.com/perigee-monitoring/perigee/internal/packages"
@@ -108,7 +109,7 @@ type Secrets interface {
 // Sandbox is what the API asks of the sandbox policy's service.
 type Sandbox interface {
 	Get(ctx context.Context) (sandbox.Setting, error)
-	Set(ctx context.Context, actor entity.Actor, p sandbox.Policy) (sandbox.Setting, error)
+	Set(ctx context.Context, actor entity.Actor, p fence.Policy) (sandbox.Setting, error)
 	Reset(ctx context.Context, actor entity.Actor) (sandbox.Setting, error)
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/perigee-monitoring/perigee/internal/fault"
+	"github.com/perigee-monitoring/perigee/internal/fence"
 	"github.com/perigee-monitoring/perigee/internal/sandbox"
 )
 
@@ -15,7 +16,7 @@ func (a *API) addSandbox() {
 		return answered(a.Sandbox.Get(ctx))
 	})
 	route(a, http.MethodPut, "/sandbox-policy", "set-sandbox-policy", "Set what scripts may do on satellites, and tell those that are connected", func(ctx context.Context, in *struct{ Body json.RawMessage }) (*answer[sandbox.Setting], error) {
-		var p sandbox.Policy
+		var p fence.Policy
 		if err := json.Unmarshal(in.Body, &p); err != nil {
 			return nil, &fault.Error{Kind: fault.Invalid, Message: "the sandbox policy is not valid", Fields: []fault.Field{{Path: "body", Message: strings.TrimPrefix(err.Error(), "json: ")}}}
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/bus"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
+	"github.com/perigee-monitoring/perigee/internal/fence"
 	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/sandbox"
 	"github.com/perigee-monitoring/perigee/internal/store"
@@ -36,7 +37,7 @@ func TestThePolicyIsSetAndReset(t *testing.T) {
 		if err != nil || !first.IsDefault || first.Policy.Network.Mode != "allowlist" {
 			t.Fatalf("%+v, %v", first, err)
 		}
-		p := sandbox.Default()
+		p := fence.Default()
 		p.Network = sandbox.Network{Mode: "unrestricted", DenyLinkLocalAndMetadata: true}
 		set, err := s.Set(t.Context(), ada, p)
 		if err != nil || set.IsDefault || set.UpdatedBy != "Ada" {
@@ -61,7 +62,7 @@ func TestThePolicyIsSetAndReset(t *testing.T) {
 // G8: what is left out is as the original has it, and what is not known is refused.
 func TestG8_ThePolicysFields(t *testing.T) {
 	t.Parallel()
-	var p sandbox.Policy
+	var p fence.Policy
 	if err := json.Unmarshal([]byte(`{}`), &p); err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +76,7 @@ func TestG8_ThePolicysFields(t *testing.T) {
 			t.Errorf("%s was taken", unknown)
 		}
 	}
-	if p := sandbox.Default(); p.Validate() != nil {
+	if p := fence.Default(); p.Validate() != nil {
 		t.Error(p.Validate())
 	}
 	for path, wrong := range map[string]string{
@@ -90,7 +91,7 @@ func TestG8_ThePolicysFields(t *testing.T) {
 		"resources.maxOutputBytes": `{"resources":{"maxOutputBytes":-1}}`,
 		"privilege.uid":            `{"privilege":{"mode":"drop-to-uid","uid":-1}}`,
 	} {
-		var p sandbox.Policy
+		var p fence.Policy
 		if err := json.Unmarshal([]byte(wrong), &p); err != nil {
 			t.Errorf("%s: %v", wrong, err)
 			continue
