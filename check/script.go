@@ -7,15 +7,17 @@ import (
 	"strings"
 )
 
-// Qualified ids of the script strategy and its collector (spec K.7).
+// Qualified ids of the script strategy and its collectors (spec K.7).
 const (
 	Script        = "healthcheck-script.script"
 	ScriptExecute = "healthcheck-script.execute"
+	ScriptInline  = "healthcheck-script.inline-script"
 )
 
 func init() {
 	register(strategy[ScriptConfig](Script, "Script", true),
-		collector[ScriptExecuteConfig, ScriptExecuteResult](ScriptExecute, "Shell script", true))
+		collector[ScriptExecuteConfig, ScriptExecuteResult](ScriptExecute, "Shell script", true),
+		collector[ScriptInlineConfig, ScriptInlineResult](ScriptInline, "TypeScript", true))
 }
 
 // ScriptConfig is the config of healthcheck-script.script: scripts that run where the
@@ -45,7 +47,11 @@ func (c *ScriptExecuteConfig) defaults() { c.Timeout = 30_000 }
 
 // valid holds the names of variables against what no tag can say.
 func (c ScriptExecuteConfig) valid() error {
-	for field, variables := range map[string]map[string]string{"env": c.Env, "secretEnv": c.SecretEnv} {
+	return usableVariables(map[string]map[string]string{"env": c.Env, "secretEnv": c.SecretEnv})
+}
+
+func usableVariables(fields map[string]map[string]string) error {
+	for field, variables := range fields {
 		for name, value := range variables {
 			if err := usableVariable(name); err != nil {
 				return fmt.Errorf("%s %w", field, err)
@@ -86,4 +92,46 @@ type ScriptExecuteResult struct {
 	// The exit code is 0.
 	Success  bool `json:"success"`
 	TimedOut bool `json:"timedOut"`
+}
+
+// Runtimes of inline scripts.
+const (
+	RuntimeBuiltin = "builtin"
+	RuntimeNode    = "node"
+	RuntimeBun     = "bun"
+)
+
+// ScriptInlineConfig is the config of healthcheck-script.inline-script: one module in
+// TypeScript or JavaScript (spec G.7).
+type ScriptInlineConfig struct {
+	// The module: it exports a function as its default, or just returns. What a run knows of itself is globalThis.context.
+	Script string `json:"script" jsonschema:"title=Script,required,minLength=1"`
+	// Variables of process.env whose values are secrets: ${{ secrets.NAME }} in a text, or the bare name of one.
+	SecretEnv map[string]string `json:"secretEnv,omitempty" jsonschema:"title=Secrets in the environment"`
+	// The most that it may take, in milliseconds.
+	Timeout float64 `json:"timeout" jsonschema:"title=Timeout (ms),minimum=1000,maximum=60000"`
+	// builtin is in every satellite. node and bun run where they are installed and scripts are allowed.
+	Runtime string `json:"runtime" jsonschema:"title=Runtime,enum=builtin,enum=node,enum=bun"`
+}
+
+func (c *ScriptInlineConfig) defaults() { c.Timeout, c.Runtime = 10_000, RuntimeBuiltin }
+
+func (c ScriptInlineConfig) valid() error {
+	return usableVariables(map[string]map[string]string{"secretEnv": c.SecretEnv})
+}
+
+// ScriptInlineResult is what one module came to.
+type ScriptInlineResult struct {
+	// What it returned, or was made of that: false when it failed.
+	Success bool `json:"success"`
+	// What it said.
+	Message string `json:"message,omitempty"`
+	// What it measured.
+	Value           *float64 `json:"value,omitempty"`
+	ExecutionTimeMs float64  `json:"executionTimeMs"`
+	TimedOut        bool     `json:"timedOut"`
+	// The beginning of what it printed; secrets are masked.
+	Output string `json:"output,omitempty"`
+	// Where it failed, the innermost place first.
+	Stack []string `json:"stack,omitempty"`
 }

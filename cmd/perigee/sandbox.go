@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/perigee-monitoring/perigee/internal/fence"
 	"github.com/perigee-monitoring/perigee/internal/sandbox"
 )
 
@@ -83,7 +84,7 @@ func (a *app) sandbox(s sandbox.Setting) error {
 	})
 }
 
-func allowed(n sandbox.Network) string {
+func allowed(n fence.Network) string {
 	text := ""
 	if n.Mode == "allowlist" {
 		text = " of " + cmp.Or(strings.Join(n.Allow, ", "), "nothing")

@@ -7,7 +7,10 @@ import (
 	"runtime"
 )
 
-// Confine gives nothing away here: only Linux offers it.
-func Confine(Confinement) error {
-	return errors.New(runtime.GOOS + " offers no fence; Linux does")
+// Available says why Confine would not work here.
+func Available() error {
+	return errors.New("scripts are fenced in on Linux only, and this is " + runtime.GOOS)
 }
+
+// Confine gives nothing away here.
+func Confine(Confinement) error { return Available() }

@@ -27,6 +27,8 @@ import (
 	"time"
 
 	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/internal/fence"
+	"github.com/perigee-monitoring/perigee/internal/script"
 	"github.com/perigee-monitoring/perigee/protocol"
 )
 
@@ -43,9 +45,11 @@ type Options struct {
 	Nameservers []string
 	// ResolvConf names the file with the system's nameservers; "" for /etc/resolv.conf.
 	ResolvConf string
-	// AllowScripts lets shell scripts run, as the user of this process. Off, the
-	// strategy does not exist here.
+	// AllowScripts lets shell scripts run, and others that need a program of this machine.
+	// Off, they do not exist here; scripts of the built-in runtime always do.
 	AllowScripts bool
+	// Fence gives what holds for scripts right now; nil for no fence but their own.
+	Fence func() fence.Rules
 	// ScriptDir gives the directory in which the scripts of a run start, and takes it
 	// back; nil for an empty one.
 	ScriptDir func(context.Context) (dir string, done func(), err error)
@@ -64,8 +68,9 @@ func Unable(reason string) error { return unsupported{reason} }
 type Prober struct {
 	options    Options
 	strategies map[string]connect
-	// missing says of strategies of this build why they cannot be used here.
+	// missing says of strategies and collectors of this build why they cannot be used here.
 	missing map[string]string
+	scripts script.Runner
 }
 
 // offer is a strategy that this build has.
@@ -135,9 +140,7 @@ func New(options Options) *Prober {
 			return o.connect(p, ctx, r, config)
 		}
 	}
-	if options.AllowScripts && scriptsRun {
-		p.strategies[check.Script] = p.connectScript
-	}
+	p.offerScripts()
 	return p
 }
 
@@ -158,7 +161,7 @@ func (p *Prober) Inventory() (strategies, collectors []string) {
 	for _, id := range check.Strategies() {
 		if p.strategies[id] != nil {
 			strategies = append(strategies, id)
-			collectors = append(collectors, check.Collectors(id)...)
+			collectors = append(collectors, slices.DeleteFunc(check.Collectors(id), func(c string) bool { return p.missing[c] != "" })...)
 		}
 	}
 	return strategies, collectors
@@ -171,8 +174,6 @@ func (p *Prober) Check(a *protocol.Assignment) error {
 	switch {
 	case !ok:
 		return notFound("Strategy", a.StrategyID)
-	case a.StrategyID == check.Script && p.strategies[check.Script] == nil:
-		return errors.New("this satellite runs no scripts: its operator has not allowed them (--allow-scripts)")
 	case p.missing[a.StrategyID] != "":
 		return fmt.Errorf("this satellite cannot run %s: %s", a.StrategyID, p.missing[a.StrategyID])
 	case p.strategies[a.StrategyID] == nil:
@@ -185,6 +186,10 @@ func (p *Prober) Check(a *protocol.Assignment) error {
 	for _, c := range a.Collectors {
 		if !slices.Contains(check.Collectors(a.StrategyID), c.CollectorID) {
 			problems = append(problems, fmt.Errorf("%s: %w", c.ID, notFound("Collector", c.CollectorID)))
+			continue
+		}
+		if why := p.missing[c.CollectorID]; why != "" {
+			problems = append(problems, fmt.Errorf("this satellite runs no %s: %s", c.CollectorID, why))
 			continue
 		}
 		kind, _ := check.CollectorKind(c.CollectorID)
@@ -293,6 +298,10 @@ func (p *Prober) collect(ctx context.Context, client session, a *protocol.Assign
 		f.entry, f.collectorID = c.ID, c.CollectorID
 		if !slices.Contains(known, c.CollectorID) {
 			f.err = notFound("Collector", c.CollectorID)
+			continue
+		}
+		if why := p.missing[c.CollectorID]; why != "" {
+			f.err = unsupported{"this satellite runs no " + c.CollectorID + ": " + why}
 			continue
 		}
 		all.Go(func() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,12 +15,13 @@ import (
 	"time"
 
 	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/internal/fence"
 	"github.com/perigee-monitoring/perigee/internal/redact"
 )
 
-// Scripts run as the user of the satellite, with no fence around them: they can read
-// what the satellite can read. That is why they are off unless the satellite's own
-// operator allows them (Options.AllowScripts); a core alone cannot.
+// Shell scripts run as the user of the satellite: they can read what it can read. That is
+// why they are off unless the satellite's own operator allows them (Options.AllowScripts);
+// a core alone cannot. Inline scripts run in a child that has nothing (package script).
 
 const (
 	// maxOutput is the most that is kept of what a script prints to stdout, and to stderr.
@@ -31,15 +33,43 @@ const (
 
 // scriptSession runs the scripts of one run. There is nothing to connect to.
 type scriptSession struct {
-	run     run
-	scratch func(context.Context) (dir string, done func(), err error)
+	prober *Prober
+	run    run
+}
+
+// offerScripts says which kinds of script can be run here.
+func (p *Prober) offerScripts() {
+	p.strategies[check.Script] = func(ctx context.Context, r run, config json.RawMessage) (session, error) {
+		return p.connectScript(ctx, r, config)
+	}
+	switch {
+	case !scriptsRun:
+		p.missing[check.ScriptExecute] = "there is no shell on this system"
+	case !p.options.AllowScripts:
+		p.missing[check.ScriptExecute] = "its operator has not allowed them (--allow-scripts)"
+	}
+	if err := fence.Available(); err != nil {
+		p.missing[check.ScriptInline] = err.Error()
+	}
+	if p.missing[check.ScriptExecute] != "" && p.missing[check.ScriptInline] != "" {
+		delete(p.strategies, check.Script)
+		p.missing[check.Script] = p.missing[check.ScriptExecute]
+	}
+}
+
+// rules are what holds for scripts right now.
+func (p *Prober) rules() fence.Rules {
+	if p.options.Fence == nil {
+		return nil
+	}
+	return p.options.Fence()
 }
 
 func (p *Prober) connectScript(_ context.Context, r run, raw json.RawMessage) (session, error) {
 	if _, err := configure(r, raw, check.Decode[check.ScriptConfig]); err != nil {
 		return nil, err
 	}
-	return &scriptSession{run: r, scratch: p.options.ScriptDir}, nil
+	return &scriptSession{prober: p, run: r}, nil
 }
 
 func (s *scriptSession) collect(ctx context.Context, collectorID string, raw json.RawMessage) (any, error) {
@@ -48,17 +78,18 @@ func (s *scriptSession) collect(ctx context.Context, collectorID string, raw jso
 
 // collectWith runs one script with the secrets in its environment. What it prints is
 // masked before it is cut: of a value that is cut in two, no half would be found.
-func (s *scriptSession) collectWith(ctx context.Context, _ string, raw json.RawMessage, secrets map[string]string) (any, error) {
+func (s *scriptSession) collectWith(ctx context.Context, collectorID string, raw json.RawMessage, secrets map[string]string) (any, error) {
+	if collectorID == check.ScriptInline {
+		return s.inline(ctx, raw, secrets)
+	}
 	config, err := configure(s.run, raw, check.Decode[check.ScriptExecuteConfig])
 	if err != nil {
 		return nil, err
 	}
-	for name := range config.SecretEnv {
-		if _, ok := secrets[name]; !ok {
-			return nil, unsupported{"the secret for " + name + " did not come"}
-		}
+	if err := leased(config.SecretEnv, secrets); err != nil {
+		return nil, err
 	}
-	dir, done, err := s.scratch(ctx)
+	dir, done, err := s.prober.options.ScriptDir(ctx)
 	if err != nil {
 		return nil, unsupported{"this satellite has no directory to run a script in: " + err.Error()}
 	}
@@ -73,8 +104,18 @@ func (s *scriptSession) collectWith(ctx context.Context, _ string, raw json.RawM
 			return nil, fmt.Errorf("there is no directory %s", cut(config.Cwd, 200))
 		}
 	}
-	mask := newMasker(config, secrets, min(maxOutput, s.run.bodyCap/2))
-	return execute(ctx, config, cwd, s.run.environment(config, secrets), mask)
+	mask := newMasker(config.SecretEnv, secrets, min(maxOutput, s.run.bodyCap/2))
+	return execute(ctx, config, cwd, s.run.environment(config.Env, config.SecretEnv, secrets), mask)
+}
+
+// leased reports a secret that was asked for and did not come.
+func leased(wanted, got map[string]string) error {
+	for name := range wanted {
+		if _, ok := got[name]; !ok {
+			return unsupported{"the secret for " + name + " did not come"}
+		}
+	}
+	return nil
 }
 
 // execute runs the script to its end, or to the end of its time.
@@ -133,27 +174,33 @@ var inherited = []string{"PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "
 
 // environment of a script: what it inherits, what its config sets, what the run
 // knows of itself, its secrets. Later ones win.
-func (r run) environment(config check.ScriptExecuteConfig, secrets map[string]string) []string {
+func (r run) environment(env, secretEnv, secrets map[string]string) []string {
 	variables := make(map[string]string)
 	for _, name := range inherited {
 		if value, ok := os.LookupEnv(name); ok {
 			variables[name] = value
 		}
 	}
-	for name, value := range config.Env {
-		variables[name] = value
-	}
-	for name, value := range r.variables() {
-		variables["CHECKSTACK_"+name], variables["PERIGEE_"+name] = value, value
-	}
-	for name := range config.SecretEnv {
-		variables[name] = secrets[name]
-	}
+	maps.Copy(variables, env)
+	maps.Copy(variables, r.told(secretEnv, secrets))
 	list := make([]string, 0, len(variables))
 	for name, value := range variables {
 		list = append(list, name+"="+strings.ReplaceAll(value, "\x00", "�"))
 	}
 	return list
+}
+
+// told is what scripts of every kind find in their environment: what the run knows of
+// itself, and the secrets.
+func (r run) told(secretEnv, secrets map[string]string) map[string]string {
+	variables := make(map[string]string)
+	for name, value := range r.variables() {
+		variables["CHECKSTACK_"+name], variables["PERIGEE_"+name] = value, value
+	}
+	for name := range secretEnv {
+		variables[name] = secrets[name]
+	}
+	return variables
 }
 
 // variables are what a run knows of itself, without the prefix (spec G.7). An id or
@@ -209,11 +256,11 @@ type masker struct {
 	most int
 }
 
-func newMasker(config check.ScriptExecuteConfig, secrets map[string]string, most int) masker {
+func newMasker(secretEnv, secrets map[string]string, most int) masker {
 	const widest = len(`\u0000`) // of one byte
 	var values []string
 	m := masker{most: most}
-	for name := range config.SecretEnv {
+	for name := range secretEnv {
 		values = append(values, secrets[name])
 		m.longest = max(m.longest, widest*len(secrets[name]))
 	}
@@ -242,16 +289,21 @@ func (c *capture) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// text is what was kept, masked, then cut. Where something is missing, the end may
-// be the beginning of a secret, so it goes.
+// text is what was kept, masked, then cut.
 func (c *capture) text() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	all := c.mask.redactor.String(string(c.kept))
-	if c.more {
-		all = all[:max(0, len(all)-c.mask.longest)] + "…"
+	return c.mask.cut(string(c.kept), c.more)
+}
+
+// cut masks what was kept of a stream, and bounds it. Where something is missing, the end
+// may be the beginning of a secret, so it goes.
+func (m masker) cut(kept string, more bool) string {
+	all := m.redactor.String(kept)
+	if more {
+		all = all[:max(0, len(all)-m.longest)] + "…"
 	}
-	return cut(all, c.mask.most)
+	return cut(all, m.most)
 }
 
 // scratch makes a directory for one run.

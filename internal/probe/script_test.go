@@ -23,7 +23,7 @@ import (
 )
 
 // script is an assignment of one shell script; more is the rest of its config.
-func script(text, more string) *protocol.Assignment {
+func shellScript(text, more string) *protocol.Assignment {
 	quoted, _ := json.Marshal(text)
 	return assignment(check.Script, `{}`, check.ScriptExecute, fmt.Sprintf(`{"script":%s%s}`, quoted, more))
 }
@@ -40,7 +40,7 @@ func shell() *Prober { return New(Options{AllowScripts: true}) }
 
 func TestScriptsSayWhatTheyDid(t *testing.T) {
 	t.Parallel()
-	r := shell().Execute(t.Context(), script(`echo out; echo err >&2`, ``), nil, nil)
+	r := shell().Execute(t.Context(), shellScript(`echo out; echo err >&2`, ``), nil, nil)
 	wantHealthy(t, r)
 	want := map[string]any{
 		"_collectorId": check.ScriptExecute, "exitCode": 0.0, "stdout": "out\n", "stderr": "err\n", "success": true, "timedOut": false,
@@ -48,14 +48,14 @@ func TestScriptsSayWhatTheyDid(t *testing.T) {
 	if diff := cmp.Diff(want, ran(t, r)); diff != "" {
 		t.Errorf("result (-want +got):\n%s", diff)
 	}
-	r = shell().Execute(t.Context(), script(`echo; echo "disk full" >&2; echo more >&2; exit 3`, ``), nil, nil)
+	r = shell().Execute(t.Context(), shellScript(`echo; echo "disk full" >&2; echo more >&2; exit 3`, ``), nil, nil)
 	wantFailure(t, r, "the script ended with code 3: disk full")
 	if got := ran(t, r); got["exitCode"] != 3.0 || got["success"] != false || got["stderr"] != "disk full\nmore\n" {
 		t.Errorf("a script that fails gives %v", got)
 	}
-	r = shell().Execute(t.Context(), script(`kill -9 $$`, ``), nil, nil)
+	r = shell().Execute(t.Context(), shellScript(`kill -9 $$`, ``), nil, nil)
 	wantFailure(t, r, "the script was ended by a signal (signal: killed)")
-	r = shell().Execute(t.Context(), script(`pwd`, `,"cwd":"/nowhere/at/all"`), nil, nil)
+	r = shell().Execute(t.Context(), shellScript(`pwd`, `,"cwd":"/nowhere/at/all"`), nil, nil)
 	wantFailure(t, r, "there is no directory /nowhere/at/all")
 }
 
@@ -63,14 +63,17 @@ func TestScriptsAreOffUnlessTheOperatorAllowsThem(t *testing.T) {
 	t.Parallel()
 	p := New(Options{})
 	strategies, collectors := p.Inventory()
-	if slices.Contains(strategies, check.Script) || slices.Contains(collectors, check.ScriptExecute) {
+	if slices.Contains(collectors, check.ScriptExecute) {
 		t.Errorf("the inventory has %v and %v", strategies, collectors)
 	}
-	a := script(`echo`, ``)
+	a := shellScript(`echo`, ``)
 	if err := p.Check(a); err == nil || !strings.Contains(err.Error(), "--allow-scripts") {
 		t.Errorf("the assignment is judged: %v", err)
 	}
-	wantUnconnected(t, p.Execute(t.Context(), a, nil, nil), "Strategy healthcheck-script.script not found in satellite")
+	r := p.Execute(t.Context(), a, nil, nil)
+	if r.Status != check.Degraded || !strings.Contains(r.Message, "Check not carried out: this satellite runs no "+check.ScriptExecute) {
+		t.Errorf("it is %s: %s", r.Status, r.Message)
+	}
 	strategies, collectors = shell().Inventory()
 	if !slices.Contains(strategies, check.Script) || !slices.Contains(collectors, check.ScriptExecute) {
 		t.Errorf("allowed, the inventory has %v and %v", strategies, collectors)
@@ -84,7 +87,7 @@ func TestScriptsAreOffUnlessTheOperatorAllowsThem(t *testing.T) {
 func TestScriptsThatTakeTooLongEndWithTheirChildren(t *testing.T) {
 	t.Parallel()
 	pids := filepath.Join(t.TempDir(), "pids")
-	r := shell().Execute(t.Context(), script(`sleep 600 & echo $! >`+pids+`; echo begun; sleep 600`, `,"timeout":300`), nil, nil)
+	r := shell().Execute(t.Context(), shellScript(`sleep 600 & echo $! >`+pids+`; echo begun; sleep 600`, `,"timeout":300`), nil, nil)
 	wantFailure(t, r, "timed out after 300 ms while running the script")
 	want := map[string]any{
 		"_collectorId": check.ScriptExecute, "error": "timed out after 300 ms while running the script",
@@ -101,7 +104,7 @@ func TestScriptsThatTakeTooLongEndWithTheirChildren(t *testing.T) {
 func TestScriptsLeaveNothingBehind(t *testing.T) {
 	t.Parallel()
 	pids := filepath.Join(t.TempDir(), "pids")
-	r := shell().Execute(t.Context(), script(`sleep 600 >/dev/null 2>&1 & echo $! >`+pids, ``), nil, nil)
+	r := shell().Execute(t.Context(), shellScript(`sleep 600 >/dev/null 2>&1 & echo $! >`+pids, ``), nil, nil)
 	wantHealthy(t, r)
 	wantGone(t, pids)
 }
@@ -140,7 +143,7 @@ func TestScriptsEndWithTheSatellite(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	begun := filepath.Join(t.TempDir(), "begun")
 	done := make(chan check.Result, 1)
-	go func() { done <- shell().Execute(ctx, script(`echo $$ >`+begun+`; sleep 600`, ``), nil, nil) }()
+	go func() { done <- shell().Execute(ctx, shellScript(`echo $$ >`+begun+`; sleep 600`, ``), nil, nil) }()
 	for {
 		if b, err := os.ReadFile(begun); err == nil && len(b) > 0 {
 			break
@@ -157,7 +160,7 @@ func TestScriptsEndWithTheSatellite(t *testing.T) {
 func TestScriptsGetAnEnvironmentOfTheirOwn(t *testing.T) {
 	t.Setenv("PERIGEE_SATELLITE_TOKEN", "csat_canary")
 	t.Setenv("LANG", "C.UTF-8")
-	a := script(`env | grep -v '^PWD=\|^SHLVL=\|^_=\|^OLDPWD=' | sort`, `,"env":{"GREETING":"good day","CHECKSTACK_CHECK_ID":"not mine"}`)
+	a := shellScript(`env | grep -v '^PWD=\|^SHLVL=\|^_=\|^OLDPWD=' | sort`, `,"env":{"GREETING":"good day","CHECKSTACK_CHECK_ID":"not mine"}`)
 	a.ConfigName, a.IntervalSeconds = "disk", 10
 	a.SystemMetadata = map[string]any{"data-centre": "fra1", "id": "not the id", "rack": 7.0, "tags": []any{"a", "b"}}
 	env := &check.Environment{ID: "e1", Name: "production", Fields: map[string]any{"baseUrl": "http://x", "port": 1e6}}
@@ -199,7 +202,7 @@ func TestL254_ScriptsGetTheirSecretsAndTheirOutputIsMasked(t *testing.T) {
 	t.Parallel()
 	values := map[string]string{"TOKEN": "canary-7f3a", "PIN": "123", "UNASKED": "unasked-value"}
 	var entries []string
-	a := script(`echo "token=$TOKEN"; echo "${#TOKEN} ${UNASKED-none}"; echo "no $TOKEN" >&2; exit 1`, `,"secretEnv":{"TOKEN":"${{ secrets.token }}","PIN":"pin"}`)
+	a := shellScript(`echo "token=$TOKEN"; echo "${#TOKEN} ${UNASKED-none}"; echo "no $TOKEN" >&2; exit 1`, `,"secretEnv":{"TOKEN":"${{ secrets.token }}","PIN":"pin"}`)
 	r := shell().Execute(t.Context(), a, nil, lent(values, &entries))
 	wantFailure(t, r, "the script ended with code 1: no ****")
 	got := ran(t, r)
@@ -211,7 +214,7 @@ func TestL254_ScriptsGetTheirSecretsAndTheirOutputIsMasked(t *testing.T) {
 	}
 	// Without secretEnv nothing is asked for, put in or masked.
 	entries = nil
-	r = shell().Execute(t.Context(), script(`echo "canary-7f3a ${TOKEN-none}"`, `,"secretEnv":{}`), nil, lent(values, &entries))
+	r = shell().Execute(t.Context(), shellScript(`echo "canary-7f3a ${TOKEN-none}"`, `,"secretEnv":{}`), nil, lent(values, &entries))
 	wantHealthy(t, r)
 	if got := ran(t, r); got["stdout"] != "canary-7f3a none\n" || entries != nil {
 		t.Errorf("without secrets: %v, leases %v", got, entries)
@@ -225,7 +228,7 @@ func TestL254_OutputIsMaskedBeforeItIsCut(t *testing.T) {
 	var entries []string
 	for _, before := range []int{maxOutput - 80, maxOutput - 30, maxOutput - 1, maxOutput, maxOutput + 5, maxOutput + 300, maxOutput + 420} {
 		text := fmt.Sprintf(`head -c %d /dev/zero | tr '\0' x; printf "$TOKEN"; printf "$TOKEN"; head -c 2000 /dev/zero | tr '\0' y`, before)
-		r := shell().Execute(t.Context(), script(text, `,"secretEnv":{"TOKEN":"t"}`), nil, lent(values, &entries))
+		r := shell().Execute(t.Context(), shellScript(text, `,"secretEnv":{"TOKEN":"t"}`), nil, lent(values, &entries))
 		wantHealthy(t, r)
 		stdout := ran(t, r)["stdout"].(string)
 		if strings.Contains(stdout, "canar") || len(stdout) > maxOutput+len("…") {
@@ -236,7 +239,7 @@ func TestL254_OutputIsMaskedBeforeItIsCut(t *testing.T) {
 
 func TestScriptsWithoutTheirSecretsAreNotCarriedOut(t *testing.T) {
 	t.Parallel()
-	a := script(`echo ran`, `,"secretEnv":{"TOKEN":"t"}`)
+	a := shellScript(`echo ran`, `,"secretEnv":{"TOKEN":"t"}`)
 	a.Collectors = append(a.Collectors, protocol.Collector{ID: "other", CollectorID: check.ScriptExecute, Config: json.RawMessage(`{"script":"echo ran"}`)})
 	for name, lease := range map[string]Lease{
 		"none":  nil,
@@ -266,7 +269,7 @@ func TestScriptsWithoutTheirSecretsAreNotCarriedOut(t *testing.T) {
 
 func TestM37_OutputIsBoundedAndDoesNotHoldTheScriptUp(t *testing.T) {
 	t.Parallel()
-	r := shell().Execute(t.Context(), script(`head -c 5000000 /dev/zero | tr '\0' x; echo done >&2`, ``), nil, nil)
+	r := shell().Execute(t.Context(), shellScript(`head -c 5000000 /dev/zero | tr '\0' x; echo done >&2`, ``), nil, nil)
 	wantHealthy(t, r)
 	got := ran(t, r)
 	if n := len(got["stdout"].(string)); n > maxOutput+len("…") || n < maxOutput/2 || got["stderr"] != "done\n" {
@@ -276,7 +279,7 @@ func TestM37_OutputIsBoundedAndDoesNotHoldTheScriptUp(t *testing.T) {
 
 func TestScriptsRunInADirectoryOfTheirOwn(t *testing.T) {
 	t.Parallel()
-	wantHealthy(t, shell().Execute(t.Context(), script(`test -z "$(ls -A)" && echo x >file`, ``), nil, nil))
+	wantHealthy(t, shell().Execute(t.Context(), shellScript(`test -z "$(ls -A)" && echo x >file`, ``), nil, nil))
 	dir := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(dir, "node_modules", "left-pad"), 0o700); err != nil {
 		t.Fatal(err)
@@ -286,16 +289,16 @@ func TestScriptsRunInADirectoryOfTheirOwn(t *testing.T) {
 		given++
 		return dir, func() { given-- }, nil
 	}})
-	r := p.Execute(t.Context(), script(`ls node_modules; pwd`, ``), nil, nil)
+	r := p.Execute(t.Context(), shellScript(`ls node_modules; pwd`, ``), nil, nil)
 	wantHealthy(t, r)
 	if got := ran(t, r); got["stdout"] != "left-pad\n"+dir+"\n" || given != 0 {
 		t.Errorf("printed %q, %d directories not given back", got["stdout"], given)
 	}
-	wantHealthy(t, p.Execute(t.Context(), script(`test -d left-pad`, `,"cwd":"node_modules"`), nil, nil))
+	wantHealthy(t, p.Execute(t.Context(), shellScript(`test -d left-pad`, `,"cwd":"node_modules"`), nil, nil))
 	p = New(Options{AllowScripts: true, ScriptDir: func(context.Context) (string, func(), error) {
 		return "", nil, errors.New("no space left on device")
 	}})
-	r = p.Execute(t.Context(), script(`true`, ``), nil, nil)
+	r = p.Execute(t.Context(), shellScript(`true`, ``), nil, nil)
 	if r.Status != check.Degraded || r.Message != "Check not carried out: this satellite has no directory to run a script in: no space left on device" {
 		t.Errorf("without a directory: %s, %q", r.Status, r.Message)
 	}

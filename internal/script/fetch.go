@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/perigee-monitoring/perigee/internal/fence"
 )
 
 // fetches are the requests of one run. Each gets exactly one answer.
@@ -24,6 +26,8 @@ type fetches struct {
 
 	mu   sync.Mutex
 	open map[int64]context.CancelFunc
+	// refused is a connection that the policy did not allow.
+	refused error
 }
 
 func newFetches(ctx context.Context, transport Fetcher, tell func(any) error) *fetches {
@@ -57,6 +61,9 @@ func (f *fetches) begin(t *fetchTask) {
 		answer.ID = t.ID
 		f.mu.Lock()
 		delete(f.open, t.ID)
+		if denied, ok := errors.AsType[*fence.Denied](err); ok {
+			f.refused = denied
+		}
 		f.mu.Unlock()
 		_ = f.tell(answer) // who is gone needs no answer
 	})
@@ -74,6 +81,16 @@ func (f *fetches) abort(id int64) {
 func (f *fetches) end() {
 	f.cancel()
 	f.all.Wait()
+}
+
+// blame adds to a script's error that a connection was refused.
+func (f *fetches) blame(err error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if e, ok := errors.AsType[*Error](err); ok {
+		e.Refused = f.refused
+	}
+	return err
 }
 
 var errManual = errors.New("a redirect that is not followed")

@@ -154,9 +154,9 @@ func (r *Runner) run(ctx context.Context, b built, in Input, limits Limits, fetc
 		switch {
 		case err != nil:
 			if limited.Err() != nil {
-				return Outcome{Output: out.String()}, fmt.Errorf("%w (%s)", ErrTimeout, time.Since(began).Round(time.Millisecond))
+				return out.outcome(Outcome{}), fmt.Errorf("%w (%s)", ErrTimeout, time.Since(began).Round(time.Millisecond))
 			}
-			return Outcome{Output: out.String()}, c.complaint("running the script", err)
+			return out.outcome(Outcome{}), c.complaint("running the script", err)
 		case m.Ill != nil:
 			return Outcome{}, &Unconfined{m.Ill.Reason}
 		case m.Log != nil:
@@ -167,8 +167,7 @@ func (r *Runner) run(ctx context.Context, b built, in Input, limits Limits, fetc
 			fetches.abort(m.Abort)
 		case m.End != nil:
 			o, err := b.outcome(m.End, began)
-			o.Output = out.String()
-			return o, err
+			return out.outcome(o), fetches.blame(err)
 		}
 	}
 }
@@ -202,11 +201,9 @@ func (o *output) line(text string) {
 	o.text.WriteByte('\n')
 }
 
-func (o *output) String() string {
-	if o.more {
-		return o.text.String() + "…\n"
-	}
-	return o.text.String()
+func (o *output) outcome(of Outcome) Outcome {
+	of.Output, of.Cut = o.text.String(), o.more
+	return of
 }
 
 // process is a child with its pipes.

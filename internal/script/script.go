@@ -45,8 +45,10 @@ type Outcome struct {
 	Message string
 	// Value is a number that it measured; nil for none.
 	Value *float64
-	// Output is what it printed, in the order in which it did; errors are not kept apart.
+	// Output is the beginning of what it printed, in the order in which it did; errors are
+	// not kept apart. Cut: there was more.
 	Output string
+	Cut    bool
 }
 
 // Returned says what becomes of a value that a script returns: nothing is success, true
@@ -106,8 +108,10 @@ type Error struct {
 	Message string
 	// At is the place in the source, such as "check.ts:3:9"; "" where there is none.
 	At string
-	// Stack are further places, the innermost first.
+	// Stack are the places on the way there, the innermost first.
 	Stack []string
+	// Refused is a connection that a policy did not allow in this run; nil for none.
+	Refused error `json:"-"`
 }
 
 func (e *Error) Error() string {
