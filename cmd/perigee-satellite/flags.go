@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/perigee-monitoring/perigee/internal/fence"
 	"github.com/perigee-monitoring/perigee/internal/link"
 	"github.com/perigee-monitoring/perigee/internal/probe"
 	"github.com/perigee-monitoring/perigee/internal/satellite"
@@ -36,7 +38,8 @@ type flags struct {
 	PackageCacheBytes int64         `env:"PERIGEE_PACKAGE_CACHE_BYTES" default:"${package_cache_bytes}" placeholder:"N" help:"Most bytes of unpacked script packages to keep (default ${default})."`
 	Concurrency       int           `env:"PERIGEE_CONCURRENCY" default:"${concurrency}" placeholder:"N" help:"Most runs that go on at once (default ${default})."`
 	RunTimeout        time.Duration `env:"PERIGEE_RUN_TIMEOUT" default:"${run_timeout}" placeholder:"D" help:"End a run that takes longer than this and its interval (default ${default})."`
-	AllowScripts      bool          `env:"PERIGEE_ALLOW_SCRIPTS" help:"Run shell scripts that the core assigns. They run as this user, with nothing around them: whoever may edit checks at the core can then do here what this user can."`
+	AllowScripts      bool          `env:"PERIGEE_ALLOW_SCRIPTS" help:"Run shell scripts that the core assigns, within the policy for scripts. Scripts of the built-in runtime need no permission: they have no files and no programs."`
+	ScriptPolicy      string        `env:"PERIGEE_SCRIPT_POLICY" placeholder:"FILE" help:"File with what scripts may do here at most, as JSON (perigee sandbox get -o json shows one); the core's policy cannot widen it."`
 
 	Nameserver []string `env:"PERIGEE_NAMESERVER" placeholder:"HOST:PORT" help:"Ask this nameserver for the names in checks, instead of the system's; may be repeated, or a list with commas."`
 
@@ -85,6 +88,10 @@ func (f *flags) settle() (settings, error) {
 	if s.scripts = f.AllowScripts; s.scripts {
 		s.warnings = append(s.warnings, "scripts are allowed: whoever may edit checks at the core can run commands here, as the user of this process")
 	}
+	policy, err := scriptPolicy(f.ScriptPolicy)
+	if err != nil {
+		return s, err
+	}
 	if s.names, err = nameservers(f.Nameserver); err != nil {
 		return s, err
 	}
@@ -96,9 +103,28 @@ func (f *flags) settle() (settings, error) {
 	s.config = satellite.Config{
 		ID: f.ID, Token: token, DataDir: dir, Version: buildVersion(),
 		SpoolBytes: f.SpoolBytes, PackageCacheBytes: f.PackageCacheBytes, Concurrency: f.Concurrency, RunTimeout: f.RunTimeout, StatusListen: f.StatusListen,
-		Observer: observer,
+		Observer: observer, ScriptPolicy: policy,
 	}
 	return s, nil
+}
+
+// scriptPolicy reads the operator's own policy; nil when none is named.
+func scriptPolicy(name string) (*fence.Policy, error) {
+	if name == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("reading the policy for scripts: %w", err)
+	}
+	var p fence.Policy
+	if err := json.Unmarshal(text, &p); err != nil {
+		return nil, fmt.Errorf("reading the policy for scripts in %s: %w", name, err)
+	}
+	if err := p.Validate(); err != nil {
+		return nil, fmt.Errorf("the policy for scripts in %s: %w", name, err)
+	}
+	return &p, nil
 }
 
 // observer is what the satellite watches of itself.

@@ -33,6 +33,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/perigee-monitoring/perigee/internal/fence"
 	"github.com/perigee-monitoring/perigee/internal/link"
 	"github.com/perigee-monitoring/perigee/internal/probe"
 	"github.com/perigee-monitoring/perigee/internal/satellite"
@@ -112,6 +113,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	prober := probe.New(probe.Options{
 		Log: log, Version: settings.config.Version, AllowScripts: settings.scripts, Nameservers: settings.names,
 		ScriptDir: func(ctx context.Context) (string, func(), error) { return s.ScriptDir(ctx) },
+		Fence:     func() fence.Rules { return s.ScriptRules() },
 	})
 	s, err = satellite.New(settings.config, prober, settings.routes(), log)
 	if err != nil {

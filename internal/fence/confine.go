@@ -2,15 +2,22 @@ package fence
 
 // Confinement is what a process gives away for ever.
 type Confinement struct {
-	// NoFiles: it opens no file that does not lie below ReadOnly.
-	NoFiles  bool
-	ReadOnly []string
+	// NoFiles: it reads nothing but what lies below ReadOnly or ReadWrite, and writes
+	// nothing but what lies below ReadWrite. What is not there is passed over.
+	NoFiles   bool     `json:"noFiles,omitempty"`
+	ReadOnly  []string `json:"readOnly,omitempty"`
+	ReadWrite []string `json:"readWrite,omitempty"`
 	// NoNetwork: it makes no sockets. NoPrograms: it starts no programs, and looks into none.
-	NoNetwork  bool
-	NoPrograms bool
-	// Memory bounds its data, in bytes; 0 for no bound.
-	Memory int64
-	// CPUSeconds and OpenFiles are bounds as well; 0 for none.
-	CPUSeconds int64
-	OpenFiles  int64
+	NoNetwork  bool `json:"noNetwork,omitempty"`
+	NoPrograms bool `json:"noPrograms,omitempty"`
+	// Memory bounds the data of each of its processes, and FileSize each file that it
+	// writes, in bytes; CPUSeconds, OpenFiles and Processes bound the rest. 0 for no bound.
+	Memory     int64 `json:"memory,omitempty"`
+	FileSize   int64 `json:"fileSize,omitempty"`
+	CPUSeconds int64 `json:"cpuSeconds,omitempty"`
+	OpenFiles  int64 `json:"openFiles,omitempty"`
+	Processes  int64 `json:"processes,omitempty"`
+	// UID and GID are as whom it goes on; nil as who it is. It must be root for that.
+	UID *int64 `json:"uid,omitempty"`
+	GID *int64 `json:"gid,omitempty"`
 }

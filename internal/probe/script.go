@@ -3,6 +3,7 @@ package probe
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -104,8 +105,17 @@ func (s *scriptSession) collectWith(ctx context.Context, collectorID string, raw
 			return nil, fmt.Errorf("there is no directory %s", cut(config.Cwd, 200))
 		}
 	}
-	mask := newMasker(config.SecretEnv, secrets, min(maxOutput, s.run.bodyCap/2))
-	return execute(ctx, config, cwd, s.run.environment(config.Env, config.SecretEnv, secrets), mask)
+	rules := s.prober.rules()
+	mask := newMasker(config.SecretEnv, secrets, rules.MaxOutput(min(maxOutput, s.run.bodyCap/2)))
+	command := inShell(config.Script, cwd, s.run.environment(config.Env, config.SecretEnv, secrets))
+	place := fence.Place{Scratch: dir}
+	if modules, err := filepath.EvalSymlinks(filepath.Join(dir, "node_modules")); err == nil {
+		place.ReadOnly = append(place.ReadOnly, filepath.Dir(modules))
+	}
+	if rules.CloseFiles() { // whatever it would else write to is closed
+		command.env = append(command.env, "TMPDIR="+dir, "HOME="+dir)
+	}
+	return s.execute(ctx, command, timeout(config.Timeout), mask, rules, place)
 }
 
 // leased reports a secret that was asked for and did not come.
@@ -118,22 +128,33 @@ func leased(wanted, got map[string]string) error {
 	return nil
 }
 
-// execute runs the script to its end, or to the end of its time.
-func execute(ctx context.Context, config check.ScriptExecuteConfig, cwd string, environ []string, mask masker) (*check.ScriptExecuteResult, error) {
-	limited, cancel := within(ctx, timeout(config.Timeout))
+// launched is what is run for a script.
+type launched struct {
+	words []string
+	cwd   string
+	env   []string
+}
+
+func inShell(script, cwd string, env []string) launched {
+	return launched{[]string{"sh", "-c", script}, cwd, env}
+}
+
+// execute runs a program to its end, or to the end of its time, within the rules.
+func (s *scriptSession) execute(ctx context.Context, p launched, limit time.Duration, mask masker, rules fence.Rules, place fence.Place) (*check.ScriptExecuteResult, error) {
+	limited, cancel := within(ctx, limit)
 	defer cancel()
 	stdout, stderr := mask.capture(), mask.capture()
-	command := exec.CommandContext(limited, "sh", "-c", config.Script)
-	command.Dir, command.Env = cwd, environ
+	command := exec.CommandContext(limited, p.words[0], p.words[1:]...)
+	command.Dir, command.Env = p.cwd, p.env
 	command.Stdout, command.Stderr = stdout, stderr
 	command.WaitDelay = pipesLinger
 	isolate(command)
 	defer dieWithUs(command)()
-	start := time.Now()
-	if err := command.Start(); err != nil {
-		return nil, unsupported{"this satellite cannot start a shell: " + err.Error()}
+	var start time.Time
+	err := rules.Run(limited, command, place, func() { start = time.Now() })
+	if _, closed := errors.AsType[*fence.Unenforced](err); closed || start.IsZero() {
+		return nil, unsupported{"this satellite cannot start " + p.words[0] + ": " + err.Error()}
 	}
-	err := command.Wait()
 	killGroup(command) // what it left behind in the background
 	result := &check.ScriptExecuteResult{
 		ExitCode:        command.ProcessState.ExitCode(),

@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/perigee-monitoring/perigee/internal/fence"
 	"github.com/perigee-monitoring/perigee/internal/link"
 	"github.com/perigee-monitoring/perigee/internal/scriptpkg"
 	"github.com/perigee-monitoring/perigee/protocol"
@@ -47,6 +48,9 @@ type Config struct {
 	PackageCacheBytes int64
 	// Observer is what the satellite watches of itself.
 	Observer ObserverConfig
+	// ScriptPolicy is what scripts may do here at most, whatever the core says; nil leaves
+	// it to the core.
+	ScriptPolicy *fence.Policy
 	// Now is the wall clock, which may be wrong; nil is the system's.
 	Now func() time.Time
 }
@@ -92,6 +96,7 @@ type Satellite struct {
 	refusals   refusals
 	recent     recent
 	secrets    *secrets
+	policies   *policies
 	complaints chan protocol.StrategyError
 }
 
@@ -166,6 +171,11 @@ func (s *Satellite) open() error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("making the data directory: %w", err)
 	}
+	if os.Geteuid() == 0 { // scripts that are to run as somebody else find their way through
+		if err := os.Chmod(dir, 0o711); err != nil {
+			return fmt.Errorf("opening the data directory: %w", err)
+		}
+	}
 	lock, held, err := lockFile(filepath.Join(dir, "lock"))
 	switch {
 	case held:
@@ -193,6 +203,7 @@ func (s *Satellite) open() error {
 		return err
 	}
 	s.packages = newPackages(store, s.log)
+	s.policies = openPolicies(dir, s.config.ScriptPolicy, s.log)
 	if s.config.StatusListen != "" {
 		if s.page, err = net.Listen("tcp", s.config.StatusListen); err != nil {
 			return fmt.Errorf("opening the status page: %w", err)

@@ -335,6 +335,8 @@ func (s *session) handle(m protocol.FromCore) error {
 		if s.agreed(protocol.FeatureAck) {
 			s.sender.ack(m)
 		}
+	case *protocol.SandboxPolicy:
+		s.policies.told(m.Policy)
 	case *protocol.RunNow:
 		s.ask(m)
 	case *protocol.Drain:
@@ -385,6 +387,9 @@ func (s *session) authenticated(m *protocol.Authenticated) error {
 		s.conn.SetReadLimit(protocol.MaxFrameWhole)
 	}
 	s.welcomed <- m
+	if len(m.SandboxPolicy) > 0 { // before there is anything to run
+		s.policies.told(m.SandboxPolicy)
+	}
 	err := s.order(change{revision: revision, upserts: m.Assignments, assert: s.agreed(protocol.FeatureAssert)})
 	if err != nil {
 		return err

@@ -2,7 +2,6 @@ package script
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -137,8 +136,14 @@ func problem(m api.Message, t buildTask) *Error {
 	return e
 }
 
-// readable reports whether imports can be found in the root.
-func readable(root string) bool {
-	info, err := os.Stat(filepath.Join(root, "node_modules"))
-	return err == nil && info.IsDir()
+// treeOf is the directory that the packages of a root really lie in; "" where it has none.
+func treeOf(root string) string {
+	if root == "" {
+		return ""
+	}
+	modules, err := filepath.EvalSymlinks(filepath.Join(root, "node_modules"))
+	if err != nil {
+		return ""
+	}
+	return filepath.Dir(modules)
 }

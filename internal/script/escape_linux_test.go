@@ -24,6 +24,21 @@ func init() {
 	}
 }
 
+// A child that runs a script has no files, no sockets and no programs: what a script that
+// broke out of the engine would find.
+func TestTheChildHasNothing(t *testing.T) {
+	t.Parallel()
+	for _, what := range []string{"read", "write", "socket", "exec", "fork", "signal"} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			got, err := escape(t, what)
+			if err != nil || got != "denied" {
+				t.Errorf("%q, %v", got, err)
+			}
+		})
+	}
+}
+
 func escape(t *testing.T, what string) (string, error) {
 	t.Helper()
 	command := exec.Command("/proc/self/exe")

@@ -45,16 +45,14 @@ const (
 	maxComplaint = 4 << 10
 )
 
-// build gives the built code, from what is kept if it is there. The directory of the
-// packages is a part of the key: a tree of packages never changes under its name.
+// build gives the built code, from what is kept if it is there. The tree of packages is a
+// part of the key: it never changes under its name.
 func (r *Runner) build(ctx context.Context, in Input) (built, error) {
 	if len(in.Source) > maxSource {
 		return built{}, &Error{Message: fmt.Sprintf("the script is %d bytes long, more than %d", len(in.Source), maxSource)}
 	}
 	t := buildTask{Source: in.Source, Name: cmp.Or(in.Name, "check.ts"), Root: in.Root}
-	if t.Root != "" && !readable(t.Root) {
-		t.Root = ""
-	}
+	t.Root = treeOf(t.Root)
 	key := sha256.Sum256([]byte(t.Name + "\x00" + t.Root + "\x00" + t.Source))
 	if b, ok := r.get(key); ok {
 		return b, nil

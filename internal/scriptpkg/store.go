@@ -90,7 +90,10 @@ func OpenStore(dir string, o StoreOptions) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the script packages: %w", err)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(dir, passable); err != nil {
+		return nil, fmt.Errorf("opening the script packages: %w", err)
+	}
+	if err := os.Chmod(dir, passable); err != nil { // one of an earlier version
 		return nil, fmt.Errorf("opening the script packages: %w", err)
 	}
 	root, err := os.OpenRoot(dir)
@@ -116,12 +119,19 @@ func (s *Store) tidy() error {
 		}
 	}
 	for _, dir := range []string{cacheDir, treesDir, runsDir, partialDir, scratchDir} {
-		if err := s.root.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := s.root.Mkdir(dir, passable); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		if err := s.root.Chmod(dir, passable); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// passable is a directory whose parts others may reach, and not list: scripts that run as
+// somebody else find the packages.
+const passable = 0o711
 
 // safeHash is a lockfile hash that can name a directory. An original core's is
 // opaque (spec G.2), so it need not be one of ours.

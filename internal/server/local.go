@@ -13,6 +13,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/catalog"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
+	"github.com/perigee-monitoring/perigee/internal/fence"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/link"
 	"github.com/perigee-monitoring/perigee/internal/probe"
@@ -92,10 +93,15 @@ func (s *Server) local(ctx context.Context) error {
 	if satellite.HasNameserver() {
 		observer.Resolver = net.DefaultResolver
 	}
-	agent, err := satellite.New(satellite.Config{
+	var agent *satellite.Satellite // runs begin only once it is there
+	prober := probe.New(probe.Options{
+		Log: s.log, Version: s.config.Version, AllowScripts: s.config.LocalScripts,
+		Fence: func() fence.Rules { return agent.ScriptRules() },
+	})
+	agent, err = satellite.New(satellite.Config{
 		Observer: observer,
 		ID:       id, Token: token, DataDir: filepath.Join(s.config.DataDir, "local-satellite", id), Version: s.config.Version,
-	}, probe.New(probe.Options{Log: s.log, Version: s.config.Version, AllowScripts: s.config.LocalScripts}), []satellite.Core{{URL: s.URL(), Dial: dial}}, s.log)
+	}, prober, []satellite.Core{{URL: s.URL(), Dial: dial}}, s.log)
 	if err != nil {
 		return fmt.Errorf("making the built-in satellite: %w", err)
 	}
