@@ -348,6 +348,12 @@ func TestPackages(t *testing.T) {
 	c.call(http.MethodPost, "/api/v1/apply", map[string]any{"documents": scriptDocuments("scoped",
 		`node -e "console.log(require('@sindresorhus/slugify')('I am Dogs'), require('is-even')(4))"`, nil, "i-am-dogs true")}, nil)
 	c.healthy("scoped", s.process)
+	// The same with nothing on the machine but the satellite.
+	module := scriptDocuments("module", "import slugify from '@sindresorhus/slugify'\nimport isEven from 'is-even'\nreturn `${slugify('I am Dogs')} ${isEven(4)}`", nil, "i-am-dogs true")
+	collector := module[1].(map[string]any)["spec"].(map[string]any)["collectors"].([]any)[0].(map[string]any)
+	collector["collector"], collector["assertions"].([]any)[0].(map[string]any)["field"] = "healthcheck-script.inline-script", "message"
+	c.call(http.MethodPost, "/api/v1/apply", map[string]any{"documents": module}, nil)
+	c.healthy("module", s.process)
 
 	c.cli("", "package", "remove", "is-even")
 	c.cli("", "package", "add", "is-odd@3.0.1")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -90,6 +91,14 @@ func (r Rules) Run(ctx context.Context, command *exec.Cmd, place Place, started 
 		return run(command, started)
 	}
 	l := launch{Confinement: r.confinement(place), Watched: !r.Closed() && !r.Unrestricted()}
+	if l.UID != nil {
+		if closed := unreachable(append(place.ReadOnly, filepath.Dir(place.Scratch))); closed != "" {
+			if r.refuses() {
+				return &Unenforced{fmt.Sprintf("scripts are to run as user %d, who cannot get through %s (chmod o+x lets others pass, or privilege inherit lets scripts be who the satellite is)", *l.UID, closed)}
+			}
+			l.UID, l.GID = nil, nil
+		}
+	}
 	if l.UID != nil && place.Scratch != "" {
 		if err := os.Chown(place.Scratch, int(*l.UID), int(*l.GID)); err != nil {
 			return fmt.Errorf("giving a script its directory: %w", err)
@@ -139,6 +148,19 @@ func (r Rules) Run(ctx context.Context, command *exec.Cmd, place Place, started 
 	stop()
 	<-ended
 	return err
+}
+
+// unreachable is a directory on the way to one of the paths through which not everybody
+// may pass; "" for none.
+func unreachable(paths []string) string {
+	for _, path := range paths {
+		for at := path; at != "/" && at != "."; at = filepath.Dir(at) {
+			if info, err := os.Stat(at); err != nil || info.IsDir() && info.Mode().Perm()&0o001 == 0 {
+				return at
+			}
+		}
+	}
+	return ""
 }
 
 func run(command *exec.Cmd, started func()) error {

@@ -257,3 +257,26 @@ func TestNoRulesNoFence(t *testing.T) {
 		}
 	}
 }
+
+// Where the other user could not get to its files, a script is refused with what to do, or
+// stays who it is, as the policy says.
+func TestWhereTheOtherUserCannotPass(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Log("this user has no rights to give up")
+	}
+	closed := filepath.Join(scratch(t), "closed")
+	place := fence.Place{Scratch: filepath.Join(closed, "scratch")}
+	if err := errors.Join(os.Mkdir(closed, 0o700), os.Mkdir(place.Scratch, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := shell(t, strict(), place, "id -u")
+	refused, ok := errors.AsType[*fence.Unenforced](err)
+	if os.Geteuid() == 0 && (!ok || !strings.Contains(refused.Error(), closed)) {
+		t.Errorf("error = %v", err)
+	}
+	got, err := shell(t, strict(func(p *fence.Policy) { p.OnUnavailable = fence.UnavailableDegrade }), place, "id -u")
+	if want := fmt.Sprintln(os.Geteuid()); got != want || err != nil {
+		t.Errorf("%q, want %q (%v)", got, want, err)
+	}
+}

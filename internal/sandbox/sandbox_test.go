@@ -38,7 +38,7 @@ func TestThePolicyIsSetAndReset(t *testing.T) {
 			t.Fatalf("%+v, %v", first, err)
 		}
 		p := fence.Default()
-		p.Network = sandbox.Network{Mode: "unrestricted", DenyLinkLocalAndMetadata: true}
+		p.Network = fence.Network{Mode: "unrestricted", DenyLinkLocalAndMetadata: true}
 		set, err := s.Set(t.Context(), ada, p)
 		if err != nil || set.IsDefault || set.UpdatedBy != "Ada" {
 			t.Fatalf("%+v, %v", set, err)
