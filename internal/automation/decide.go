@@ -386,6 +386,9 @@ func (d *decider) active(contextKey string) ([]Run, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the runs of %s: %w", d.program.automation.Name, err)
 	}
+	if !slices.ContainsFunc(d.decisions, func(o Decision) bool { return o.Run != nil || len(o.Cancel) > 0 }) {
+		return active, nil
+	}
 	active = slices.Clone(active)
 	for _, o := range d.decisions {
 		active = slices.DeleteFunc(active, func(r Run) bool { return slices.Contains(o.Cancel, r.ID) })

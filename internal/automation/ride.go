@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/entity"
@@ -32,6 +33,8 @@ type ride struct {
 	busy    int
 	// ended are steps that were done and are to be written down.
 	ended []Step
+	// next is what the last transaction made of it.
+	next advanced
 	// artifacts are the outputs of steps with an id, as the journal has them.
 	artifacts map[string]json.RawMessage
 }
@@ -193,8 +196,8 @@ func words(err error) string {
 
 var errAlone = errors.New("to be advanced while nothing is decided")
 
-// advance lets the run go on in one transaction. More tells that it has to be looked at
-// again at once.
+// advance lets the run go on, in a transaction that it shares with others that go on at
+// the same time. More tells that it has to be looked at again at once.
 func (c *ride) advance() (progress Progress, more bool, err error) {
 	if c.program == nil {
 		c.program, err = c.Runner.program(c.ctx, c.run.Automation, c.run.Revision)
@@ -206,124 +209,161 @@ func (c *ride) advance() (progress Progress, more bool, err error) {
 		}
 		c.alone = c.program.automation.Definition.Mode == ModeQueued
 	}
-	for {
-		err = entity.InTx(c.ctx, c.recorder, func(tx Tx) error {
-			progress, more, err = c.advanceIn(tx)
-			return err
+	if !c.alone {
+		err = c.commits.do(c, func(rides []*ride) error {
+			return entity.InTx(c.ctx, c.recorder, func(tx Tx) error { return c.advanceAll(tx, rides) })
 		})
-		if !errors.Is(err, errAlone) {
-			break
+		if err == nil {
+			err = c.next.err
 		}
-		c.alone = true
+		c.alone = errors.Is(err, errAlone)
+	}
+	if c.alone {
+		err = entity.InTx(c.ctx, c.recorder, func(tx Tx) error {
+			if _, err := tx.LockAutomations(c.ctx); err != nil {
+				return err
+			}
+			return c.advanceAll(tx, []*ride{c})
+		})
+		if err == nil {
+			err = c.next.err
+		}
 	}
 	if err == nil {
 		c.fresh, c.ended = false, nil
 	}
-	return progress, more, err
+	return c.next.Progress, c.next.more, err
 }
 
-func (c *ride) advanceIn(tx Tx) (progress Progress, more bool, err error) {
-	ctx := c.ctx
-	if c.alone {
-		if _, err := tx.LockAutomations(ctx); err != nil {
-			return progress, false, err
-		}
+// advanced is what became of a ride in a transaction.
+type advanced struct {
+	Progress
+	// more tells that it has to be looked at again at once.
+	more bool
+	// err keeps the ride from being written, and not those that share its transaction.
+	err     error
+	run     Run
+	steps   []Step
+	journal []Step
+	// heard are the numbers of the events that it has seen.
+	heard []int64
+	// waits tells that it waited for something, or does now.
+	waits bool
+	// gone tells that the run has ended, or is another core's, and only steps are written.
+	gone bool
+}
+
+// advanceAll lets runs go on and writes down how far each came. One that fails, or that
+// must advance alone, is left as it is.
+func (r *Runner) advanceAll(tx Tx, rides []*ride) error {
+	ctx := rides[0].ctx
+	ids := make([]string, len(rides))
+	for i, c := range rides {
+		ids[i] = c.run.ID
 	}
-	run, owner, err := tx.AutomationRunForUpdate(ctx, c.run.ID)
+	standings, err := tx.AutomationStandings(ctx, ids)
 	if err != nil {
-		return progress, false, err
-	}
-	if owner != c.owner || run.Status.Ended() {
-		c.end(errCut)
-		if owner != c.owner {
-			c.ended = nil // the new owner holds it to be in doubt
-			return Progress{Status: RunCancelled}, false, nil
-		}
-		now, err := tx.Now(ctx)
-		if err != nil {
-			return progress, false, err
-		}
-		return Progress{Status: RunCancelled}, false, tx.PutAutomationSteps(ctx, c.endedAt(now))
-	}
-	journal, err := tx.AutomationJournal(ctx, run.ID)
-	if err != nil {
-		return progress, false, err
+		return err
 	}
 	w, err := world(ctx, tx)
 	if err != nil {
-		return progress, false, err
+		return err
 	}
-	steps := map[string]Step{}
-	for _, s := range c.endedAt(w.Now) {
-		steps[s.Path] = s
-		if i := slices.IndexFunc(journal, func(have Step) bool { return have.Path == s.Path }); i >= 0 {
-			journal[i] = s
+	var steps []Step
+	for _, c := range rides {
+		if s, found := standings[c.run.ID]; found {
+			c.next, err = c.proceed(w, s)
+		} else {
+			c.next, err = advanced{err: fault.New(fault.NotFound, "there is no automation run %q any more", c.run.ID)}, nil
 		}
+		if err != nil {
+			return err
+		}
+		if c.next.err == nil {
+			steps = append(steps, c.next.steps...)
+		}
+	}
+	if err := tx.PutAutomationSteps(ctx, steps); err != nil {
+		return err
+	}
+	for _, c := range rides {
+		if c.next.err != nil || c.next.gone {
+			continue
+		}
+		if err := c.write(tx, w.Now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// proceed lets the run go on from where it stands. Errors are those of what it looks at.
+func (c *ride) proceed(w World, s Standing) (next advanced, err error) {
+	next.run, next.journal = s.Run, s.Journal
+	next.run.Event = c.run.Event
+	if s.Owner != c.owner || s.Run.Status.Ended() {
+		c.end(errCut)
+		if s.Owner != c.owner {
+			c.ended = nil // the new owner holds it to be in doubt
+		}
+		next.Status, next.gone, next.steps = RunCancelled, true, c.endedAt(w.Now)
+		return next, nil
+	}
+	steps, order := map[string]Step{}, []string{}
+	put := func(s Step) {
+		if _, known := steps[s.Path]; !known {
+			order = append(order, s.Path)
+		}
+		steps[s.Path] = s
+		if i := slices.IndexFunc(next.journal, func(have Step) bool { return have.Path == s.Path }); i >= 0 {
+			next.journal[i] = s
+		} else {
+			next.journal = append(next.journal, s)
+		}
+	}
+	for _, s := range next.journal {
+		next.waits = next.waits || strings.HasPrefix(s.Kind, "wait_")
+	}
+	for _, s := range c.endedAt(w.Now) {
+		put(s)
 	}
 	if c.fresh {
-		for i, s := range journal {
+		for _, s := range next.journal {
 			if s.Kind == "action" && s.Status == StepRunning {
-				journal[i].Status, journal[i].EndedAt = StepInDoubt, &w.Now
-				journal[i].Error = "the core that did it ended meanwhile, and it is not known whether this was done"
-				steps[s.Path] = journal[i]
+				s.Status, s.EndedAt = StepInDoubt, &w.Now
+				s.Error = "the core that did it ended meanwhile, and it is not known whether this was done"
+				put(s)
 			}
 		}
-	}
-	wakes, err := tx.AutomationWakes(ctx, run.ID)
-	if err != nil {
-		return progress, false, err
-	}
-	var order []string
-	for path := range steps {
-		order = append(order, path)
 	}
 	slices.Sort(order)
 	for seen := 0; ; seen++ {
 		var event *entity.Event
-		if seen < len(wakes) {
-			event = &wakes[seen]
-			if err := tx.DropAutomationWake(ctx, run.ID, event.Seq); err != nil {
-				return progress, false, err
-			}
+		if seen < len(s.Wakes) {
+			event = &s.Wakes[seen]
+			next.heard = append(next.heard, event.Seq)
 		}
-		if progress, err = c.program.Advance(w, run, journal, event); err != nil {
-			return progress, false, err
+		if next.Progress, err = c.program.Advance(w, next.run, next.journal, event); err != nil {
+			return next, err
 		}
-		for _, s := range progress.Steps {
-			if _, known := steps[s.Path]; !known {
-				order = append(order, s.Path)
-			}
-			steps[s.Path] = s
-			if i := slices.IndexFunc(journal, func(have Step) bool { return have.Path == s.Path }); i >= 0 {
-				journal[i] = s
-			} else {
-				journal = append(journal, s)
-			}
+		for _, s := range next.Steps {
+			put(s)
 		}
-		more = seen+1 < len(wakes)
-		if !more || len(progress.Do) > 0 || progress.Status.Ended() {
+		next.more = seen+1 < len(s.Wakes)
+		if !next.more || len(next.Do) > 0 || next.Status.Ended() {
 			break
 		}
 	}
-	if len(progress.Refs)+len(progress.Events) > 0 && !c.alone {
-		return progress, false, errAlone
+	next.more = next.more && !next.Status.Ended()
+	waits := len(next.Refs)+len(next.Events) > 0
+	if waits && !c.alone {
+		return advanced{err: errAlone}, nil
 	}
-	written := make([]Step, len(order))
-	for i, path := range order {
-		written[i] = steps[path]
+	next.waits = next.waits || waits
+	for _, path := range order {
+		next.steps = append(next.steps, steps[path])
 	}
-	if err := tx.PutAutomationSteps(ctx, written); err != nil {
-		return progress, false, err
-	}
-	if len(progress.Do) > 0 {
-		c.artifacts = map[string]json.RawMessage{}
-		for _, s := range journal {
-			if s.ID != "" && s.Status == StepSuccess {
-				c.artifacts[s.ID] = s.Output
-			}
-		}
-	}
-	return progress, more && !progress.Status.Ended(), c.write(tx, run, progress, w.Now, more)
+	return next, nil
 }
 
 // endedAt are the steps that were done, to be written down now.
@@ -335,9 +375,17 @@ func (c *ride) endedAt(now time.Time) []Step {
 	return steps
 }
 
-// write writes how far the run is.
-func (c *ride) write(tx Tx, run Run, p Progress, now time.Time, more bool) error {
-	ctx := c.ctx
+// write writes how far the run is, but for its steps.
+func (c *ride) write(tx Tx, now time.Time) error {
+	ctx, p, run := c.ctx, c.next.Progress, c.next.run
+	if len(p.Do) > 0 {
+		c.artifacts = map[string]json.RawMessage{}
+		for _, s := range c.next.journal {
+			if s.ID != "" && s.Status == StepSuccess {
+				c.artifacts[s.ID] = s.Output
+			}
+		}
+	}
 	run.Status, run.Reason = p.Status, p.Reason
 	run.StartedAt = cmp.Or(run.StartedAt, &now)
 	if p.Status.Ended() {
@@ -347,18 +395,25 @@ func (c *ride) write(tx Tx, run Run, p Progress, now time.Time, more bool) error
 		}
 		return promote(ctx, tx, c.program, run.ContextKey)
 	}
-	var topics []string
-	for _, ref := range p.Refs {
-		topics = append(topics, entityTopic(ref))
+	for _, seq := range c.next.heard {
+		if err := tx.DropAutomationWake(ctx, run.ID, seq); err != nil {
+			return err
+		}
 	}
-	for _, typ := range p.Events {
-		topics = append(topics, eventTopic(typ))
-	}
-	if err := tx.PutAutomationWaits(ctx, run.ID, topics); err != nil {
-		return err
+	if c.next.waits {
+		var topics []string
+		for _, ref := range p.Refs {
+			topics = append(topics, entityTopic(ref))
+		}
+		for _, typ := range p.Events {
+			topics = append(topics, eventTopic(typ))
+		}
+		if err := tx.PutAutomationWaits(ctx, run.ID, topics); err != nil {
+			return err
+		}
 	}
 	wake := p.Wake
-	going := p.Status == RunRunning || more
+	going := p.Status == RunRunning || c.next.more
 	if going {
 		wake = &now // for who takes it over when this core dies
 	}

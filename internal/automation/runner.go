@@ -19,7 +19,7 @@ const (
 	// decideAtOnce is how many events, timers or dwells one transaction decides.
 	decideAtOnce = 200
 	// runsAtOnce is how many runs one core goes on with at once. Others wait their turn.
-	runsAtOnce = 32
+	runsAtOnce = 128
 	// runLease is until when a core that is not heard of keeps its runs.
 	runLease = 15 * time.Second
 	// runnerPoll is how often is looked without a bell, and runnerRest how long is rested
@@ -49,6 +49,7 @@ type Runner struct {
 	going    map[string]*ride        // guarded by mu; runs that this core goes on with
 	timed    string                  // the heads for which timers were made; owned by Run
 	wake     chan struct{}
+	commits  commits
 }
 
 type programKey struct {
@@ -327,8 +328,12 @@ func (r *Runner) decide(ctx context.Context) (more bool, err error) {
 		if err != nil {
 			return err
 		}
+		awaited, err := awaitedTopics(ctx, tx, events)
+		if err != nil {
+			return err
+		}
 		for _, e := range events {
-			if err := r.decideEvent(w, v, programs, dwelling, e); err != nil {
+			if err := r.decideEvent(w, v, programs, dwelling, awaited, e); err != nil {
 				return fmt.Errorf("event %d: %w", e.Seq, err)
 			}
 		}
@@ -351,8 +356,9 @@ func (r *Runner) decide(ctx context.Context) (more bool, err error) {
 }
 
 // decideEvent asks the programs with a trigger for the event, and those of which one
-// waits whether the event's entity stays as it is: dwelling, by entity.
-func (r *Runner) decideEvent(w World, v view, programs []*Program, dwelling map[string][]string, e entity.Event) error {
+// waits whether the event's entity stays as it is: dwelling, by entity. Then it wakes the
+// runs that wait for one of its topics, if any are awaited.
+func (r *Runner) decideEvent(w World, v view, programs []*Program, dwelling map[string][]string, awaited []string, e entity.Event) error {
 	ctx, tx := v.ctx, v.tx
 	var asked []*Program
 	for _, p := range programs {
@@ -379,8 +385,29 @@ func (r *Runner) decideEvent(w World, v view, programs []*Program, dwelling map[
 			}
 		}
 	}
-	topics := []string{eventTopic(e.Type), entityTopic(Ref{e.Kind, e.EntityID}), entityTopic(Ref{e.Kind, "*"})}
+	topics := slices.DeleteFunc(topicsOf(e), func(topic string) bool { return !slices.Contains(awaited, topic) })
+	if len(topics) == 0 {
+		return nil
+	}
 	return tx.WakeAutomationRuns(ctx, topics, e.Seq)
+}
+
+// awaitedTopics are those of events for which runs wait. None begins to while events are
+// being decided.
+func awaitedTopics(ctx context.Context, tx Tx, events []entity.Event) ([]string, error) {
+	var topics []string
+	for _, e := range events {
+		topics = append(topics, topicsOf(e)...)
+	}
+	if len(topics) == 0 {
+		return nil, nil
+	}
+	slices.Sort(topics)
+	return tx.AwaitedAutomationTopics(ctx, slices.Compact(topics))
+}
+
+func topicsOf(e entity.Event) []string {
+	return []string{eventTopic(e.Type), entityTopic(Ref{e.Kind, e.EntityID}), entityTopic(Ref{e.Kind, "*"})}
 }
 
 func eventTopic(typ string) string { return "event/" + typ }

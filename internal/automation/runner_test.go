@@ -109,7 +109,7 @@ type core struct {
 }
 
 // begin starts a core that is alone.
-func begin(t *testing.T, db *store.DB, o *outside, lives int64) *core {
+func begin(t testing.TB, db *store.DB, o *outside, lives int64) *core {
 	t.Helper()
 	if err := db.FreeAutomationRuns(t.Context()); err != nil {
 		t.Fatal(err)
@@ -118,7 +118,7 @@ func begin(t *testing.T, db *store.DB, o *outside, lives int64) *core {
 }
 
 // beside starts a core on a database that others have open.
-func beside(t *testing.T, db *store.DB, o *outside, lives int64) *core {
+func beside(t testing.TB, db *store.DB, o *outside, lives int64) *core {
 	t.Helper()
 	m := &mortal{DB: db, dead: make(chan struct{})}
 	m.left.Store(lives)
@@ -139,7 +139,7 @@ func beside(t *testing.T, db *store.DB, o *outside, lives int64) *core {
 	return c
 }
 
-func open(t *testing.T, url string) *store.DB {
+func open(t testing.TB, url string) *store.DB {
 	t.Helper()
 	db, err := store.Open(t.Context(), url, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -149,7 +149,7 @@ func open(t *testing.T, url string) *store.DB {
 	return db
 }
 
-func create(t *testing.T, c *core, name, definition string) automation.Automation {
+func create(t testing.TB, c *core, name, definition string) automation.Automation {
 	t.Helper()
 	a, err := c.service.Create(t.Context(), entity.System, automation.Input{Name: name, Definition: json.RawMessage(definition)})
 	if err != nil {
@@ -159,7 +159,13 @@ func create(t *testing.T, c *core, name, definition string) automation.Automatio
 }
 
 // happen appends an event about a satellite, and gives its number.
-func happen(t *testing.T, db *store.DB, typ, id, status string) int64 {
+func happen(t testing.TB, db *store.DB, typ, id, status string) int64 {
+	t.Helper()
+	return happenAll(t, db, typ, status, id)
+}
+
+// happenAll appends an event about each satellite, and gives the first one's number.
+func happenAll(t testing.TB, db *store.DB, typ, status string, ids ...string) int64 {
 	t.Helper()
 	var events []entity.Event
 	err := db.InTx(t.Context(), func(tx entity.Tx) error {
@@ -167,10 +173,13 @@ func happen(t *testing.T, db *store.DB, typ, id, status string) int64 {
 		if err != nil {
 			return err
 		}
-		events = []entity.Event{{
-			Type: typ, Kind: "satellite-connection", EntityID: id, ChangeID: uuid.NewString(), Changed: []string{"status"},
-			Prev: json.RawMessage(`null`), Next: json.RawMessage(`{"status":"` + status + `"}`), Payload: json.RawMessage(`{"name":"` + id + `"}`), Actor: entity.System, At: now,
-		}}
+		events = nil
+		for _, id := range ids {
+			events = append(events, entity.Event{
+				Type: typ, Kind: "satellite-connection", EntityID: id, ChangeID: uuid.NewString(), Changed: []string{"status"},
+				Prev: json.RawMessage(`null`), Next: json.RawMessage(`{"status":"` + status + `"}`), Payload: json.RawMessage(`{"name":"` + id + `"}`), Actor: entity.System, At: now,
+			})
+		}
 		return tx.AppendEvents(t.Context(), events)
 	})
 	if err != nil {
@@ -452,7 +461,7 @@ func TestRepeatedCallsOfHooksAreOneEvent(t *testing.T) {
 }
 
 // until waits for what is so at some time.
-func until(t *testing.T, what string, so func() bool) {
+func until(t testing.TB, what string, so func() bool) {
 	t.Helper()
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()

@@ -94,16 +94,27 @@ type Tx interface {
 	// PutAutomationRun writes how far it is. With wake nil it waits for no moment. Keep
 	// says that its owner goes on with it.
 	PutAutomationRun(ctx context.Context, r Run, wake *time.Time, keep bool) error
-	AutomationJournal(ctx context.Context, runID string) ([]Step, error)
-	// PutAutomationSteps writes steps of one run.
+	// AutomationStandings gives where runs stand, locked; one that is not there is missing.
+	AutomationStandings(ctx context.Context, ids []string) (map[string]Standing, error)
+	// PutAutomationSteps writes steps, each run's in their order.
 	PutAutomationSteps(ctx context.Context, steps []Step) error
 	// PutAutomationWaits replaces what a run waits for.
 	PutAutomationWaits(ctx context.Context, runID string, topics []string) error
+	// AwaitedAutomationTopics are those of the topics for which runs wait.
+	AwaitedAutomationTopics(ctx context.Context, topics []string) ([]string, error)
 	// WakeAutomationRuns wakes the runs that wait for one of the topics, by the event.
 	WakeAutomationRuns(ctx context.Context, topics []string, seq int64) error
-	// AutomationWakes are the events that woke a run, oldest first.
-	AutomationWakes(ctx context.Context, runID string) ([]entity.Event, error)
 	DropAutomationWake(ctx context.Context, runID string, seq int64) error
+}
+
+// Standing is where a run stands.
+type Standing struct {
+	// Run is without its event.
+	Run     Run
+	Owner   string
+	Journal []Step
+	// Wakes are the events that woke it, oldest first; at most a thousand.
+	Wakes []entity.Event
 }
 
 // Head is a revision that is in force.

@@ -65,7 +65,9 @@ func (v view) note(d Decision, started bool) {
 		if !read {
 			continue
 		}
-		runs = slices.DeleteFunc(runs, func(r Run) bool { return slices.Contains(d.Cancel, r.ID) })
+		if len(d.Cancel) > 0 {
+			runs = slices.DeleteFunc(runs, func(r Run) bool { return slices.Contains(d.Cancel, r.ID) })
+		}
 		if started && !d.Run.Status.Ended() {
 			runs = append(runs, *d.Run)
 		}

@@ -3,16 +3,19 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/automation"
-	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 )
 
 const automationRunColumns = `id, automation_id, revision, trigger_id, context_key, status, event, key, created_at, started_at, ended_at, reason`
+
+// automationRunBrief leaves the event out.
+var automationRunBrief = strings.Replace(automationRunColumns, "event", "'null'", 1)
 
 func automationRunFields(r *automation.Run) []any {
 	return []any{
@@ -71,7 +74,7 @@ func (tx *Tx) ActiveAutomationRuns(ctx context.Context, id, contextKey string) (
 		w.and(`context_key = $$`, stored(contextKey))
 	}
 	w.conds = append(w.conds, `ended_at IS NULL`)
-	return all(ctx, tx.conn, scanAutomationRun, `SELECT `+strings.Replace(automationRunColumns, "event", "'null'", 1)+` FROM automation_runs`+w.String()+` ORDER BY created_at, id`, w.args...)
+	return all(ctx, tx.conn, scanAutomationRun, `SELECT `+automationRunBrief+` FROM automation_runs`+w.String()+` ORDER BY created_at, id`, w.args...)
 }
 
 func (tx *Tx) AddAutomationRun(ctx context.Context, r automation.Run) (bool, error) {
@@ -100,7 +103,8 @@ func (db *DB) ClaimAutomationRuns(ctx context.Context, owner string, lease time.
 
 func (db *DB) RenewAutomationRuns(ctx context.Context, owner string, lease time.Duration, ids []string) ([]string, error) {
 	return all(ctx, db.writes(), func(row scanner) (id string, err error) { return id, row.Scan(&id) },
-		`UPDATE automation_runs SET lease_until = {now} + $2 WHERE id = ANY($3) AND owner = $1 AND ended_at IS NULL RETURNING id`,
+		`UPDATE automation_runs SET lease_until = {now} + $2
+		WHERE id IN (SELECT id FROM automation_runs WHERE id = ANY($3) AND owner = $1 AND ended_at IS NULL ORDER BY id FOR UPDATE) RETURNING id`,
 		owner, lease.Microseconds(), ids)
 }
 
@@ -115,9 +119,7 @@ type ownedRun struct {
 }
 
 func (tx *Tx) AutomationRunForUpdate(ctx context.Context, id string) (automation.Run, string, error) {
-	o, err := one(ctx, tx.conn, fmt.Sprintf("automation run %q", id), func(row scanner) (o ownedRun, err error) {
-		return o, row.Scan(append(automationRunFields(&o.run), &o.owner)...)
-	}, `SELECT `+automationRunColumns+`, owner FROM automation_runs WHERE id = $1 FOR UPDATE`, id)
+	o, err := one(ctx, tx.conn, fmt.Sprintf("automation run %q", id), scanOwnedRun, `SELECT `+automationRunColumns+`, owner FROM automation_runs WHERE id = $1 FOR UPDATE`, id)
 	return o.run, o.owner, err
 }
 
@@ -141,8 +143,7 @@ func (tx *Tx) PutAutomationRun(ctx context.Context, r automation.Run, wake *time
 	return nil
 }
 
-const stepRows = `SELECT run_id, path, step_id, kind, action, status, attempt, input, output, error, final, due_at, started_at, ended_at FROM automation_steps
-	WHERE run_id = $1 ORDER BY position, path`
+const stepRows = `SELECT run_id, path, step_id, kind, action, status, attempt, input, output, error, final, due_at, started_at, ended_at FROM automation_steps WHERE `
 
 func scanStep(row scanner) (automation.Step, error) {
 	var s automation.Step
@@ -151,24 +152,83 @@ func scanStep(row scanner) (automation.Step, error) {
 }
 
 func (db *DB) AutomationSteps(ctx context.Context, runID string) ([]automation.Step, error) {
-	return all(ctx, db.reads(), scanStep, stepRows, runID)
+	return all(ctx, db.reads(), scanStep, stepRows+`run_id = $1 ORDER BY position, path`, runID)
 }
 
-func (tx *Tx) AutomationJournal(ctx context.Context, runID string) ([]automation.Step, error) {
-	return all(ctx, tx.conn, scanStep, stepRows, runID)
+func scanOwnedRun(row scanner) (o ownedRun, err error) {
+	return o, row.Scan(append(automationRunFields(&o.run), &o.owner)...)
+}
+
+// wakesAtOnce is how many events a run hears in one transaction.
+const wakesAtOnce = 1000
+
+// runNumber is a number of a run: of an event that woke it, or of its steps.
+type runNumber struct {
+	run string
+	n   int64
+}
+
+func (tx *Tx) AutomationStandings(ctx context.Context, ids []string) (map[string]automation.Standing, error) {
+	// In the order of their ids, so that two that lock the same do not wait for each other.
+	runs, err := all(ctx, tx.conn, scanOwnedRun, `SELECT `+automationRunBrief+`, owner FROM automation_runs WHERE id = ANY($1) ORDER BY id FOR UPDATE`, ids)
+	if err != nil {
+		return nil, err
+	}
+	standings := make(map[string]automation.Standing, len(runs))
+	for _, o := range runs {
+		standings[o.run.ID] = automation.Standing{Run: o.run, Owner: o.owner}
+	}
+	steps, err := all(ctx, tx.conn, scanStep, stepRows+`run_id = ANY($1) ORDER BY run_id, position, path`, ids)
+	if err != nil {
+		return nil, err
+	}
+	for _, step := range steps {
+		s := standings[step.Run]
+		s.Journal = append(s.Journal, step)
+		standings[step.Run] = s
+	}
+	wakes, err := all(ctx, tx.conn, func(row scanner) (w runNumber, err error) { return w, row.Scan(&w.run, &w.n) },
+		`SELECT run_id, seq FROM automation_wakes WHERE run_id = ANY($1) ORDER BY run_id, seq`, ids)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range wakes {
+		s := standings[w.run]
+		if len(s.Wakes) == wakesAtOnce {
+			continue
+		}
+		events, err := all(ctx, tx.conn, scanEvent, eventRows+` WHERE seq = $1`, w.n)
+		if err != nil {
+			return nil, err
+		}
+		s.Wakes = append(s.Wakes, events...)
+		standings[w.run] = s
+	}
+	return standings, nil
 }
 
 func (tx *Tx) PutAutomationSteps(ctx context.Context, steps []automation.Step) error {
 	if len(steps) == 0 {
 		return nil
 	}
-	begun, err := one(ctx, tx.conn, "", scanInt64, `SELECT count(*) FROM automation_steps WHERE run_id = $1`, steps[0].Run)
+	var runs []string
+	for _, s := range steps {
+		if !slices.Contains(runs, s.Run) {
+			runs = append(runs, s.Run)
+		}
+	}
+	counts, err := all(ctx, tx.conn, func(row scanner) (w runNumber, err error) { return w, row.Scan(&w.run, &w.n) },
+		`SELECT run_id, count(*) FROM automation_steps WHERE run_id = ANY($1) GROUP BY run_id`, runs)
 	if err != nil {
 		return err
 	}
-	position := func(*automation.Step) int64 { // those that are there keep theirs
-		begun++
-		return begun
+	begun := map[string]int64{}
+	for _, n := range counts {
+		begun[n.run] = n.n
+	}
+	position := func(s *automation.Step) int64 { // those that are there keep theirs
+		begun[s.Run]++
+		return begun[s.Run]
 	}
 	return chunks(steps, func(rows []automation.Step) error {
 		cols := []column{
@@ -206,6 +266,11 @@ func (tx *Tx) PutAutomationWaits(ctx context.Context, runID string, topics []str
 	return nil
 }
 
+func (tx *Tx) AwaitedAutomationTopics(ctx context.Context, topics []string) ([]string, error) {
+	return all(ctx, tx.conn, func(row scanner) (topic string, err error) { return topic, row.Scan(&topic) },
+		`SELECT DISTINCT topic FROM automation_waits WHERE topic = ANY($1)`, topics)
+}
+
 func (tx *Tx) WakeAutomationRuns(ctx context.Context, topics []string, seq int64) error {
 	n, err := tx.exec(ctx, `INSERT INTO automation_wakes (run_id, seq) SELECT DISTINCT run_id, $2::bigint FROM automation_waits WHERE topic = ANY($1)
 		ON CONFLICT (run_id, seq) DO NOTHING`, topics, seq)
@@ -214,10 +279,6 @@ func (tx *Tx) WakeAutomationRuns(ctx context.Context, topics []string, seq int64
 	}
 	_, err = tx.exec(ctx, `UPDATE automation_runs SET wake_at = {now} WHERE ended_at IS NULL AND id IN (SELECT run_id FROM automation_wakes WHERE seq = $1)`, seq)
 	return err
-}
-
-func (tx *Tx) AutomationWakes(ctx context.Context, runID string) ([]entity.Event, error) {
-	return all(ctx, tx.conn, scanEvent, eventRows+` WHERE seq IN (SELECT seq FROM automation_wakes WHERE run_id = $1) ORDER BY seq LIMIT 1000`, runID)
 }
 
 func (tx *Tx) DropAutomationWake(ctx context.Context, runID string, seq int64) error {

@@ -179,7 +179,9 @@ func testAutomationRuns(_ *testing.T, s *suite) {
 		s.ok(tx.PutAutomationSteps(s.ctx(), []automation.Step{step, wait}))
 		step.Status, step.Output, step.EndedAt = automation.StepSuccess, json.RawMessage(`{}`), &run.CreatedAt
 		s.ok(tx.PutAutomationSteps(s.ctx(), []automation.Step{step}))
-		s.same([]automation.Step{step, wait}, must(tx.AutomationJournal(s.ctx(), run.ID))(s))
+		brief := run
+		brief.Event = entity.Event{}
+		s.same(map[string]automation.Standing{run.ID: {Run: brief, Owner: "two", Journal: []automation.Step{step, wait}}}, must(tx.AutomationStandings(s.ctx(), []string{run.ID, newID()}))(s))
 		run.Status = automation.RunWaiting
 		s.ok(tx.PutAutomationWaits(s.ctx(), run.ID, []string{"entity/thing/x", "event/thing.changed"}))
 		return tx.PutAutomationRun(s.ctx(), run, wait.Due, false)
@@ -188,13 +190,14 @@ func testAutomationRuns(_ *testing.T, s *suite) {
 	s.same([]automation.Run{}, must(s.db.ClaimAutomationRuns(s.ctx(), "one", time.Minute, 10))(s))
 	s.same(*wait.Due, must(s.db.NextAutomation(s.ctx()))(s))
 	s.tx(func(tx *store.Tx) error {
+		s.same([]string{"entity/thing/x"}, must(tx.AwaitedAutomationTopics(s.ctx(), []string{"entity/thing/x", "entity/thing/y"}))(s))
 		return tx.WakeAutomationRuns(s.ctx(), []string{"event/thing.changed", "entity/thing/x"}, event.Seq)
 	})
 	s.same([]automation.Run{run}, must(s.db.ClaimAutomationRuns(s.ctx(), "one", time.Minute, 10))(s))
 	s.tx(func(tx *store.Tx) error {
-		s.same([]entity.Event{event}, must(tx.AutomationWakes(s.ctx(), run.ID))(s))
+		s.same([]entity.Event{event}, must(tx.AutomationStandings(s.ctx(), []string{run.ID}))(s)[run.ID].Wakes)
 		s.ok(tx.DropAutomationWake(s.ctx(), run.ID, event.Seq))
-		s.same([]entity.Event{}, must(tx.AutomationWakes(s.ctx(), run.ID))(s))
+		s.same(0, len(must(tx.AutomationStandings(s.ctx(), []string{run.ID}))(s)[run.ID].Wakes))
 		active := run
 		active.Event = entity.Event{}
 		s.same([]automation.Run{active}, must(tx.ActiveAutomationRuns(s.ctx(), a.ID, ""))(s))
