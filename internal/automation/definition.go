@@ -44,6 +44,9 @@ type Definition struct {
 	// UsesState is what the original was told about the systems whose state is read. It
 	// is accepted and not needed: what is read is seen when it is read.
 	UsesState []string `json:"uses_state,omitempty" jsonschema:"maxItems=50"`
+	// Enabled says whether it reacts. Absent, it is left as it is, and a new one reacts.
+	// It is for documents: it is kept beside the definition, and not in it.
+	Enabled *bool `json:"enabled,omitempty"`
 }
 
 // Mode says what a firing does while a run of the automation has not ended.

@@ -41,6 +41,21 @@ type Input struct {
 	Definition json.RawMessage `json:"definition"`
 }
 
+// Wanted tells whether it is to react: as it says itself, or else as its definition says;
+// nil when it is left as it is.
+func (in Input) Wanted() *bool {
+	if in.Enabled != nil || len(in.Definition) > MaxDefinition {
+		return in.Enabled
+	}
+	var said struct {
+		Enabled *bool `json:"enabled"`
+	}
+	if json.Unmarshal(in.Definition, &said) != nil {
+		return nil // Read says what is wrong
+	}
+	return said.Enabled
+}
+
 // Service is what people do with automations. The runner does the rest.
 type Service struct {
 	store    Store
@@ -71,7 +86,8 @@ func (s *Service) Automations(ctx context.Context, p fleet.Page) ([]Automation, 
 
 // Read judges what people say, without keeping it. Fault: Invalid, with every wrong place.
 func (s *Service) Read(in Input, path string) (Automation, error) {
-	a := Automation{Name: in.Name, Labels: in.Labels, Enabled: in.Enabled == nil || *in.Enabled}
+	wanted := in.Wanted()
+	a := Automation{Name: in.Name, Labels: in.Labels, Enabled: wanted == nil || *wanted}
 	if a.Labels == nil {
 		a.Labels = map[string]string{}
 	}
@@ -93,6 +109,7 @@ func (s *Service) Read(in Input, path string) (Automation, error) {
 	}
 	d, err := ParseDefinition(in.Definition, path)
 	if err == nil {
+		d.Enabled = nil
 		a.Definition = d
 		_, err = Compile(a, s.actions, path)
 	}
@@ -159,8 +176,8 @@ func (s *Service) Update(ctx context.Context, actor entity.Actor, ref string, in
 	}
 	return s.change(ctx, actor, ref, func(a *Automation) {
 		a.Name, a.Labels, a.Definition = next.Name, next.Labels, next.Definition
-		if in.Enabled != nil {
-			a.Enabled = *in.Enabled
+		if wanted := in.Wanted(); wanted != nil {
+			a.Enabled = *wanted
 		}
 	})
 }

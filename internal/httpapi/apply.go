@@ -90,8 +90,8 @@ func elsewhere(path string, places []int) string {
 	return fmt.Sprintf("documents[%d]%s", places[i], strings.TrimPrefix(path, fmt.Sprintf("documents[%d]", i)))
 }
 
-// applyAutomation creates or changes one. Whether it is enabled is nothing of the
-// document's: what somebody disabled stays so.
+// applyAutomation creates or changes one. What somebody disabled stays so, unless the
+// document says that it is enabled.
 func (a *API) applyAutomation(ctx context.Context, in automation.Input, dryRun bool) (catalog.DocumentChange, error) {
 	change := catalog.DocumentChange{Kind: catalog.DocAutomation, Name: in.Name, Action: catalog.Created, Diff: []catalog.FieldDiff{}}
 	next, err := a.Automations.Read(in, "spec")
@@ -108,6 +108,9 @@ func (a *API) applyAutomation(ctx context.Context, in automation.Input, dryRun b
 	}
 	if err != nil {
 		return change, err
+	}
+	if in.Wanted() == nil {
+		next.Enabled = before.Enabled
 	}
 	was, err := automationDocument(before)
 	if err != nil {
@@ -130,6 +133,9 @@ func (a *API) applyAutomation(ctx context.Context, in automation.Input, dryRun b
 }
 
 func automationDocument(a automation.Automation) (catalog.Document, error) {
+	if !a.Enabled {
+		a.Definition.Enabled = &a.Enabled
+	}
 	spec, err := json.Marshal(a.Definition)
 	if err != nil {
 		return catalog.Document{}, fmt.Errorf("writing automation %s: %w", a.Name, err)
