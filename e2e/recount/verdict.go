@@ -177,8 +177,8 @@ func (v *verdicts) again(on judgedOn, j *judged, got *verdict.Judged) {
 
 // between judges anew at each result, from results and eras alone, and finds where a
 // verdict is missing: where what was stored says something else for longer than it
-// may take until a result is judged. Left out are seats that move, and what hangs on
-// the answers of others.
+// may take until a result is judged. Left out are seats that move, what is due again
+// only just, and what hangs on the answers of others.
 func (v *verdicts) between(on judgedOn, j *judged) {
 	places := newPlaces()
 	var wrong check.Status
@@ -198,7 +198,7 @@ func (v *verdicts) between(on judgedOn, j *judged) {
 		if i+1 < len(j.runs) {
 			until = j.runs[i+1].ReceivedAt
 		}
-		seats, known := places.seats(policy, j.eras, r.ReceivedAt)
+		seats, known := places.seats(policy, j.eras, r.ReceivedAt, v.grace)
 		if !known {
 			wrong = ""
 			continue
@@ -209,7 +209,7 @@ func (v *verdicts) between(on judgedOn, j *judged) {
 		}
 		should := verdict.Decide(policy, seats, opinion, r.ReceivedAt).Status
 		v.counts["judged again"]++
-		if said := j.statusAt(until); said == should {
+		if said := j.statusAt(until); said == should || j.waits(until) {
 			wrong = ""
 			continue
 		} else if should != wrong {
@@ -234,6 +234,22 @@ func (j *judged) at(t time.Time) *verdict.Judged {
 	}
 	return nil
 }
+
+// waits reports whether the verdict that came next had been waiting for others then. Who
+// they are may not have been known, and the core that would have asked may have ended.
+func (j *judged) waits(t time.Time) bool {
+	for i := range j.verdicts {
+		if one := &j.verdicts[i]; one.Verdict.At.After(t) {
+			o := one.Evidence.Opinion
+			return o != nil && !o.HeldAt.After(t) && t.Before(o.Deadline.Add(waitsBeyond))
+		}
+	}
+	return false
+}
+
+// waitsBeyond is how much later than at its deadline a verdict that waited may come: a
+// core has to be there.
+const waitsBeyond = 15 * time.Second
 
 func (j *judged) statusAt(t time.Time) check.Status {
 	if held := j.at(t); held != nil {
@@ -275,15 +291,17 @@ func (p *places) step(policy check.Policy, r *run) {
 }
 
 // seats are those that are due at the time. They are not known when one of them moves
-// by itself, is in maintenance, or has not had enough results yet to be judged from them.
-func (p *places) seats(policy check.Policy, eras []era, t time.Time) (seats []verdict.Seat, known bool) {
+// by itself, is in maintenance, or has not had enough results yet to be judged from them;
+// nor when one is due only since a moment ago: that its results count again comes with no
+// change of theirs, and is seen when the core looks around.
+func (p *places) seats(policy check.Policy, eras []era, t time.Time, soon time.Duration) (seats []verdict.Seat, known bool) {
 	for i := range eras {
 		e := &eras[i]
 		if e.Since.After(t) || e.Until != nil && !e.Until.After(t) {
 			continue
 		}
 		at := p.of[e.SatelliteID]
-		if e.Seat > 0 || e.State != "active" || at == nil || at.steps <= policy.Outcomes() {
+		if e.Seat > 0 || e.State != "active" || t.Sub(e.Since) < soon || at == nil || at.steps <= policy.Outcomes() {
 			return nil, false
 		}
 		// Whoever delivers results is online; without results it has no voice anyway.
