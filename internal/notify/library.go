@@ -116,7 +116,7 @@ func (s *Service) checkTarget(ctx context.Context, in *Input) error {
 	if slices.Contains(talkative, service) {
 		_, err = url.Parse(target)
 	} else if _, err = (&router.ServiceRouter{}).NewService(service); err == nil {
-		_, err = shoutrrr.NewSender(quiet, target)
+		_, err = shoutrrr.NewSenderWithOptions(quiet, types.SenderOptions{}, target)
 	}
 	if err != nil {
 		return wrong("is no URL of that service: %s", redact.New(append(pieces(target), target)...).String(err.Error()))
