@@ -67,7 +67,7 @@ web/dist/index.html: web/src/api/schema.ts $(web_sources)
 
 .PHONY: test
 test: need-go need-cc need-postgres need-servers need-chromium ## every test, on both databases, with the race detector, and in a browser
-	CGO_ENABLED=1 $(GO) test -race -timeout 15m -run '$(RUN)' $(PKG)
+	CGO_ENABLED=1 $(GO) test -race -timeout 25m -run '$(RUN)' $(PKG)
 ifeq ($(PKG) $(RUN),./... .)
 	@$(MAKE) webtest
 endif
