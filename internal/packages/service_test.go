@@ -405,10 +405,12 @@ func TestChangesAreEvents(t *testing.T) {
 			got = append(got, e.Type+" "+e.Kind+" "+e.EntityID+" "+string(e.Payload)+" "+e.Actor.Name)
 		}
 		want := []string{
-			`entity.changed script-package is-number {"id":"is-number"} jane`,
+			`entity.changed script-package is-number {"changedFields":["enabled","version"],"delta":{"enabled":true,"version":"6.0.0"},"enabled":true,"id":"is-number",` +
+				`"kind":"script-package","next":{"enabled":true,"version":"6.0.0"},"prev":null,"version":"6.0.0"} jane`,
 			`entity.changed script-packages tree {"lockfileHash":null} jane`,
 			`script-packages.changed script-packages tree {"lockfileHash":"` + hash + `"} jane`,
-			`entity.changed script-package nothing {"id":"nothing"} jane`,
+			`entity.changed script-package nothing {"changedFields":["enabled","version"],"delta":{"enabled":true,"version":"1.0.0"},"enabled":true,"id":"nothing",` +
+				`"kind":"script-package","next":{"enabled":true,"version":"1.0.0"},"prev":null,"version":"1.0.0"} jane`,
 			`entity.changed script-packages tree {"lockfileHash":"` + hash + `"} jane`,
 			`script-packages.failed script-packages tree {"lockfileHash":"` + hash + `"} jane`,
 		}
