@@ -132,7 +132,7 @@ func TestEscapes(t *testing.T) {
 		"moving packages":          {script: `mv ` + tree + `/index.js ` + tree + `/other.js`, harms: true},
 		"the parent's environment": {script: fmt.Sprintf(`cat /proc/%d/environ`, os.Getpid())},
 		"the parent's memory":      {script: fmt.Sprintf(`head -c 1 /proc/%d/maps`, os.Getpid())},
-		"the parent's files":       {script: fmt.Sprintf(`ls /proc/%d/root/`, os.Getpid())},
+		"the parent's files":       {script: fmt.Sprintf(`ls /proc/%d/cwd/`, os.Getpid())},
 		"ending another process":   {script: fmt.Sprintf(`kill -0 %d`, victim.Process.Pid)},
 		"another user again":       {script: `perl -e '$> = 0; $< = 0; die "no" if $> || $<'`, harms: os.Geteuid() != 0},
 		"mounting":                 {script: `mount -t tmpfs none .`, harms: true},

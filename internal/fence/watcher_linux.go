@@ -2,6 +2,7 @@ package fence
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -276,20 +277,13 @@ func (w *watcher) sendMessage(ctx context.Context, call *notification, header, f
 		return 0, unix.EACCES
 	}
 	if stream, err := w.stream(call); err != nil || stream {
-		return 0, stdOr(err, errContinue) // a stream goes to whom it is connected to
+		return 0, cmp.Or(err, errContinue) // a stream goes to whom it is connected to
 	}
 	m, err := w.message(call, header)
 	if err != nil {
 		return 0, err
 	}
 	return w.send(ctx, call, flags, m)
-}
-
-func stdOr(err, otherwise error) error {
-	if err != nil {
-		return err
-	}
-	return otherwise
 }
 
 // messageHeader is struct msghdr, of 64 bits; struct mmsghdr adds a length to it.
@@ -304,7 +298,7 @@ func (w *watcher) sendMessages(ctx context.Context, call *notification) (int64, 
 		return 0, unix.EACCES
 	}
 	if stream, err := w.stream(call); err != nil || stream {
-		return 0, stdOr(err, errContinue)
+		return 0, cmp.Or(err, errContinue)
 	}
 	for i := range count {
 		m, err := w.message(call, at+i*messagesHeader)
