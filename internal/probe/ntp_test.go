@@ -2,7 +2,6 @@ package probe
 
 import (
 	"encoding/binary"
-	"net"
 	"testing"
 	"time"
 
@@ -13,37 +12,22 @@ import (
 // servers of Debian want to be the machine's own, and set its clock.
 func clock(t *testing.T, stratum byte, leap byte, drop int) target {
 	t.Helper()
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	t.Cleanup(func() { conn.Close(); <-done })
-	go func() {
-		defer close(done)
-		question := make([]byte, 512)
-		for {
-			n, from, err := conn.ReadFrom(question)
-			if err != nil {
-				return
-			}
-			if drop > 0 || n < 48 {
-				drop--
-				continue
-			}
-			answer := make([]byte, 48)
-			answer[0], answer[1], answer[2], answer[3] = leap<<6|4<<3|4, stratum, 6, 0xe9
-			copy(answer[12:], map[bool]string{true: "RATE", false: "GPS\x00"}[stratum == 0])
-			now := time.Now().Add(time.Hour)
-			for _, at := range []int{16, 32, 40} {
-				binary.BigEndian.PutUint32(answer[at:], uint32(now.Unix()+2208988800))
-				binary.BigEndian.PutUint32(answer[at+4:], uint32(uint64(now.Nanosecond())<<32/1e9))
-			}
-			copy(answer[24:32], question[40:48])
-			conn.WriteTo(answer, from)
+	return answering(t, func(question []byte) []byte {
+		if drop > 0 || len(question) < 48 {
+			drop--
+			return nil
 		}
-	}()
-	return target{"127.0.0.1", conn.LocalAddr().(*net.UDPAddr).Port}
+		answer := make([]byte, 48)
+		answer[0], answer[1], answer[2], answer[3] = leap<<6|4<<3|4, stratum, 6, 0xe9
+		copy(answer[12:], map[bool]string{true: "RATE", false: "GPS\x00"}[stratum == 0])
+		now := time.Now().Add(time.Hour)
+		for _, at := range []int{16, 32, 40} {
+			binary.BigEndian.PutUint32(answer[at:], uint32(now.Unix()+2208988800))
+			binary.BigEndian.PutUint32(answer[at+4:], uint32(uint64(now.Nanosecond())<<32/1e9))
+		}
+		copy(answer[24:32], question[40:48])
+		return answer
+	})
 }
 
 func TestNTP(t *testing.T) {

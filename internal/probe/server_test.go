@@ -229,3 +229,29 @@ func wantFound(t *testing.T, r check.Result, c trial) {
 		t.Errorf("entry (-want +got):\n%s", diff)
 	}
 }
+
+// answering is a stand-in of a server that speaks in datagrams: reply gets each question
+// and gives the answer, nil for none. It may alter the question.
+func answering(t *testing.T, reply func(question []byte) []byte) target {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	t.Cleanup(func() { conn.Close(); <-done })
+	go func() {
+		defer close(done)
+		buffer := make([]byte, 4096)
+		for {
+			n, from, err := conn.ReadFrom(buffer)
+			if err != nil {
+				return
+			}
+			if answer := reply(buffer[:n]); answer != nil {
+				conn.WriteTo(answer, from)
+			}
+		}
+	}()
+	return target{"127.0.0.1", conn.LocalAddr().(*net.UDPAddr).Port}
+}

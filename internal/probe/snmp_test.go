@@ -2,7 +2,6 @@ package probe
 
 import (
 	"fmt"
-	"net"
 	"testing"
 
 	"github.com/perigee-monitoring/perigee/check"
@@ -56,27 +55,12 @@ rouser sealed priv
 	try(t, closedPort(t), check.SNMP, []trial{{"refused", ``, check.SNMPGet, ask(name), "Check failed: connection refused…", nil}})
 	t.Run("nonsense", func(t *testing.T) {
 		t.Parallel()
-		conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		done := make(chan struct{})
-		t.Cleanup(func() { conn.Close(); <-done })
-		go func() {
-			defer close(done)
-			buffer := make([]byte, 4096)
-			for {
-				n, from, err := conn.ReadFrom(buffer)
-				if err != nil {
-					return
-				}
-				for i := range buffer[:n] {
-					buffer[i] ^= 0x55
-				}
-				conn.WriteTo(buffer[:n], from)
+		s := answering(t, func(question []byte) []byte {
+			for i := range question {
+				question[i] ^= 0x55
 			}
-		}()
-		s := target{"127.0.0.1", conn.LocalAddr().(*net.UDPAddr).Port}
+			return question
+		})
 		r := New(Options{}).Execute(t.Context(), s.assignment(check.SNMP, `"timeout":500`, check.SNMPGet, ask(name)), nil, nil)
 		wantFound(t, r, trial{message: "Check failed: …"})
 	})
