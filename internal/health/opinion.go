@@ -105,8 +105,9 @@ type Opinions struct {
 	// wanted: a transaction made some that wait; tell rings for them after its commit.
 	wanted atomic.Bool
 	// load is how many runs each satellite was asked for by verdicts that wait here.
-	load map[string]int
-	seed maphash.Seed
+	load  map[string]int
+	seed  maphash.Seed
+	began time.Time // when this core did
 }
 
 // NewOpinions makes the service; rings should ring for TopicOpinion and
@@ -114,7 +115,7 @@ type Opinions struct {
 func NewOpinions(store OpinionStore, recorder *entity.Recorder, orders RunOrders, log *slog.Logger, rings <-chan struct{}) *Opinions {
 	return &Opinions{
 		store: store, recorder: recorder, orders: orders, log: log, rings: rings,
-		holder: uuid.NewString(), load: map[string]int{}, seed: maphash.MakeSeed(),
+		holder: uuid.NewString(), load: map[string]int{}, seed: maphash.MakeSeed(), began: time.Now(),
 	}
 }
 
@@ -518,7 +519,7 @@ func voices(seats []*Seat) []verdict.Seat {
 // reopen asks anew about a check that only its suspects find bad: the fault may lie
 // elsewhere by now. Meanwhile the verdict stays as it is.
 func (o *Opinions) reopen(ctx context.Context, op *CheckOpinion, now time.Time) error {
-	if o.open.Load() >= opinionsAtOnce || o.returning(op.Suspects, op.Domain) {
+	if o.open.Load() >= opinionsAtOnce || o.returning(op.Suspects, op.Domain) || o.gathering(op.Suspects, op.Domain) {
 		return nil // later
 	}
 	err := entity.Record(ctx, o.recorder, func(tx Tx) ([]entity.Change, error) {

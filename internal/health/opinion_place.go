@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"slices"
+	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/protocol"
@@ -71,22 +72,35 @@ func (o *Opinions) othersThan(suspects []verdict.Suspect, seats []*Seat, domain 
 // returning reports whether others than the suspects were there a moment ago and none of
 // them is connected: they will be back soon, or missed.
 func (o *Opinions) returning(suspects []verdict.Suspect, domain string) bool {
+	connected, away, known := o.others(suspects, domain)
+	return !known || connected == 0 && away > 0
+}
+
+// gathering reports whether some of them are still to come back because this core has
+// just started. Who asks anew is in no hurry, and asks them all.
+func (o *Opinions) gathering(suspects []verdict.Suspect, domain string) bool {
+	_, away, known := o.others(suspects, domain)
+	return !known || away > 0 && time.Since(o.began) < longestWait
+}
+
+// others counts those that may be asked, by whether they are connected; known is false
+// before it was looked who there is.
+func (o *Opinions) others(suspects []verdict.Suspect, domain string) (connected, away int, known bool) {
 	places := o.places.Load()
 	if places == nil {
-		return true
+		return 0, 0, false
 	}
-	away := false
 	for i := range *places {
 		p := &(*places)[i]
 		switch {
 		case !suitable(p, suspects, domain):
 		case p.Connected:
-			return false
+			connected++
 		default:
-			away = true
+			away++
 		}
 	}
-	return away
+	return connected, away, true
 }
 
 // suitable: it may be asked, apart from whether it can run this check.
