@@ -1,11 +1,14 @@
 package automation
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"iter"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -119,6 +122,9 @@ func (d DryRun) Run(ctx context.Context) (Report, error) {
 func (r Report) WriteText(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s to %s, %d events\n", r.From.UTC().Format(time.RFC3339), r.To.UTC().Format(time.RFC3339), r.Events)
+	for _, name := range slices.Sorted(maps.Keys(r.Counts)) {
+		fmt.Fprintf(&b, "%s: %s\n", name, r.outcomes(name))
+	}
 	runs := map[string]ReportedRun{}
 	for _, run := range r.Runs {
 		runs[run.Run.ID] = run
@@ -164,4 +170,13 @@ func (r Report) WriteText(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// outcomes counts what became of what an automation waits for.
+func (r Report) outcomes(name string) string {
+	var counts []string
+	for _, outcome := range slices.Sorted(maps.Keys(r.Counts[name])) {
+		counts = append(counts, fmt.Sprintf("%d %s", r.Counts[name][outcome], outcome))
+	}
+	return cmp.Or(strings.Join(counts, ", "), "nothing of this is what it waits for")
 }

@@ -98,10 +98,29 @@ func TestDryRunIsDeterministic(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `2026-05-04T00:00:00Z to 2026-05-04T02:00:00Z, 600 events
+case: 200 armed, 200 disarmed, 200 fired
 
 2026-05-04T00:00:00Z  armed     satellite_heartbeat_lost of s0: it fires at 2026-05-04T00:05:00Z if nothing changes until then
 `
 	if diff := cmp.Diff(want, text.String()[:len(want)]); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// That nothing would have happened is said, not left to a blank page.
+func TestDryRunOfNothing(t *testing.T) {
+	t.Parallel()
+	begin := time.Date(2026, 5, 4, 0, 0, 0, 0, time.UTC)
+	report, err := DryRun{Programs: []*Program{mustCompile(t, lostForFiveMinutes)}, From: begin, To: begin.Add(time.Hour), Events: edges(begin, 0)}.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	if err := report.WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	want := "2026-05-04T00:00:00Z to 2026-05-04T01:00:00Z, 0 events\ncase: nothing of this is what it waits for\n"
+	if diff := cmp.Diff(want, text.String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -160,7 +160,10 @@ func TestTriggers(t *testing.T) {
 		}
 	}))
 	t.Cleanup(shop.Close)
-	if err := api.Post(t.Context(), "/apply", map[string]any{"documents": watchedAs("shop", shop.URL, nil)}, nil); err != nil {
+	documents := watchedAs("shop", shop.URL, nil)
+	// Whoever is asked may take long: that the shop itself is down is a part of the payload.
+	documents[2].(map[string]any)["spec"].(map[string]any)["policy"] = map[string]any{"secondOpinion": map[string]any{"wait": "25s"}}
+	if err := api.Post(t.Context(), "/apply", map[string]any{"documents": documents}, nil); err != nil {
 		t.Fatal(err)
 	}
 	w.fired("healthcheck.system_healthy")
