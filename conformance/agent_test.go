@@ -38,7 +38,10 @@ import (
 func TestOurAgentConforms(t *testing.T) {
 	t.Parallel()
 	program := filepath.Join(t.TempDir(), "perigee-satellite")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../cmd/perigee-satellite").CombinedOutput(); err != nil {
+	// As make build does it, so that what that compiled is used again.
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, "../cmd/perigee-satellite")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	var said sync.Map // what each of them said, by its id

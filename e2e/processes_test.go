@@ -30,7 +30,9 @@ var built = sync.OnceValues(func() (binaries, error) {
 		return binaries{}, err
 	}
 	buildDir = dir
-	cmd := exec.Command("go", "build", "-o", dir, "../cmd/perigee", "../cmd/perigee-satellite", "./recount")
+	// As make build does it, so that what that compiled is used again.
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", dir, "../cmd/perigee", "../cmd/perigee-satellite", "./recount")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return binaries{}, fmt.Errorf("building: %w\n%s", err, out)
 	}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -17,26 +18,39 @@ import (
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
-	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/perigee-monitoring/perigee/internal/client"
 )
 
-// TestMain gives the scripts of TestScripts this program.
+// bin is a directory with this program, for TestScripts: as make build does it, so that
+// what that compiled is used again, and without the race detector, under which each of
+// some hundred commands would begin with a second of its own.
+var bin string
+
+// TestMain builds it, and keeps the environment of whoever runs the tests out of them.
 func TestMain(m *testing.M) {
-	testscript.Main(undisturbed{m}, map[string]func(){"perigee": main})
-}
-
-// undisturbed keeps the environment of whoever runs the tests out of them.
-type undisturbed struct{ *testing.M }
-
-func (u undisturbed) Run() int {
 	for _, pair := range os.Environ() {
 		if name, _, _ := strings.Cut(pair, "="); strings.HasPrefix(name, "PERIGEE_") {
 			os.Unsetenv(name) //nolint:errcheck // a name that the environment has
 		}
 	}
-	return u.M.Run()
+	os.Exit(withProgram(m.Run))
+}
+
+func withProgram(run func() int) int {
+	var err error
+	if bin, err = os.MkdirTemp("", "perigee-cli-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(bin)
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", bin, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "building perigee: %v\n%s", err, out)
+		return 1
+	}
+	return run()
 }
 
 const testToken = "pgt_good"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -64,6 +65,7 @@ func withCore(env *testscript.Env, registry, database string) error {
 	env.Setenv("PERIGEE_URL", s.URL())
 	env.Setenv("PERIGEE_TOKEN", scriptToken)
 	env.Setenv("REGISTRY", registry)
+	env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
 	return nil
 }
 

@@ -36,7 +36,9 @@ const (
 // disk, which the death of processes (not of the machine) survives all the same.
 var settings = []string{
 	"listen_addresses=", "fsync=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0",
-	"shared_buffers=128MB", "max_connections=300", "max_wal_size=2GB", "unix_socket_permissions=0777",
+	"shared_buffers=128MB", "max_connections=300", "unix_socket_permissions=0777",
+	// Several clusters may run at once, and the disk may be small.
+	"max_wal_size=256MB", "min_wal_size=32MB",
 }
 
 // Cluster is one running (or stopped) server. Its methods are for one goroutine.
