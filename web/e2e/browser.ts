@@ -60,6 +60,17 @@ export class Browsing {
     return all;
   }
 
+  /** Opens a page with a session. */
+  async enter(token: string, path = '/'): Promise<void> {
+    await this.page.goto(`${path}#token=${token}`);
+    await this.page.getByText('Live', { exact: true }).waitFor();
+  }
+
+  /** By how much the page is wider than its window. */
+  async tooWide(): Promise<number> {
+    return this.page.evaluate(() => Math.max(0, (document.scrollingElement?.scrollWidth ?? 0) - innerWidth));
+  }
+
   /** What axe finds wrong with the page, of what is serious. */
   async wrong(): Promise<string[]> {
     // By the debugger's way in, which the content security policy does not bar.

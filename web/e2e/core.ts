@@ -63,6 +63,21 @@ export class Core {
     });
   }
 
+  /** Makes a satellite's record, runs it, and waits until it is online. */
+  async enrol(name: string, region: string, tags: Record<string, string> = {}): Promise<ChildProcess> {
+    const made = await this.send<{ token: string; satellite: { id: string } }>('POST', '/satellites', {
+      name,
+      region,
+      tags,
+    });
+    const child = this.satellite(made.satellite.id, made.token);
+    for (;;) {
+      const { status } = await this.send<{ status: string }>('GET', `/satellites/${name}`);
+      if (status === 'online') return child;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+
   async send<T>(method: string, path: string, body?: unknown): Promise<T> {
     const answer = await fetch(`${this.url}/api/v1${path}`, {
       method,

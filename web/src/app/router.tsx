@@ -28,6 +28,9 @@ const satellites = () => import('../pages/satellites');
 const satellite = () => import('../pages/satellite');
 const systems = () => import('../pages/systems');
 const checks = () => import('../pages/checks');
+const checkEditor = () => import('../pages/check-editor');
+const systemEditor = () => import('../pages/system-editor');
+const assignments = () => import('../pages/assignments');
 const incidents = () => import('../pages/incidents');
 const automations = () => import('../pages/automations');
 
@@ -36,9 +39,15 @@ const routes = [
   page('/satellites', satellites, 'Satellites'),
   page('/satellites/$id', satellite, 'Satellite'),
   page('/systems', systems, 'Systems'),
+  page('/systems/new', systemEditor, 'NewSystem'),
   page('/systems/$id', () => import('../pages/system'), 'System'),
+  page('/systems/$id/edit', systemEditor, 'EditSystem'),
   page('/checks', checks, 'Checks'),
+  page('/checks/new', checkEditor, 'NewCheck'),
   page('/checks/$id', checks, 'Check'),
+  page('/checks/$id/edit', checkEditor, 'EditCheck'),
+  page('/assignments/new', assignments, 'NewAssignment'),
+  page('/assignments/$id/edit', assignments, 'EditAssignment'),
   page('/checks/$id/evidence/$verdict', () => import('../pages/evidence'), 'Evidence'),
   page('/maintenances', () => import('../pages/maintenances'), 'Maintenances'),
   page('/incidents', incidents, 'Incidents'),

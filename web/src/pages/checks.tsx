@@ -1,9 +1,10 @@
 import { Button, TextInput } from '@mantine/core';
 import { useHotkeys } from '@mantine/hooks';
-import { Link, useParams } from '@tanstack/react-router';
+import { Link, useNavigate, useParams } from '@tanstack/react-router';
 import { useMemo, useRef, useState } from 'react';
 import { queries, queryClient, type Schemas, useAll, wordsOf } from '../api/client';
 import { Bars } from '../ui/bars';
+import { Doing } from '../ui/form';
 import { barsOf, stepOf, summaryOf } from '../ui/history';
 import { Latency } from '../ui/latency';
 import { Card, Facts, Head, Labels, Read } from '../ui/page';
@@ -14,6 +15,8 @@ import { type Column, DataTable } from '../ui/table';
 import { Moment } from '../ui/time';
 import { useUrl } from '../ui/url';
 import { useHistory, WindowPicker } from '../ui/window';
+import { Assignments } from './assignments';
+import { shortList } from './system-editor';
 
 type Row = Schemas['Check'] & {
   systems: { id: string; name: string; status: string; reason: string }[];
@@ -93,7 +96,14 @@ export function Checks() {
   );
   return (
     <>
-      <Head title="Checks" />
+      <Head
+        title="Checks"
+        actions={
+          <Button component={Link} to="/checks/new">
+            New check
+          </Button>
+        }
+      />
       <div className="row" style={{ marginBottom: '0.75rem' }}>
         <TextInput
           ref={search}
@@ -121,7 +131,7 @@ export function Checks() {
               empty={
                 all.length
                   ? 'No check is like that.'
-                  : 'No checks yet. A check says what is measured and how often; “perigee apply” makes them from a file.'
+                  : 'No checks yet. A check says what is measured and how often. New check makes one and assigns it.'
               }
             />
           )}
@@ -137,7 +147,7 @@ export function Check() {
   const c = check.data;
   return (
     <>
-      <Head title={c?.name ?? 'Check'} crumb={<Link to="/checks">Checks</Link>} actions={c && <RunNow id={c.id} />}>
+      <Head title={c?.name ?? 'Check'} crumb={<Link to="/checks">Checks</Link>} actions={c && <Actions of={c} />}>
         {c && (
           <span className="quiet">
             {strategyOf(c.spec.strategy)}, every {String(c.spec.interval)}
@@ -147,6 +157,50 @@ export function Check() {
       </Head>
       <Read query={check}>{(c) => <CheckDetails of={c} />}</Read>
     </>
+  );
+}
+
+function Actions({ of: c }: { of: Schemas['Check'] }) {
+  const [deleting, setDeleting] = useState(false);
+  return (
+    <>
+      <RunNow id={c.id} />
+      <Button variant="default" component={Link} to={`/checks/${c.id}/edit`}>
+        Edit
+      </Button>
+      <Button variant="default" onClick={() => setDeleting(true)}>
+        Delete
+      </Button>
+      {deleting && <DeleteCheck of={c} close={() => setDeleting(false)} />}
+    </>
+  );
+}
+
+/** Says what goes with a check before it goes. */
+function DeleteCheck({ of: c, close }: { of: Schemas['Check']; close: () => void }) {
+  const navigate = useNavigate();
+  const remove = queries.useMutation('delete', '/checks/{id}');
+  const assignments = useAll('/assignments');
+  const mine = (assignments.data ?? []).filter((a) => a.checkId === c.id);
+  return (
+    <Doing
+      title={`Delete ${c.name}`}
+      button="Delete it"
+      danger
+      close={close}
+      touches="/"
+      run={async () => {
+        await remove.mutateAsync({ params: { path: { id: c.id } } });
+        await navigate({ to: '/checks' });
+      }}
+    >
+      <p>
+        {mine.length > 0
+          ? `It is no longer run for ${shortList(mine.map((a) => a.system))}, and ${plural(mine.length, 'assignment')} go with it.`
+          : 'It is assigned nowhere.'}{' '}
+        This cannot be undone; to stop it for a while, pause it.
+      </p>
+    </Doing>
   );
 }
 
@@ -263,6 +317,7 @@ function CheckDetails({ of: c }: { of: Schemas['Check'] }) {
           })}
         </ul>
       </Card>
+      <Assignments check={c.name} />
       <Card title="Latency">
         <Read query={total}>{(h) => <Latency of={h} what={c.name} />}</Read>
       </Card>

@@ -1,69 +1,13 @@
-import { Button, Modal, NumberInput, Select, TextInput } from '@mantine/core';
-import { type FormEvent, type ReactNode, useState } from 'react';
-import { queries, queryClient, type Schemas, useAll, wordsOf } from '../api/client';
+import { Modal, NumberInput, Select, TextInput } from '@mantine/core';
+import { useState } from 'react';
+import { queries, type Schemas, useAll } from '../api/client';
+import { Doing } from '../ui/form';
 import { plural } from '../ui/span';
 import { labelsOf } from './satellite-commands';
 import { Enrol } from './satellite-create';
 
 type Satellite = Schemas['Satellite'];
 const HOUR = 3_600_000;
-
-/** A dialog that does one thing, and stays when it could not be done. */
-function Doing({
-  title,
-  button,
-  danger,
-  disabled,
-  close,
-  run,
-  children,
-  size,
-}: {
-  title: string;
-  button: string;
-  danger?: boolean;
-  disabled?: boolean;
-  close: () => void;
-  run: () => Promise<void>;
-  children: ReactNode;
-  size?: string;
-}) {
-  const [busy, setBusy] = useState(false);
-  const [wrong, setWrong] = useState('');
-  const submit = async (event: FormEvent) => {
-    event.preventDefault();
-    setBusy(true);
-    setWrong('');
-    try {
-      await run();
-      await queryClient.invalidateQueries({ predicate: (q) => String(q.queryKey[1]).startsWith('/satellites') });
-    } catch (error) {
-      setWrong(wordsOf(error));
-    } finally {
-      setBusy(false);
-    }
-  };
-  return (
-    <Modal opened onClose={close} title={title} size={size} closeButtonProps={{ 'aria-label': 'Close' }}>
-      <form className="stack" onSubmit={submit}>
-        {children}
-        {wrong && (
-          <p className="tone-bad" role="alert">
-            {wrong}
-          </p>
-        )}
-        <div className="row">
-          <Button type="submit" loading={busy} color={danger ? 'red' : undefined} disabled={disabled}>
-            {button}
-          </Button>
-          <Button variant="default" onClick={close}>
-            Cancel
-          </Button>
-        </div>
-      </form>
-    </Modal>
-  );
-}
 
 export function EditSatellite({ of: s, close }: { of: Satellite; close: () => void }) {
   const update = queries.useMutation('patch', '/satellites/{id}');
@@ -78,6 +22,7 @@ export function EditSatellite({ of: s, close }: { of: Satellite; close: () => vo
   });
   return (
     <Doing
+      touches="/satellites"
       title={`Edit ${s.name}`}
       button="Save"
       close={close}
@@ -153,6 +98,7 @@ export function RotateSatellite({ of: s, close }: { of: Satellite; close: () => 
   }
   return (
     <Doing
+      touches="/satellites"
       title={`Rotate the token of ${s.name}`}
       button="Make a new token"
       close={close}
@@ -193,6 +139,7 @@ export function DeleteSatellite({ of: s, close, gone }: { of: Satellite; close: 
   const only = mine.filter((a) => (a.placed ?? []).length === 1);
   return (
     <Doing
+      touches="/satellites"
       title={`Delete ${s.name}`}
       button="Delete it"
       danger

@@ -1,4 +1,6 @@
+import { Button } from '@mantine/core';
 import { Link, useParams } from '@tanstack/react-router';
+import { useState } from 'react';
 import { queries, type Schemas } from '../api/client';
 import { Bars } from '../ui/bars';
 import { barsOf, stepOf, summaryOf } from '../ui/history';
@@ -8,8 +10,10 @@ import { duration, percent, plural } from '../ui/span';
 import { Status } from '../ui/status';
 import { Ago } from '../ui/time';
 import { useHistory, WindowPicker } from '../ui/window';
+import { Assignments } from './assignments';
 import { MaintainButton } from './maintain';
 import { doubtOf, reasonOf, wordOf } from './reason';
+import { DeleteSystem } from './system-editor';
 
 type CheckStatus = Schemas['CheckStatus'];
 type History = Schemas['History'];
@@ -35,7 +39,7 @@ export function System() {
       <Head
         title={s?.system ?? 'System'}
         crumb={<Link to="/systems">Systems</Link>}
-        actions={s && <MaintainButton system={s.system} />}
+        actions={s && system.data && <Actions of={system.data} />}
       >
         {s && <Status of={s.status} />}
         {s?.since && (
@@ -71,11 +75,18 @@ export function System() {
               <CheckCard key={check.checkId} check={check} system={s} history={places.data} />
             ))}
             {s.totalChecks === 0 && (
-              <p className="notice">No check is assigned to this system, so nothing is known of it.</p>
+              <p className="notice">
+                No check is assigned to this system, so nothing is known of it.{' '}
+                <Link to="/checks/new" search={{ system: s.system } as never}>
+                  Make one
+                </Link>
+                , or assign one below.
+              </p>
             )}
           </>
         )}
       </Read>
+      {s && <Assignments system={s.system} />}
       <div className="columns">
         <Card title="Latency of all checks">
           <Read query={total}>{(h) => <Latency of={h} what={s?.system ?? 'the system'} />}</Read>
@@ -119,6 +130,22 @@ export function System() {
           </Read>
         </Card>
       </div>
+    </>
+  );
+}
+
+function Actions({ of: s }: { of: Schemas['System'] }) {
+  const [deleting, setDeleting] = useState(false);
+  return (
+    <>
+      <MaintainButton system={s.name} />
+      <Button variant="default" component={Link} to={`/systems/${s.id}/edit`}>
+        Edit
+      </Button>
+      <Button variant="default" onClick={() => setDeleting(true)}>
+        Delete
+      </Button>
+      {deleting && <DeleteSystem of={s} close={() => setDeleting(false)} />}
     </>
   );
 }

@@ -1,4 +1,4 @@
-import { Select, TextInput } from '@mantine/core';
+import { Button, Select, TextInput } from '@mantine/core';
 import { useHotkeys } from '@mantine/hooks';
 import { Link } from '@tanstack/react-router';
 import { useRef } from 'react';
@@ -55,7 +55,14 @@ export function Systems() {
   useHotkeys([['/', () => search.current?.focus()]]);
   return (
     <>
-      <Head title="Systems" />
+      <Head
+        title="Systems"
+        actions={
+          <Button component={Link} to="/systems/new">
+            New system
+          </Button>
+        }
+      />
       <Read query={status}>
         {(data) => {
           const all = data.items ?? [];
@@ -96,7 +103,9 @@ export function Systems() {
                   id={(s) => s.systemId}
                   sortBy="status"
                   empty={
-                    all.length ? 'No system is like that.' : 'No systems yet. “perigee apply” makes them from a file.'
+                    all.length
+                      ? 'No system is like that.'
+                      : 'No systems yet. A system is what people care about: a shop, a database. Make one, then assign checks to it.'
                   }
                 />
               </div>

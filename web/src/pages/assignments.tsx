@@ -1,0 +1,263 @@
+import { Button, Checkbox, MultiSelect, Select } from '@mantine/core';
+import { Link, useNavigate, useParams } from '@tanstack/react-router';
+import { useState } from 'react';
+import { queries, type Schemas, useAll } from '../api/client';
+import { AsDocument } from '../ui/document';
+import { Doing, Form, useWrong } from '../ui/form';
+import { Card, Head, Read } from '../ui/page';
+import { plural } from '../ui/span';
+import { useUrl } from '../ui/url';
+import { WhereFields, whereOf } from './where';
+
+type Assignment = Schemas['Assignment'];
+type AssignmentInput = Schemas['AssignmentInput'];
+
+/** Where a check of a system runs, to be looked at, changed and taken away. */
+export function Assignments({ check, system }: { check?: string; system?: string }) {
+  const all = useAll('/assignments');
+  const [gone, setGone] = useState<Assignment | null>(null);
+  return (
+    <Card
+      title="Assignments"
+      pad={false}
+      aside={
+        <Link to="/assignments/new" search={(check ? { check } : { system }) as never}>
+          Assign
+        </Link>
+      }
+    >
+      <Read query={all}>
+        {(list) => {
+          const mine = list.filter((a) => (check ? a.check === check : a.system === system));
+          if (!mine.length) return <p className="notice">None: nothing runs. Assign says where it shall.</p>;
+          return (
+            <ul className="list">
+              {mine.map((a) => (
+                <li key={a.id} className="row">
+                  <span>
+                    {check ? (
+                      <Link to="/systems/$id" params={{ id: a.systemId }}>
+                        {a.system}
+                      </Link>
+                    ) : (
+                      <Link to="/checks/$id" params={{ id: a.checkId }}>
+                        {a.check}
+                      </Link>
+                    )}{' '}
+                    <span className="quiet small">
+                      {a.name}; {a.placed?.length ? `on ${placesOf(a)}` : 'on no satellite'}
+                    </span>{' '}
+                    {!a.enabled && <span className="label">disabled</span>}
+                  </span>
+                  <span className="row" style={{ marginLeft: 'auto' }}>
+                    <Link to="/assignments/$id/edit" params={{ id: a.id }} aria-label={`Edit assignment ${a.name}`}>
+                      Edit
+                    </Link>
+                    <Button
+                      size="compact-sm"
+                      variant="default"
+                      aria-label={`Remove assignment ${a.name}`}
+                      onClick={() => setGone(a)}
+                    >
+                      Remove
+                    </Button>
+                  </span>
+                </li>
+              ))}
+            </ul>
+          );
+        }}
+      </Read>
+      {gone && <Remove of={gone} close={() => setGone(null)} />}
+    </Card>
+  );
+}
+
+const placesOf = (a: Assignment) => {
+  const placed = a.placed ?? [];
+  return placed.length > 5 ? plural(placed.length, 'satellite') : placed.join(', ');
+};
+
+function Remove({ of: a, close }: { of: Assignment; close: () => void }) {
+  const remove = queries.useMutation('delete', '/assignments/{id}');
+  return (
+    <Doing
+      title={`Remove ${a.check} of ${a.system}`}
+      button="Remove it"
+      danger
+      close={close}
+      touches="/"
+      run={async () => {
+        await remove.mutateAsync({ params: { path: { id: a.id } } });
+        close();
+      }}
+    >
+      <p>
+        {a.check} of {a.system} is no longer run{a.placed?.length ? ` on ${placesOf(a)}` : ''}, and no longer counts for
+        the status of {a.system}. The check and its results stay.
+      </p>
+    </Doing>
+  );
+}
+
+export function NewAssignment() {
+  const [url] = useUrl();
+  const create = queries.useMutation('post', '/assignments');
+  return (
+    <>
+      <Head title="Assign a check" crumb={<Link to="/checks">Checks</Link>} />
+      <Editing
+        first={{ name: '', check: url.check ?? '', system: url.system ?? '', includeLocal: true }}
+        save={(body) => create.mutateAsync({ body })}
+        button="Assign"
+      />
+    </>
+  );
+}
+
+export function EditAssignment() {
+  const { id } = useParams({ strict: false }) as { id: string };
+  const assignment = queries.useQuery('get', '/assignments/{id}', { params: { path: { id } } });
+  const update = queries.useMutation('put', '/assignments/{id}');
+  const a = assignment.data;
+  return (
+    <>
+      <Head
+        title={a ? `Edit ${a.check} of ${a.system}` : 'Assignment'}
+        crumb={
+          a && (
+            <>
+              <Link to="/checks/$id" params={{ id: a.checkId }}>
+                {a.check}
+              </Link>{' '}
+              ›{' '}
+              <Link to="/systems/$id" params={{ id: a.systemId }}>
+                {a.system}
+              </Link>
+            </>
+          )
+        }
+      />
+      <Read query={assignment}>
+        {(a) => (
+          <Editing
+            first={{
+              name: a.name,
+              labels: a.labels,
+              check: a.check,
+              system: a.system,
+              includeLocal: a.includeLocal,
+              satellites: a.satellites,
+              policy: a.policy,
+              enabled: a.enabled,
+              ...(a.environments ? { environments: a.environments } : {}),
+              ...(a.satelliteEnvironments ? { satelliteEnvironments: a.satelliteEnvironments } : {}),
+            }}
+            save={(body) => update.mutateAsync({ params: { path: { id: a.id } }, body })}
+            button="Save"
+          />
+        )}
+      </Read>
+    </>
+  );
+}
+
+function Editing({
+  first,
+  save,
+  button,
+}: {
+  first: AssignmentInput;
+  save: (a: AssignmentInput) => Promise<unknown>;
+  button: string;
+}) {
+  const navigate = useNavigate();
+  const [draft, setDraft] = useState(first);
+  const named = { ...draft, ...whereOf(draft), name: draft.name || `${draft.check}-${draft.system}` };
+  const { name, labels, ...spec } = named;
+  return (
+    <div className="editor">
+      <Form
+        save={async () => {
+          await save(named);
+          await navigate({ to: '/checks/$id', params: { id: named.check } });
+        }}
+        button={button}
+        touches="/"
+        dirty={draft !== first}
+      >
+        <Card title="Where">
+          <div className="stack">
+            <What value={draft} onChange={setDraft} fixed={first.name !== ''} />
+            <WhereFields value={draft} onChange={(where) => setDraft({ ...draft, ...where })} />
+          </div>
+        </Card>
+        <AsDocument of={[{ kind: 'Assignment', metadata: { name, labels }, spec }]} />
+      </Form>
+    </div>
+  );
+}
+
+function What({
+  value: a,
+  onChange,
+  fixed,
+}: {
+  value: AssignmentInput;
+  onChange: (a: AssignmentInput) => void;
+  fixed: boolean;
+}) {
+  const checks = useAll('/checks');
+  const systems = useAll('/systems');
+  const checkWrong = useWrong('check');
+  const systemWrong = useWrong('system');
+  const nameWrong = useWrong('name');
+  const environmentsWrong = useWrong('environments', true);
+  const environments = systems.data?.find((s) => s.name === a.system)?.environments ?? [];
+  const names = (list: { name: string }[] | undefined, chosen: string) => [
+    ...new Set([...(list ?? []).map((one) => one.name), ...(chosen ? [chosen] : [])]),
+  ];
+  return (
+    <>
+      <div className="fields">
+        <Select
+          label="Check"
+          required
+          searchable
+          limit={100}
+          disabled={fixed}
+          data={names(checks.data, a.check)}
+          value={a.check || null}
+          error={checkWrong ?? nameWrong}
+          onChange={(v) => onChange({ ...a, check: v ?? '' })}
+        />
+        <Select
+          label="System"
+          required
+          searchable
+          limit={100}
+          disabled={fixed}
+          data={names(systems.data, a.system)}
+          value={a.system || null}
+          error={systemWrong}
+          onChange={(v) => onChange({ ...a, system: v ?? '', environments: undefined })}
+        />
+      </div>
+      {environments.length > 0 && (
+        <MultiSelect
+          label="In these environments"
+          description="In all of them when none is chosen."
+          data={environments.map((e) => e.name)}
+          value={a.environments ?? []}
+          error={environmentsWrong}
+          onChange={(v) => onChange({ ...a, environments: v.length ? v : undefined })}
+        />
+      )}
+      <Checkbox
+        label="Enabled"
+        checked={a.enabled !== false}
+        onChange={(e) => onChange({ ...a, enabled: e.currentTarget.checked })}
+      />
+    </>
+  );
+}

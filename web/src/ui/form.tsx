@@ -1,0 +1,154 @@
+import { Button, Modal } from '@mantine/core';
+import { useBlocker } from '@tanstack/react-router';
+import { createContext, type FormEvent, type ReactNode, useContext, useEffect, useRef, useState } from 'react';
+import { type Problem, queryClient, wordsOf } from '../api/client';
+import { placed, says } from './wrong';
+
+interface Wrongs {
+  errors: { place: string; message: string }[];
+  fields: Set<string>; // the places that have a field, which says what is wrong with it
+}
+
+const WrongsContext = createContext<Wrongs>({ errors: [], fields: new Set() });
+
+/** What the core found wrong at a place of the document, for the field that holds it; with `below` also what is in it. */
+export function useWrong(place: string, below = false): string | undefined {
+  const { errors, fields } = useContext(WrongsContext);
+  const field = below ? `${place}*` : place;
+  useEffect(() => {
+    fields.add(field);
+    return () => {
+      fields.delete(field);
+    };
+  }, [fields, field]);
+  const mine = errors.filter((e) => says(field, e.place));
+  return mine.length ? mine.map((e) => e.message).join('; ') : undefined;
+}
+
+/** Whether anything at or below the place is wrong. */
+export function useAnyWrong(place: string): boolean {
+  return useContext(WrongsContext).errors.some((e) => e.place.startsWith(place));
+}
+
+/**
+ * A form that is sent to the core. What the core finds wrong stands at its field, and
+ * what has no field stands above the button. Who leaves it with changes is asked.
+ */
+export function Form({
+  save,
+  button,
+  cancel,
+  danger,
+  disabled,
+  dirty = false,
+  touches,
+  placeOf = (location) => location,
+  children,
+}: {
+  save: () => Promise<void>;
+  button: string;
+  cancel?: () => void;
+  danger?: boolean;
+  disabled?: boolean;
+  dirty?: boolean; // there are changes that would be lost
+  touches: string; // what of the API has to be read again
+  placeOf?: (location: string) => string; // a place of the request as one of the form
+  children: ReactNode;
+}) {
+  const [busy, setBusy] = useState(false);
+  const [problem, setProblem] = useState<unknown>(null);
+  const fields = useRef(new Set<string>());
+  const done = useRef(false);
+  useBlocker({
+    shouldBlockFn: ({ current, next }) =>
+      dirty &&
+      !done.current &&
+      current.pathname !== next.pathname &&
+      !confirm('Leave without saving? What you have changed here is lost.'),
+    enableBeforeUnload: () => dirty && !done.current,
+  });
+  const submit = async (event: FormEvent) => {
+    event.preventDefault();
+    setBusy(true);
+    setProblem(null);
+    done.current = true;
+    try {
+      await save();
+      await queryClient.invalidateQueries({ predicate: (q) => String(q.queryKey[1]).startsWith(touches) });
+    } catch (error) {
+      done.current = false;
+      setProblem(error);
+    } finally {
+      setBusy(false);
+    }
+  };
+  const errors = ((problem as Problem | null)?.errors ?? []).map((e) => ({
+    place: placeOf(e.location ?? ''),
+    message: e.message ?? '',
+  }));
+  const elsewhere = errors.filter((e) => !placed(e.place, fields.current));
+  return (
+    <WrongsContext.Provider value={{ errors, fields: fields.current }}>
+      <form className="stack" onSubmit={submit}>
+        {children}
+        {problem != null && (
+          <div className="tone-bad" role="alert">
+            {wordsOf({ ...(problem as Problem), errors: [], message: (problem as Error).message })}
+            {errors.length > elsewhere.length && ' The fields say where.'}
+            {elsewhere.length > 0 && (
+              <ul>
+                {elsewhere.map((e) => (
+                  <li key={`${e.place}${e.message}`}>
+                    {e.place && `${e.place}: `}
+                    {e.message}
+                  </li>
+                ))}
+              </ul>
+            )}
+          </div>
+        )}
+        <div className="row">
+          <Button type="submit" loading={busy} color={danger ? 'red' : undefined} disabled={disabled}>
+            {button}
+          </Button>
+          {cancel && (
+            <Button variant="default" onClick={cancel}>
+              Cancel
+            </Button>
+          )}
+        </div>
+      </form>
+    </WrongsContext.Provider>
+  );
+}
+
+/** A dialog that does one thing, and stays when it could not be done. */
+export function Doing({
+  title,
+  button,
+  danger,
+  disabled,
+  close,
+  run,
+  touches,
+  children,
+  size,
+}: {
+  title: string;
+  button: string;
+  danger?: boolean;
+  disabled?: boolean;
+  close: () => void;
+  run: () => Promise<void>;
+  touches: string;
+  children: ReactNode;
+  size?: string;
+}) {
+  return (
+    <Modal opened onClose={close} title={title} size={size} closeButtonProps={{ 'aria-label': 'Close' }}>
+      <Form save={run} button={button} danger={danger} disabled={disabled} cancel={close} touches={touches}>
+        {children}
+      </Form>
+    </Modal>
+  );
+}
