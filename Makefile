@@ -18,6 +18,7 @@ ARGS        ?=
 FUZZTIME    ?= 30s
 CRASH_KILLS ?= 2000
 CLUSTER_PEERS ?= 2000
+SEEDS       ?= 50
 LEDGER_SLOTS ?= 1000000
 AUTOMATION_KILLS ?= 500
 SOAK        ?= 1h
@@ -31,7 +32,7 @@ tool := GOEXPERIMENT= $(GO) tool -modfile=tools/go.mod
 .PHONY: help
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
-	@printf '\n  %s\n' 'PKG=./internal/store/... and RUN=TestName narrow test and bench; FUZZTIME=, CRASH_KILLS=, AUTOMATION_KILLS=, SOAK=, LEDGER_SLOTS=, CLUSTER_PEERS= and ARGS= are for fuzz, crash, crash-automations, soak-automations, ledger, cluster and dev.'
+	@printf '\n  %s\n' 'PKG=./internal/store/... and RUN=TestName narrow test and bench; FUZZTIME=, CRASH_KILLS=, AUTOMATION_KILLS=, SOAK=, LEDGER_SLOTS=, SEEDS=, CLUSTER_PEERS= and ARGS= are for fuzz, crash, crash-automations, soak-automations, ledger, seats, cluster and dev.'
 
 .PHONY: dev
 dev: build ## build and run a core with a satellite and sample checks (ARGS="--apply FILE")
@@ -136,6 +137,10 @@ soak-automations: need-go need-postgres ## a hundred events a second through aut
 .PHONY: ledger
 ledger: need-go need-postgres ## let LEDGER_SLOTS slots fall due among kills, then recount from outside
 	$(GO) test ./e2e -run Ledger -count=1 -v -timeout 24h -args -slots=$(LEDGER_SLOTS)
+
+.PHONY: seats
+seats: need-go ## seats of assignments move and fail, in SEEDS stories, and no slot is run twice
+	$(GO) test ./internal/satellite -run Seat -count=1 -v -timeout 24h -args -seeds=$(SEEDS)
 
 .PHONY: cluster
 cluster: need-go need-postgres ## three cores lose one another, with CLUSTER_PEERS satellites

@@ -1,6 +1,7 @@
 package satellite
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -39,10 +40,13 @@ func TestEachSlotOfASeatIsRunOnceWhenSeatsMove(t *testing.T) {
 	})
 }
 
+// seeds is how many stories TestNoSlotOfASeatIsRunTwice tells: make seats tells more.
+var seeds = flag.Uint64("seeds", 2, "how many stories of seats that move and fail are tried")
+
 // Whatever fails, no slot is run twice; and when nothing fails any more, none is missing.
 func TestNoSlotOfASeatIsRunTwice(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(4) {
+	for seed := range *seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) { runSeatFaults(t, seed) })
