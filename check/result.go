@@ -14,6 +14,9 @@ type Result struct {
 	// Blame is what of the observer's own may be to blame for a failure in place of the
 	// target. It is for whoever carried the run out and does not travel.
 	Blame Blame `json:"-"`
+	// TookMs is how long each collector entry took, in milliseconds. Like Blame it is for
+	// whoever carried the run out.
+	TookMs map[string]float64 `json:"-"`
 }
 
 // Blame is a set of what a run rests on besides its target. A failure that came of the

@@ -451,12 +451,12 @@ func TestTypesAreTheSpecs(t *testing.T) {
 		"authenticate", "heartbeat", "result", "strategy_error", "script_package_sync_state",
 		"request_script_package_manifest", "request_script_package_blob", "request_run_secrets", "request_config_secrets",
 		"telemetry_batch", "capability_status", "capability_secret_request",
-		"perigee_results", "perigee_applied", "perigee_inventory", "perigee_request_blob",
+		"perigee_results", "perigee_applied", "perigee_inventory", "perigee_request_blob", "perigee_tried",
 	}
 	core := []string{
 		"authenticated", "auth_failed", "config_updated", "shutdown", "refresh_script_packages", "script_package_manifest",
 		"script_package_blob", "run_secrets", "config_secrets", "sandbox_policy", "telemetry_ack", "capability_config",
-		"capability_secret_response", "perigee_ack", "perigee_delta", "perigee_clock", "perigee_blob_chunk", "perigee_drain", "perigee_lease", "perigee_run",
+		"capability_secret_response", "perigee_ack", "perigee_delta", "perigee_clock", "perigee_blob_chunk", "perigee_drain", "perigee_lease", "perigee_run", "perigee_try",
 	}
 	sorted := cmpopts.SortSlices(func(a, b string) bool { return a < b })
 	if diff := cmp.Diff(agent, slices.Collect(maps.Keys(agentMessages)), sorted); diff != "" {

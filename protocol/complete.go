@@ -40,6 +40,10 @@ func complete(m Message) any {
 			full.Assignment = &completed([]Assignment{*m.Assignment})[0]
 			return &full
 		}
+	case *Try:
+		full := *m
+		full.Assignment = completed([]Assignment{m.Assignment})[0]
+		return &full
 	case *ScriptPackageManifest:
 		if m.Entries == nil {
 			return &ScriptPackageManifest{LockfileHash: m.LockfileHash, Entries: []ManifestEntry{}, Error: m.Error}

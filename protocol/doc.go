@@ -60,11 +60,14 @@ const (
 	// FeatureLease: assignments may be seats (Seat), of which the satellite runs the slots
 	// that a Lease reaches; heartbeats that were written down are answered with one.
 	FeatureLease = "lease"
+	// FeatureTry: the core may ask for one run of what nobody has saved (Try), whose
+	// answer (Tried) goes to who asks.
+	FeatureTry = "try"
 )
 
 // Features are all that this build knows, in a fixed order.
 func Features() []string {
-	return []string{FeatureAck, FeatureSlots, FeatureDelta, FeatureInventory, FeatureClock, FeatureAssert, FeatureChunk, FeatureSeal, FeatureDrain, FeatureRun, FeatureOpinion, FeatureObserver, FeatureLease}
+	return []string{FeatureAck, FeatureSlots, FeatureDelta, FeatureInventory, FeatureClock, FeatureAssert, FeatureChunk, FeatureSeal, FeatureDrain, FeatureRun, FeatureOpinion, FeatureObserver, FeatureLease, FeatureTry}
 }
 
 // Agree returns the features that both lists name, in our order.

@@ -45,7 +45,8 @@ func golden() map[string]Message {
 	}
 	plain := Assignment{ConfigID: "c1", SystemID: "s1", StrategyID: "healthcheck-tcp.tcp", Config: json.RawMessage(`{}`), IntervalSeconds: 1}
 	pair := Pair{ConfigID: "c1", SystemID: "s1"}
-	guest := plain
+	guest, tried := plain, assignment
+	tried.Environments = assignment.Environments[:1]
 	seated, handedOver := plain, plain
 	seated.Seat = &Seat{Number: 2, After: 1893553445678}
 	handedOver.SystemID, handedOver.Seat = "s2", &Seat{Number: 1, After: 1893553445678, Until: 1893553490678}
@@ -155,6 +156,10 @@ func golden() map[string]Message {
 		"perigee_lease":                    &Lease{Until: 1893553490678, Revision: 13},
 		"perigee_run":                      &RunNow{Pair: pair, Slot: 1893553445678},
 		"perigee_run_environment":          &RunNow{Pair: pair, EnvironmentID: "prod", Slot: 1893553445678},
+		"perigee_try":                      &Try{RequestID: "t1", Assignment: plain},
+		"perigee_try_full":                 &Try{RequestID: "t1", Assignment: tried, DeadlineMs: 20000},
+		"perigee_tried":                    &Tried{RequestID: "t1", Result: evidence, TookMs: map[string]float64{"e1": 41.25}, ExecutedAt: "2030-01-02T03:04:05.678Z", Inconclusive: "its nameserver did not answer"},
+		"perigee_tried_error":              &Tried{RequestID: "t1", Error: "it is busy"},
 		"perigee_run_guest":                &RunNow{Pair: pair, Slot: 1893553445678, Assignment: &guest, DeadlineMs: 5000},
 		"perigee_clock":                    &Clock{Echo: 1893553445678, ReceivedAt: 1893553445690, SentAt: 1893553445691},
 	}

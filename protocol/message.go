@@ -42,6 +42,7 @@ func (*Results) Type() string                      { return "perigee_results" }
 func (*Applied) Type() string                      { return "perigee_applied" }
 func (*Inventory) Type() string                    { return "perigee_inventory" }
 func (*BlobRequest) Type() string                  { return "perigee_request_blob" }
+func (*Tried) Type() string                        { return "perigee_tried" }
 
 func (*Authenticate) fromAgent()                 {}
 func (*Heartbeat) fromAgent()                    {}
@@ -59,6 +60,7 @@ func (*Results) fromAgent()                      {}
 func (*Applied) fromAgent()                      {}
 func (*Inventory) fromAgent()                    {}
 func (*BlobRequest) fromAgent()                  {}
+func (*Tried) fromAgent()                        {}
 
 // What a core sends: A.6 first, then the extension.
 
@@ -82,6 +84,7 @@ func (*BlobChunk) Type() string                { return "perigee_blob_chunk" }
 func (*Drain) Type() string                    { return "perigee_drain" }
 func (*RunNow) Type() string                   { return "perigee_run" }
 func (*Lease) Type() string                    { return "perigee_lease" }
+func (*Try) Type() string                      { return "perigee_try" }
 
 func (*Authenticated) fromCore()            {}
 func (*AuthFailed) fromCore()               {}
@@ -103,6 +106,7 @@ func (*BlobChunk) fromCore()                {}
 func (*Drain) fromCore()                    {}
 func (*RunNow) fromCore()                   {}
 func (*Lease) fromCore()                    {}
+func (*Try) fromCore()                      {}
 
 // agentMessages and coreMessages are everything that can be decoded.
 var (
@@ -123,6 +127,7 @@ var (
 		func() FromAgent { return new(Applied) },
 		func() FromAgent { return new(Inventory) },
 		func() FromAgent { return new(BlobRequest) },
+		func() FromAgent { return new(Tried) },
 	)
 	coreMessages = catalogue(
 		func() FromCore { return new(Authenticated) },
@@ -145,6 +150,7 @@ var (
 		func() FromCore { return new(Drain) },
 		func() FromCore { return new(RunNow) },
 		func() FromCore { return new(Lease) },
+		func() FromCore { return new(Try) },
 	)
 )
 

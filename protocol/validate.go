@@ -381,6 +381,26 @@ func (m *RunNow) Validate() error {
 	return first(m, err)
 }
 
+func (m *Try) Validate() error {
+	err := m.Assignment.validate().at("assignment")
+	if err == nil && len(m.Assignment.Environments) > 1 {
+		err = tooMany("assignment.environments", 1)
+	}
+	return first(m, id("requestId", m.RequestID), err, notNegative("deadlineMs", m.DeadlineMs))
+}
+
+func (m *Tried) Validate() error {
+	if len(m.TookMs) > MaxCollectors {
+		return first(m, tooMany("tookMs", MaxCollectors))
+	}
+	err := anyOf(id("requestId", m.RequestID), evidence(m.Result).at("result"), id("executedAt", m.ExecutedAt),
+		name("inconclusive", m.Inconclusive), words("error", m.Error))
+	if err == nil && (m.Result == nil) == (m.Error == "") {
+		err = &InvalidError{Reason: "must hold a result or an error, and not both"}
+	}
+	return first(m, err)
+}
+
 func (m *Lease) Validate() error {
 	return first(m, notNegative("until", m.Until), notNegative("revision", m.Revision))
 }

@@ -36,8 +36,8 @@ type document struct {
 }
 
 // evaluate returns "" if the assertion holds, and otherwise the failure's text:
-// "<field>: expected <words> <expected JSON>, got <actual JSON>".
-func (d *document) evaluate(a check.Assertion) string {
+// "<field>: expected <words> <expected JSON>, got <actual JSON>"; and what was found.
+func (d *document) evaluate(a check.Assertion) (failure string, actual any) {
 	expected := normal(a.Value)
 	actual, many, err := d.find(a)
 	op, known := operators[a.Operator]
@@ -55,7 +55,7 @@ func (d *document) evaluate(a check.Assertion) string {
 		holds, err = op.holds(one(actual, many && !op.list), expected)
 	}
 	if holds {
-		return ""
+		return "", actual
 	}
 	var text strings.Builder
 	text.WriteString(a.Field)
@@ -70,7 +70,7 @@ func (d *document) evaluate(a check.Assertion) string {
 	if err != nil {
 		fmt.Fprintf(&text, " (%s)", cut(err.Error()))
 	}
-	return text.String()
+	return text.String(), actual
 }
 
 // find gives the value that the assertion is about. many: it is the list of the

@@ -32,6 +32,8 @@ type outcome struct {
 	Value    any    `json:"value,omitempty"`
 	Passed   bool   `json:"passed"`
 	Message  string `json:"message,omitempty"`
+	// Got is what was found, as bounded JSON, where it is asked for (Explain).
+	Got string `json:"got,omitempty"`
 }
 
 // Judge evaluates the assertions, given by collector entry id, on what the
@@ -44,7 +46,13 @@ type outcome struct {
 // why. An entry that reported nothing in a run that claims health (an original
 // agent that does not have the collector, M76) makes it degraded: nobody knows
 // whether the assertions hold. Entries without assertions are left alone (L.229).
-func Judge(assertions map[string][]check.Assertion, r *check.Result) {
+func Judge(assertions map[string][]check.Assertion, r *check.Result) { judge(assertions, r, false) }
+
+// Explain is Judge with what was found beside every outcome, also of assertions that
+// hold. That is for people who look at it now: it is not stored.
+func Explain(assertions map[string][]check.Assertion, r *check.Result) { judge(assertions, r, true) }
+
+func judge(assertions map[string][]check.Assertion, r *check.Result, explain bool) {
 	for _, entry := range slices.Sorted(maps.Keys(assertions)) {
 		if len(assertions[entry]) == 0 {
 			continue
@@ -60,7 +68,7 @@ func Judge(assertions map[string][]check.Assertion, r *check.Result) {
 		if onlyError(object) {
 			continue
 		}
-		failed := judgeObject(assertions[entry], object)
+		failed := judgeObject(assertions[entry], object, explain)
 		if text, err := json.Marshal(object); err == nil {
 			r.Metadata.Collectors[entry] = text
 		}
@@ -72,15 +80,18 @@ func Judge(assertions map[string][]check.Assertion, r *check.Result) {
 }
 
 // judgeObject adds the outcomes to object and returns the first failure's text.
-func judgeObject(assertions []check.Assertion, object map[string]json.RawMessage) string {
+func judgeObject(assertions []check.Assertion, object map[string]json.RawMessage, explain bool) string {
 	doc := document{raw: object, parsed: make(map[string]any)}
 	outcomes := make([]outcome, len(assertions))
 	var failed string
 	for i, a := range assertions {
-		message := doc.evaluate(a)
+		message, got := doc.evaluate(a)
 		outcomes[i] = outcome{
 			Field: a.Field, JSONPath: a.JSONPath, Operator: a.Operator, Value: a.Value,
 			Passed: message == "", Message: message,
+		}
+		if explain {
+			outcomes[i].Got = show(got)
 		}
 		if failed == "" {
 			failed = message

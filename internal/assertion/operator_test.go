@@ -17,7 +17,8 @@ func evaluate(t *testing.T, object string, a check.Assertion) string {
 	if err := json.Unmarshal([]byte(object), &d.raw); err != nil {
 		t.Fatal(err)
 	}
-	return d.evaluate(a)
+	failure, _ := d.evaluate(a)
+	return failure
 }
 
 // value is the Go value of a JSON text, nil for "".

@@ -55,6 +55,12 @@ func (in CheckInput) apply(c Check) Check {
 // nothing is the spec of a check that is not there.
 var nothing check.Spec
 
+// ValidateCheck says what would be wrong with the check if it were saved, but for its
+// credentials. Fault: Invalid.
+func (c *Catalog) ValidateCheck(in CheckInput) error {
+	return in.validate(c.validateSpec).fault("the check is not valid")
+}
+
 // orAbsent makes a config of null and no config the same.
 func orAbsent(config json.RawMessage) json.RawMessage {
 	if string(bytes.TrimSpace(config)) == "null" {
@@ -75,7 +81,7 @@ func (c *Catalog) UpdateCheck(ctx context.Context, actor entity.Actor, ref strin
 }
 
 func (c *Catalog) putCheck(ctx context.Context, actor entity.Actor, in CheckInput, find func(*edit) (Check, error)) (Check, error) {
-	if err := in.validate(c.validateSpec).fault("the check is not valid"); err != nil {
+	if err := c.ValidateCheck(in); err != nil {
 		return Check{}, err
 	}
 	var id string

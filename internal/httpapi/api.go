@@ -166,6 +166,8 @@ type Options struct {
 	Bells  Bells
 	// RunRequests passes on runs that are asked for.
 	RunRequests RunRequests
+	// Trials run checks that are not saved.
+	Trials Trials
 	// Satellites takes the requests at SatellitePath, unauthenticated.
 	Satellites http.Handler
 	// TrustForwarded takes the last address of X-Forwarded-For for the peer's, for
@@ -220,6 +222,7 @@ func New(o Options) *API {
 	a.addSecrets()
 	a.addSandbox()
 	a.addRunRequests()
+	a.addTrials()
 	a.addResults()
 	a.addHistory()
 	a.addCompleteness()

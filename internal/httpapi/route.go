@@ -23,6 +23,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/incident"
 	"github.com/perigee-monitoring/perigee/internal/notify"
+	"github.com/perigee-monitoring/perigee/internal/trial"
 	"github.com/perigee-monitoring/perigee/verdict"
 )
 
@@ -89,8 +90,10 @@ func schemaName(t reflect.Type, hint string) string {
 	if t == reflect.TypeFor[List[automation.Run]]() {
 		return "ListAutomationRun"
 	}
-	if ours := reflect.TypeFor[automation.Automation](); t.PkgPath() == ours.PkgPath() && t != ours {
-		return ours.Name() + name
+	for _, ours := range []reflect.Type{reflect.TypeFor[automation.Automation](), reflect.TypeFor[trial.Trial]()} {
+		if t.PkgPath() == ours.PkgPath() && t != ours {
+			return ours.Name() + name
+		}
 	}
 	return name
 }

@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -56,6 +57,8 @@ type Config struct {
 	// RunRequests may be nil. Runs rings when there are new ones (fleet.TopicRun).
 	RunRequests RunRequests
 	Runs        <-chan struct{}
+	// Trials may be nil. Runs rings for them too (trial.TopicAsked).
+	Trials Trials
 	// Unreachable is for how long the database has been out of reach; see
 	// Limits.CutOff. Nil is never.
 	Unreachable func() time.Duration
@@ -258,7 +261,7 @@ func (h *Hub) Run(ctx context.Context) error {
 			continue // what is to be run now has to be known there first
 		}
 		if asked {
-			if err := h.runNow(ctx); err != nil && ctx.Err() == nil {
+			if err := errors.Join(h.runNow(ctx), h.tryNow(ctx)); err != nil && ctx.Err() == nil {
 				h.log.Warn("passing on runs failed; trying again", "error", err)
 				again = time.After(relayRetry)
 				continue

@@ -11,6 +11,7 @@ import (
 
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/hub"
+	"github.com/perigee-monitoring/perigee/internal/redact"
 	"github.com/perigee-monitoring/perigee/internal/secret"
 	"github.com/perigee-monitoring/perigee/protocol"
 )
@@ -159,4 +160,8 @@ func (l *leaseLog) last() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.guests
+}
+
+func (l *leaseLog) TrialRedactor(context.Context, *secret.Trial) (*redact.Redactor, error) {
+	return nil, nil
 }

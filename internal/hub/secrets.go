@@ -19,6 +19,8 @@ type Secrets interface {
 	// Redactor takes out of results what the assignment's secrets hold; nil for one
 	// that declares none.
 	Redactor(ctx context.Context, a *protocol.Assignment) (*redact.Redactor, error)
+	// TrialRedactor is Redactor for a check that is tried.
+	TrialRedactor(ctx context.Context, t *secret.Trial) (*redact.Redactor, error)
 }
 
 const (
@@ -101,7 +103,7 @@ func (s *session) askFor(answer func(why string), get func(context.Context) erro
 func (s *session) ask(configID, collector, runID string) secret.Ask {
 	return secret.Ask{
 		SatelliteID: s.id, ConfigID: configID, Collector: collector, RunID: runID,
-		Assignments: s.currentSet().order, Guests: s.guests(), Sealed: s.features.has(protocol.FeatureSeal),
+		Assignments: s.currentSet().order, Guests: s.guests(), Trials: s.openTrials(), Sealed: s.features.has(protocol.FeatureSeal),
 	}
 }
 

@@ -183,3 +183,7 @@ func TestM36_ResultsOnTheirWayWhenTheSessionEndsAreMasked(t *testing.T) {
 		}
 	}, giving(vault{}))
 }
+
+func (vault) TrialRedactor(context.Context, *secret.Trial) (*redact.Redactor, error) {
+	return nil, nil
+}

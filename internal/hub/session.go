@@ -81,6 +81,8 @@ type session struct {
 	resyncs   int     // in a row
 	// asked are runs that it may answer for besides.
 	asked map[askedSlot]*askedRun
+	// trials are checks that it was given to try, by the trial's id.
+	trials map[string]*openTrial
 	// tree is the hash of packages that it was told last; absent for none.
 	tree protocol.Nullable[string]
 	// policy is the sandbox policy that it was told last; "" for none.
@@ -118,6 +120,7 @@ func (s *session) run() {
 		defer s.giveUp()
 		defer time.AfterFunc(s.hub.limits.Linger, s.giveUp).Stop()
 	}
+	s.abandonTrials()
 	s.leave()
 	s.work.Wait()
 }
@@ -210,6 +213,8 @@ func (s *session) handle(m protocol.FromAgent, size int) {
 			m.Features = s.features.names()
 			s.note(func(n *notes) { n.inventory = m })
 		}
+	case *protocol.Tried:
+		s.tried(m)
 	case *protocol.Applied:
 		if s.features.has(protocol.FeatureDelta) {
 			s.applied(m)

@@ -233,9 +233,10 @@ func (p *Prober) Execute(ctx context.Context, a *protocol.Assignment, env *check
 		ConnectionTimeMs: milliseconds(connecting),
 		Collectors:       make(map[string]json.RawMessage, len(findings)),
 		Timings:          client.timings(),
-	}}
+	}, TookMs: make(map[string]float64, len(findings))}
 	for _, f := range findings {
 		result.Metadata.Collectors[f.entry] = f.encode()
+		result.TookMs[f.entry] = precise(f.took)
 	}
 	status, message, blamed := judge(ctx, client, a, findings)
 	elapsed := rounded(time.Since(start))
@@ -286,6 +287,7 @@ type finding struct {
 	entry, collectorID string
 	result             any
 	err                error
+	took               time.Duration
 }
 
 // collect carries out all collectors at once and waits for them.
@@ -305,7 +307,9 @@ func (p *Prober) collect(ctx context.Context, client session, a *protocol.Assign
 			continue
 		}
 		all.Go(func() {
+			began := time.Now()
 			defer func() {
+				f.took = time.Since(began)
 				if cause := recover(); cause != nil {
 					p.options.Log.Error("collector panicked", "collector", c.CollectorID, "cause", cause, "stack", string(debug.Stack()))
 					f.result, f.err = nil, fmt.Errorf("internal error of the satellite: %v", cause)

@@ -143,13 +143,19 @@ func (x *executor) execute(ctx context.Context, w *work, l *lease) (r check.Resu
 
 // judge evaluates the assignment's assertions and takes out what must not be kept.
 func judge(a *protocol.Assignment, r *check.Result) {
-	assertions := make(map[string][]check.Assertion, len(a.Collectors))
-	collectorIDs := make(map[string]string, len(a.Collectors))
+	assertions, collectorIDs := assertionsOf(a)
+	assertion.Judge(assertions, r)
+	assertion.StripEphemeral(collectorIDs, r)
+}
+
+// assertionsOf gives the assertions and the qualified collector ids, by entry.
+func assertionsOf(a *protocol.Assignment) (assertions map[string][]check.Assertion, collectorIDs map[string]string) {
+	assertions = make(map[string][]check.Assertion, len(a.Collectors))
+	collectorIDs = make(map[string]string, len(a.Collectors))
 	for _, c := range a.Collectors {
 		assertions[c.ID], collectorIDs[c.ID] = c.Assertions, c.CollectorID
 	}
-	assertion.Judge(assertions, r)
-	assertion.StripEphemeral(collectorIDs, r)
+	return assertions, collectorIDs
 }
 
 // fault reports a failure of the satellite, which is no result.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -89,6 +90,7 @@ type Satellite struct {
 	page       net.Listener // nil without a status page
 	spool      *spool
 	scheduler  *scheduler
+	executor   *executor
 	packages   *packages
 	clock      clock
 	observer   *observer
@@ -98,6 +100,7 @@ type Satellite struct {
 	secrets    *secrets
 	policies   *policies
 	complaints chan protocol.StrategyError
+	trials     atomic.Int32 // that go on, or are being refused
 }
 
 // New opens the data directory and takes it for this process. The errors are for
@@ -232,6 +235,7 @@ func (s *Satellite) assemble(path string, d desired) {
 		log: s.log, now: wall, complain: s.complain, recent: &s.recent, secrets: s.secrets, observer: s.observer,
 		skipped: func(reason protocol.SkipReason, slots int64) { s.scheduler.status.skipped(reason, slots) },
 	}
+	s.executor = x
 	s.scheduler = &scheduler{
 		path: path, spool: s.spool, prober: s.prober, log: s.log, now: wall,
 		limit: s.config.Concurrency, run: x.run, stepped: s.clockSet, lag: &s.observer.lag,

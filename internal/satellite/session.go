@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -41,6 +42,9 @@ type session struct {
 	sender   *sender
 	requests *requests
 	peer     *packagePeer
+
+	work sync.WaitGroup  // trials; run waits for them
+	life context.Context // ends with the session; set before reading begins
 
 	// sealKey is what secrets of this session are sealed to. Made in newSession.
 	sealKey *protocol.SealKey
@@ -103,6 +107,8 @@ func (s *Satellite) newSession(conn link.Conn) (*session, error) {
 // whether the core took us in.
 func (s *session) run(ctx context.Context) (authenticated bool, err error) {
 	g, gctx := errgroup.WithContext(ctx)
+	s.life = gctx
+	defer s.work.Wait()
 	// Closing is what ends the reader, so it is tied to the group's context.
 	stop := context.AfterFunc(gctx, func() { s.conn.Close(closing(ctx, context.Cause(gctx))) })
 	defer stop()
@@ -339,6 +345,8 @@ func (s *session) handle(m protocol.FromCore) error {
 		s.policies.told(m.Policy)
 	case *protocol.RunNow:
 		s.ask(m)
+	case *protocol.Try:
+		s.try(m)
 	case *protocol.Drain:
 		s.drain(m)
 	case *protocol.RunSecrets:

@@ -25,6 +25,8 @@ type Ask struct {
 	Assignments []*protocol.Assignment
 	// Guests are what it was asked to run once, now, although it does not hold them.
 	Guests []*protocol.Assignment
+	// Trials are what it was asked to try once, now.
+	Trials []*Trial
 	// Sealed: the answer will be sealed to the session's key.
 	Sealed bool
 }
@@ -37,7 +39,7 @@ func (s *Service) RunEnv(ctx context.Context, ask Ask) (map[string]string, error
 	if err != nil {
 		return nil, s.refuse(ctx, ask, err)
 	}
-	values, versions, err := s.resolve(ctx, names)
+	values, versions, err := s.resolveFor(ctx, ask.trial(), names)
 	if err != nil {
 		return nil, s.refuse(ctx, ask, err)
 	}
@@ -75,7 +77,7 @@ func (s *Service) ConfigSecrets(ctx context.Context, ask Ask) (strategy map[stri
 		return nil, nil, s.refuse(ctx, ask, fault.New(fault.NotFound, `No assignment "%s" for this satellite; cannot deliver config secrets.`, ask.ConfigID))
 	}
 	s.expect(a)
-	values, versions, err := s.resolve(ctx, configNames(a))
+	values, versions, err := s.resolveFor(ctx, ask.trial(), configNames(a))
 	if err != nil {
 		return nil, nil, s.refuse(ctx, ask, err)
 	}
@@ -130,7 +132,24 @@ func assignment(ask Ask) *protocol.Assignment {
 	if a := ofCheck(ask.Assignments, ask.ConfigID); a != nil {
 		return a
 	}
-	return ofCheck(ask.Guests, ask.ConfigID)
+	if a := ofCheck(ask.Guests, ask.ConfigID); a != nil {
+		return a
+	}
+	if t := ask.trial(); t != nil {
+		return t.Assignment
+	}
+	return nil
+}
+
+// trial is the one that the request is about, if it is about one: their ids are theirs
+// alone.
+func (ask *Ask) trial() *Trial {
+	for _, t := range ask.Trials {
+		if t.Assignment.ConfigID == ask.ConfigID {
+			return t
+		}
+	}
+	return nil
 }
 
 func ofCheck(all []*protocol.Assignment, configID string) *protocol.Assignment {
@@ -145,7 +164,7 @@ func ofCheck(all []*protocol.Assignment, configID string) *protocol.Assignment {
 // guest reports whether the values are for a run that was asked for, of a check that
 // is not the satellite's own.
 func (ask *Ask) guest() bool {
-	return ofCheck(ask.Assignments, ask.ConfigID) == nil && ofCheck(ask.Guests, ask.ConfigID) != nil
+	return ofCheck(ask.Assignments, ask.ConfigID) == nil && (ofCheck(ask.Guests, ask.ConfigID) != nil || ask.trial() != nil)
 }
 
 func namesOf(texts map[string]text) []string {

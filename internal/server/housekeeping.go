@@ -47,6 +47,7 @@ func (s *Server) chores() []*chore {
 			}
 			return err
 		}},
+		{name: "forgetting trials that were left behind", every: time.Minute, do: s.trials.Sweep},
 		{name: "forgetting old results", every: 10 * time.Minute, do: s.forgetHistory},
 		{name: "forgetting old deliveries", every: time.Hour, do: func(ctx context.Context) error {
 			now, err := s.db.Now(ctx)

@@ -39,6 +39,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/sandbox"
 	"github.com/perigee-monitoring/perigee/internal/secret"
 	"github.com/perigee-monitoring/perigee/internal/store"
+	"github.com/perigee-monitoring/perigee/internal/trial"
 )
 
 // Config is what an operator decides.
@@ -111,6 +112,7 @@ type Server struct {
 	bell      bus.Bus
 	fleet     *fleet.Fleet
 	runs      *fleet.RunRequests
+	trials    *trial.Service
 	ingest    *health.Ingest
 	roller    *health.Roller
 	opinions  *health.Opinions
@@ -232,6 +234,7 @@ func (s *Server) wire(ctx context.Context, root, oldRoot []byte) (err error) {
 		}
 	}
 	s.Catalog.SetConcealer(s.secrets)
+	s.trials = trial.New(s.db, s.Catalog, s.secrets, s.bell, s.log)
 
 	if s.packages, err = s.newPackages(ctx, recorder); err != nil {
 		return err
@@ -243,7 +246,7 @@ func (s *Server) wire(ctx context.Context, root, oldRoot []byte) (err error) {
 	s.hub = hub.New(hub.Config{
 		Fleet: s.fleet, Ingest: s.ingest, Secrets: s.secrets, Packages: s.packages, PackageChanges: s.subscribe(packages.Topic),
 		Sandbox: s.sandbox, SandboxChanges: s.subscribe(sandbox.Topic),
-		RunRequests: s.runs, Runs: s.subscribe(fleet.TopicRun), Changes: s.subscribe(fleet.TopicConfig), Unreachable: s.fleet.Unreachable, Deaf: func() bool { return !s.bell.Status().Connected }, Limits: s.limits(),
+		RunRequests: s.runs, Trials: s.trials, Runs: s.subscribe(fleet.TopicRun, trial.TopicAsked), Changes: s.subscribe(fleet.TopicConfig), Unreachable: s.fleet.Unreachable, Deaf: func() bool { return !s.bell.Status().Connected }, Limits: s.limits(),
 		Log: s.log, Metrics: metrics,
 	})
 	s.fleet.SetLeased(s.hub.Leased)
