@@ -78,6 +78,9 @@ export class Browsing {
       await this.page.evaluate(readFileSync(axe, 'utf8'));
     }
     return this.page.evaluate(async () => {
+      // Colours that are on their way to others are none that anybody reads.
+      const finite = document.getAnimations().filter((a) => a.effect?.getComputedTiming().iterations !== Infinity);
+      await Promise.allSettled(finite.map((a) => a.finished));
       // biome-ignore lint/suspicious/noExplicitAny: axe puts itself there
       const { violations } = await (window as any).axe.run(document, { resultTypes: ['violations'] });
       type Violation = { id: string; impact: string; nodes: { html: string; failureSummary: string }[] };

@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Browsing } from './browser';
 import { Core, Target, TOKEN } from './core';
@@ -31,6 +34,19 @@ async function choose(name: string, what: string): Promise<void> {
   await main().getByRole('combobox', { name, exact: true }).or(field(name)).first().click();
   await option(what).click();
   await page().keyboard.press('Escape');
+}
+
+/** Somebody who is told by webhook, and counts what is signed. */
+async function listener() {
+  const heard = { url: '', signed: 0, stop: () => {} };
+  const server = createServer((request, answer) => {
+    if (request.headers['x-perigee-signature']) heard.signed++;
+    request.resume().on('end', () => answer.end());
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  heard.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+  heard.stop = () => server.close();
+  return heard;
 }
 
 /** On a phone nothing is wider than the window, in the dark all is seen, and axe has nothing serious to say. */
@@ -147,6 +163,76 @@ test('an assignment is changed and taken away, and what goes with a check and a 
   await dialog().getByText('It is assigned nowhere.').waitFor();
   await dialog().getByRole('button', { name: 'Delete it' }).click();
   await main().getByText('No checks yet.').waitFor();
+});
+
+test('a maintenance is planned, changed, ended and deleted', async () => {
+  await page().goto('/maintenances');
+  await main().getByRole('link', { name: 'Plan a maintenance' }).click();
+  await field('Name').fill('new shelves');
+  await button('Plan it').click();
+  await main().getByText('names no system').waitFor();
+  await choose('Systems', 'shop');
+  await looksRight('maintenance-editor');
+  await button('Plan it').click();
+  const row = main().getByRole('row', { name: /lasts now new shelves shop/ });
+  await row.waitFor();
+  await main().getByRole('link', { name: 'Edit new shelves' }).click();
+  await main().getByText('Again and again').click();
+  await field('Cron').fill('30 2 * *');
+  await button('Save').click();
+  await main().locator('[aria-invalid="true"]').waitFor();
+  await field('Cron').fill('30 2 * * 0');
+  await button('Save').click();
+  await main().getByText('30 2 * * 0 for 1h').waitFor();
+  await button('Delete new shelves').click();
+  await dialog().getByRole('button', { name: 'Delete it' }).click();
+  await main().getByText('No maintenance is planned.').waitFor();
+});
+
+test('a channel is made by form, tested, changed and deleted', async () => {
+  const heard = await listener();
+  await core.send('PUT', '/secrets/HOOK', { value: 'a-key-for-signing' });
+  await page().goto('/channels');
+  await main().getByRole('link', { name: 'New channel' }).click();
+  await choose('Kind', 'Webhook');
+  await field('Name').fill('On Call');
+  await field('URL').fill(heard.url);
+  await main()
+    .getByText(/^More:/)
+    .click();
+  await choose('Signing secret', 'HOOK');
+  await button('Create the channel').click();
+  await main().getByText('must be lower-case letters').waitFor();
+  await field('Name').fill('on-call');
+  await looksRight('channel-editor');
+  await button('Create the channel').click();
+  await button('Send a test').click();
+  await main().getByText('The test message was delivered.').waitFor();
+  expect(heard.signed).toBe(1);
+  await main().getByRole('link', { name: 'Edit on-call' }).click();
+  await main().getByRole('checkbox', { name: 'Enabled' }).uncheck();
+  await button('Save').click();
+  await main().locator('[data-status]').getByText('disabled').waitFor();
+  await button('Delete on-call').click();
+  await dialog().getByRole('button', { name: 'Delete it' }).click();
+  await main().getByText('No channels yet').waitFor();
+  heard.stop();
+});
+
+test('an incident is opened, updated and resolved', async () => {
+  await page().goto('/incidents');
+  await button('Open an incident').click();
+  await dialog().getByRole('textbox', { name: 'Title' }).fill('The shop is slow');
+  await dialog().getByRole('textbox', { name: 'What is known' }).fill('People say so.');
+  wrong.push(...(await browsing.wrong()));
+  await dialog().getByRole('button', { name: 'Open it' }).click();
+  await main().getByRole('heading', { name: 'The shop is slow', level: 1 }).waitFor();
+  await main().getByText('People say so.').waitFor();
+  await field('What is known').fill('A disk was full.');
+  await choose('State', 'resolved');
+  await button('Add to the timeline').click();
+  await main().getByText('A disk was full.').waitFor();
+  await main().locator('[data-status="resolved"]').first().waitFor();
 });
 
 test('no page complained, the policy was kept, and axe found nothing serious', () => {

@@ -31,6 +31,8 @@ const checks = () => import('../pages/checks');
 const checkEditor = () => import('../pages/check-editor');
 const systemEditor = () => import('../pages/system-editor');
 const assignments = () => import('../pages/assignments');
+const maintenanceEditor = () => import('../pages/maintenance-editor');
+const channelEditor = () => import('../pages/channel-editor');
 const incidents = () => import('../pages/incidents');
 const automations = () => import('../pages/automations');
 
@@ -50,12 +52,16 @@ const routes = [
   page('/assignments/$id/edit', assignments, 'EditAssignment'),
   page('/checks/$id/evidence/$verdict', () => import('../pages/evidence'), 'Evidence'),
   page('/maintenances', () => import('../pages/maintenances'), 'Maintenances'),
+  page('/maintenances/new', maintenanceEditor, 'NewMaintenance'),
+  page('/maintenances/$id/edit', maintenanceEditor, 'EditMaintenance'),
   page('/incidents', incidents, 'Incidents'),
   page('/incidents/$id', incidents, 'Incident'),
   page('/automations', automations, 'Automations'),
   page('/automations/$id', automations, 'Automation'),
   page('/automation-runs/$id', automations, 'AutomationRun'),
   page('/channels', () => import('../pages/channels'), 'Channels'),
+  page('/channels/new', channelEditor, 'NewChannel'),
+  page('/channels/$id/edit', channelEditor, 'EditChannel'),
 ];
 
 export const router = createRouter({

@@ -1,16 +1,25 @@
 import { Button } from '@mantine/core';
+import { Link } from '@tanstack/react-router';
 import { useState } from 'react';
 import { queries, queryClient, type Schemas, useAll, wordsOf } from '../api/client';
 import { Card, Head, Read } from '../ui/page';
 import { plural } from '../ui/span';
 import { Status } from '../ui/status';
 import { Ago, Moment } from '../ui/time';
+import { DeleteChannel } from './channel-editor';
 
 export function Channels() {
   const all = useAll('/channels');
   return (
     <>
-      <Head title="Channels" />
+      <Head
+        title="Channels"
+        actions={
+          <Button component={Link} to="/channels/new">
+            New channel
+          </Button>
+        }
+      />
       <Read query={all}>
         {(channels) =>
           channels.length ? (
@@ -18,8 +27,8 @@ export function Channels() {
           ) : (
             <div className="card">
               <p className="notice">
-                No channels yet, so nobody is told of anything. “perigee channel add” makes one: e-mail, a signed
-                webhook, or a chat service by its URL.
+                No channels yet, so nobody is told of anything. New channel makes one: e-mail, a signed webhook, or a
+                chat service by its URL.
               </p>
             </div>
           )
@@ -34,6 +43,7 @@ function ChannelCard({ of: c }: { of: Schemas['Channel'] }) {
   const deliveries = queries.useQuery('get', '/channels/{id}/deliveries', {
     params: { path: { id: c.id }, query: { limit: 20 } },
   });
+  const [deleting, setDeleting] = useState(false);
   const [said, setSaid] = useState<{ of: string; text: string } | null>(null);
   const state = !c.enabled ? 'unknown' : c.failingSince ? 'failed' : c.deliveredAt ? 'delivered' : 'unknown';
   return (
@@ -47,32 +57,41 @@ function ChannelCard({ of: c }: { of: Schemas['Channel'] }) {
         </span>
       }
       aside={
-        <Button
-          size="compact-sm"
-          variant="default"
-          loading={test.isPending}
-          onClick={async () => {
-            setSaid(null);
-            try {
-              const d = await test.mutateAsync({ params: { path: { id: c.id } } });
-              setSaid({
-                of: d.state,
-                text:
-                  d.state === 'delivered'
-                    ? 'The test message was delivered.'
-                    : d.error || 'The test message is on its way.',
-              });
-            } catch (error) {
-              setSaid({ of: 'failed', text: wordsOf(error) });
-            }
-            await queryClient.invalidateQueries({ predicate: (q) => String(q.queryKey[1]).startsWith('/channels') });
-          }}
-        >
-          Send a test
-        </Button>
+        <span className="row">
+          <Link to="/channels/$id/edit" params={{ id: c.id }} aria-label={`Edit ${c.name}`}>
+            Edit
+          </Link>
+          <Button size="compact-sm" variant="default" aria-label={`Delete ${c.name}`} onClick={() => setDeleting(true)}>
+            Delete
+          </Button>
+          <Button
+            size="compact-sm"
+            variant="default"
+            loading={test.isPending}
+            onClick={async () => {
+              setSaid(null);
+              try {
+                const d = await test.mutateAsync({ params: { path: { id: c.id } } });
+                setSaid({
+                  of: d.state,
+                  text:
+                    d.state === 'delivered'
+                      ? 'The test message was delivered.'
+                      : d.error || 'The test message is on its way.',
+                });
+              } catch (error) {
+                setSaid({ of: 'failed', text: wordsOf(error) });
+              }
+              await queryClient.invalidateQueries({ predicate: (q) => String(q.queryKey[1]).startsWith('/channels') });
+            }}
+          >
+            Send a test
+          </Button>
+        </span>
       }
     >
       <div className="stack">
+        {deleting && <DeleteChannel of={c} close={() => setDeleting(false)} />}
         {c.description && <p>{c.description}</p>}
         {said && (
           <p role="status">

@@ -7,6 +7,7 @@ import { span } from '../ui/span';
 import { Status } from '../ui/status';
 import { type Column, DataTable } from '../ui/table';
 import { Ago, Moment } from '../ui/time';
+import { OpenIncident } from './incident-open';
 
 type Incident = Schemas['Incident'];
 const RANK = ['critical', 'major', 'minor'];
@@ -47,9 +48,11 @@ const COLUMNS: Column<Incident>[] = [
 
 export function Incidents() {
   const all = useAll('/incidents');
+  const [opening, setOpening] = useState(false);
   return (
     <>
-      <Head title="Incidents" />
+      <Head title="Incidents" actions={<Button onClick={() => setOpening(true)}>Open an incident</Button>} />
+      {opening && <OpenIncident close={() => setOpening(false)} />}
       <div className="card">
         <Read query={all}>
           {(rows) => (

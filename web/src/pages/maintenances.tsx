@@ -1,6 +1,8 @@
 import { Button } from '@mantine/core';
+import { Link } from '@tanstack/react-router';
 import { useState } from 'react';
 import { queries, queryClient, type Schemas, useAll, wordsOf } from '../api/client';
+import { Doing } from '../ui/form';
 import { Head, Read } from '../ui/page';
 import { Status } from '../ui/status';
 import { type Column, DataTable } from '../ui/table';
@@ -48,13 +50,47 @@ const COLUMNS: Column<Maintenance>[] = [
     value: (m) => (m.end ? Date.parse(m.end) : null),
     cell: (m) => m.end && <Moment at={m.end} />,
   },
-  { key: 'do', title: '', value: () => null, cell: (m) => <Ending of={m} /> },
+  { key: 'do', title: '', value: () => null, cell: (m) => <Doings of={m} /> },
 ];
 
 const systemsOf = (m: Maintenance) =>
   [m.systems.names?.join(', '), m.systems.selector, m.checks?.length ? `only ${m.checks.join(', ')}` : '']
     .filter(Boolean)
     .join('; ') || 'all';
+
+function Doings({ of: m }: { of: Maintenance }) {
+  const [deleting, setDeleting] = useState(false);
+  const remove = queries.useMutation('delete', '/maintenances/{id}');
+  return (
+    <span className="row">
+      <Ending of={m} />
+      <Link to="/maintenances/$id/edit" params={{ id: m.id }} aria-label={`Edit ${m.name}`}>
+        Edit
+      </Link>
+      <Button size="compact-sm" variant="default" onClick={() => setDeleting(true)} aria-label={`Delete ${m.name}`}>
+        Delete
+      </Button>
+      {deleting && (
+        <Doing
+          title={`Delete ${m.name}`}
+          button="Delete it"
+          danger
+          close={() => setDeleting(false)}
+          touches="/"
+          run={async () => {
+            await remove.mutateAsync({ params: { path: { id: m.id } } });
+            setDeleting(false);
+          }}
+        >
+          <p>
+            {m.active ? 'It lasts now: what it held back is told at once.' : 'It will not begin.'} This cannot be
+            undone.
+          </p>
+        </Doing>
+      )}
+    </span>
+  );
+}
 
 function Ending({ of: m }: { of: Maintenance }) {
   const end = queries.useMutation('post', '/maintenances/{id}/end');
@@ -90,7 +126,14 @@ export function Maintenances() {
   const all = useAll('/maintenances');
   return (
     <>
-      <Head title="Maintenance" />
+      <Head
+        title="Maintenance"
+        actions={
+          <Button component={Link} to="/maintenances/new">
+            Plan a maintenance
+          </Button>
+        }
+      />
       <div className="card">
         <Read query={all}>
           {(rows) => (
@@ -100,7 +143,7 @@ export function Maintenances() {
               rows={rows}
               id={(m) => m.id}
               sortBy="state"
-              empty="No maintenance is planned. One is begun from the page of a system: checks go on, and nobody is alarmed."
+              empty="No maintenance is planned. While one lasts, checks go on and nobody is alarmed; it can also be begun from the page of a system."
             />
           )}
         </Read>

@@ -18,7 +18,7 @@ export interface Schema {
   required?: string[];
   items?: Schema;
   additionalProperties?: boolean | Schema;
-  'x-secret'?: boolean;
+  'x-secret'?: boolean | 'reference'; // only a reference to a secret, or also a value
   'x-templatable'?: boolean;
 }
 
@@ -121,7 +121,15 @@ function Field({
     placeholder: standard,
     onChange: (e: { currentTarget: { value: string } }) => onChange(e.currentTarget.value),
   };
-  if (schema['x-secret']) return <SecretField {...common} value={(value as string) ?? ''} onChange={onChange} />;
+  if (schema['x-secret'])
+    return (
+      <SecretField
+        {...common}
+        only={schema['x-secret'] === 'reference'}
+        value={(value as string) ?? ''}
+        onChange={onChange}
+      />
+    );
   if (schema.enum) {
     return (
       <Select
