@@ -148,7 +148,11 @@ func (s *Service) sendWebhook(ctx context.Context, c *Config, m Message) error {
 	defer func() { _ = response.Body.Close() }() // it was read as far as it matters
 	text, _ := io.ReadAll(io.LimitReader(response.Body, 300))
 	if response.StatusCode >= 300 {
-		return fmt.Errorf("the webhook answered %s: %s", response.Status, strings.TrimSpace(string(text)))
+		err := fmt.Errorf("the webhook answered %s", response.Status)
+		if why := strings.TrimSpace(string(text)); why != "" {
+			err = fmt.Errorf("%w: %s", err, why)
+		}
+		return err
 	}
 	return nil
 }

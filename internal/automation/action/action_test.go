@@ -165,7 +165,9 @@ func TestWebhook(t *testing.T) {
 			panic(http.ErrAbortHandler) // no answer, and who knows what was done
 		}
 		w.WriteHeader(answer)
-		_, _ = io.WriteString(w, "I was told "+token)
+		if answer != http.StatusNotFound {
+			_, _ = io.WriteString(w, "I was told "+token)
+		}
 	}))
 	t.Cleanup(receiver.Close)
 	s := action.Services{Secrets: vault{}, HTTP: notify.NewClient()}
@@ -185,6 +187,10 @@ func TestWebhook(t *testing.T) {
 	answer = http.StatusBadRequest
 	if _, err := do(t, s, "webhook.send", "actions[0]", config); !automation.Permanent(err) {
 		t.Errorf("400: %v, want it permanent", err)
+	}
+	answer = http.StatusNotFound
+	if _, err := do(t, s, "webhook.send", "actions[0]", config); !strings.HasSuffix(err.Error(), "answered 404 Not Found") {
+		t.Errorf("404 without a body: %v", err)
 	}
 	answer = 0
 	if _, err := do(t, s, "webhook.send", "actions[0]", config); !strings.Contains(err.Error(), automation.ErrInDoubt.Error()) {

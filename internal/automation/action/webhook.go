@@ -126,13 +126,17 @@ func (s Services) sendWebhook(ctx context.Context, r automation.Request, c webho
 	defer func() { _ = response.Body.Close() }() // it was read as far as it matters
 	answer, _ := io.ReadAll(io.LimitReader(response.Body, maxResponse))
 	text := redactor.String(strings.ToValidUTF8(string(answer), "\uFFFD"))
+	refusal := target.Host + " answered " + response.Status
+	if why := strings.TrimSpace(text); why != "" {
+		refusal += fmt.Sprintf(": %.300s", why)
+	}
 	switch {
 	case response.StatusCode < 300:
 		return map[string]any{"status": response.StatusCode, "body": text}, nil
 	case response.StatusCode == http.StatusTooManyRequests || response.StatusCode >= 500:
-		return nil, fault.New(fault.Unavailable, "%s answered %s: %.300s", target.Host, response.Status, text)
+		return nil, fault.New(fault.Unavailable, "%s", refusal)
 	}
-	return nil, fault.New(fault.Invalid, "%s answered %s: %.300s", target.Host, response.Status, text)
+	return nil, fault.New(fault.Invalid, "%s", refusal)
 }
 
 // dialing reports whether it failed before a connection stood, so that nothing went out.
