@@ -1,6 +1,9 @@
 package protocol
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"slices"
+)
 
 // Authenticate is a satellite's first message (A.5).
 type Authenticate struct {
@@ -36,6 +39,14 @@ type Inventory struct {
 	Collectors []string `json:"collectors,omitempty"`
 	// Features that its last session agreed on. The core notes them; they do not travel.
 	Features []string `json:"features,omitempty"`
+}
+
+// RunsAlike reports whether the same checks can be run by both; nil is not known.
+func (m *Inventory) RunsAlike(other *Inventory) bool {
+	if m == nil || other == nil {
+		return m == other
+	}
+	return slices.Equal(m.Strategies, other.Strategies) && slices.Equal(m.Collectors, other.Collectors)
 }
 
 // Authenticated answers Authenticate when the credentials are right (A.6).

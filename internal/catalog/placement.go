@@ -7,8 +7,10 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/selector"
+	"github.com/perigee-monitoring/perigee/protocol"
 )
 
 // placer answers where assignments belong. It remembers parsed selectors and
@@ -27,10 +29,18 @@ type placer struct {
 type candidate struct {
 	id, name string
 	labels   map[string]string
+	// inventory is what it can run; nil is not known.
+	inventory *protocol.Inventory
 }
 
 func newPlacer(log *slog.Logger) *placer {
 	return &placer{log: log, selectors: map[string]selector.Selector{}, picked: map[string][]string{}}
+}
+
+// able leaves out of the satellites that a selector picks those that cannot run the check
+// (spec M71).
+func (p *placer) able(ids []string, spec check.Spec) []string {
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return lacks(p.satellites[id].Inventory, spec) != "" })
 }
 
 // consider sets the satellites among which match chooses.
@@ -41,8 +51,9 @@ func (p *placer) consider(satellites map[string]fleet.Satellite) {
 	}
 }
 
-// match gives the ids of all satellites on which the assignment belongs, sorted.
-func (p *placer) match(a *Assignment) []string {
+// match gives the ids of all satellites on which the assignment of the check belongs,
+// sorted.
+func (p *placer) match(a *Assignment, spec check.Spec) []string {
 	var ids []string
 	if a.IncludeLocal {
 		ids = p.appendNamed(ids, LocalSatellite)
@@ -51,7 +62,7 @@ func (p *placer) match(a *Assignment) []string {
 		ids = p.appendNamed(ids, name)
 	}
 	if a.Satellites.Count == 0 { // or its selector picks seats
-		ids = append(ids, p.pick(a.Satellites.Selector)...)
+		ids = append(ids, p.able(p.pick(a.Satellites.Selector), spec)...)
 	}
 	slices.Sort(ids)
 	return slices.Compact(ids)
@@ -86,16 +97,16 @@ func (p *placer) pick(text string) []string {
 	return ids
 }
 
-// on reports whether the assignment belongs on the one satellite; it is match
-// seen from the other side.
-func (p *placer) on(a *Assignment, c candidate) bool {
+// on reports whether the assignment of the check belongs on the one satellite; it is
+// match seen from the other side.
+func (p *placer) on(a *Assignment, spec check.Spec, c candidate) bool {
 	if _, named := slices.BinarySearch(a.Satellites.Names, c.name); named {
 		return true
 	}
 	if c.name == LocalSatellite {
 		return a.IncludeLocal
 	}
-	return a.Satellites.Selector != "" && a.Satellites.Count == 0 && p.parsed(a.Satellites.Selector).Matches(c.labels)
+	return a.Satellites.Selector != "" && a.Satellites.Count == 0 && p.parsed(a.Satellites.Selector).Matches(c.labels) && lacks(c.inventory, spec) == ""
 }
 
 // parsed reads a stored selector. Only valid ones are stored; should a damaged
@@ -247,7 +258,7 @@ func (e *edit) planAssignments(ctx context.Context, p *plan, touched map[string]
 		if t.before != nil {
 			existed = append(existed, id)
 		}
-		anew = anew || t.after != nil && !t.placedAlike() || t.environments
+		anew = anew || t.after != nil && !e.placedAlike(t) || t.environments
 	}
 	placed := map[string][]string{}
 	if len(existed) > 0 {
@@ -267,10 +278,10 @@ func (e *edit) planAssignments(ctx context.Context, p *plan, touched map[string]
 		var want []string
 		switch {
 		case t.after == nil:
-		case !fleetChanged && t.placedAlike():
+		case !fleetChanged && e.placedAlike(t):
 			want = placed[id]
 		default:
-			want = e.placer.match(t.after)
+			want = e.placer.match(t.after, e.checks.after[t.after.CheckID].Spec)
 		}
 		e.planOne(p, t, placed[id], want)
 	}
@@ -278,8 +289,8 @@ func (e *edit) planAssignments(ctx context.Context, p *plan, touched map[string]
 }
 
 // placedAlike: the alteration does not concern where the assignment runs.
-func (t touch) placedAlike() bool {
-	return t.before != nil && t.after != nil && t.before.IncludeLocal == t.after.IncludeLocal &&
+func (e *edit) placedAlike(t touch) bool {
+	return t.before != nil && t.after != nil && slices.Equal(needs(e.checks.before[t.before.CheckID].Spec), needs(e.checks.after[t.after.CheckID].Spec)) && t.before.IncludeLocal == t.after.IncludeLocal &&
 		t.before.Satellites.Selector == t.after.Satellites.Selector && slices.Equal(t.before.Satellites.Names, t.after.Satellites.Names) &&
 		(t.before.Satellites.Count == 0) == (t.after.Satellites.Count == 0)
 }
@@ -335,10 +346,19 @@ func (e *edit) planSatellite(ctx context.Context, p *plan, s fleet.Satellite, as
 	for _, id := range placed {
 		has[id] = true
 	}
-	c := candidate{id: s.ID, name: s.Name, labels: s.Labels()}
+	if s.Inventory != nil { // one that says nothing can run whatever there is
+		if err := e.loadChecks(ctx); err != nil {
+			return err
+		}
+	}
+	c := candidate{id: s.ID, name: s.Name, labels: s.Labels(), inventory: s.Inventory}
 	for _, id := range assignmentIDs {
 		a := e.assignments.after[id]
-		want := e.placer.on(&a, c)
+		var spec check.Spec
+		if s.Inventory != nil {
+			spec = e.checks.after[a.CheckID].Spec
+		}
+		want := e.placer.on(&a, spec, c)
 		if want == has[id] {
 			continue
 		}

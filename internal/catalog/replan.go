@@ -11,12 +11,12 @@ import (
 )
 
 // SatelliteChanged is fleet's Replan: it places every assignment anew on one
-// satellite, which may be new (before is nil). An assignment that names the
+// satellite, which may be new (before is nil), or able to run other things than before. An assignment that names the
 // satellite follows its renaming, because a new name is no reason to stop
 // watching, and forgets its name when it is deleted (after is nil). Fleet rings
 // TopicConfig itself.
 func (c *Catalog) SatelliteChanged(ctx context.Context, ftx fleet.Tx, before, after *fleet.Satellite, actor entity.Actor) ([]entity.Change, error) {
-	if before != nil && after != nil && maps.Equal(before.Labels(), after.Labels()) {
+	if before != nil && after != nil && maps.Equal(before.Labels(), after.Labels()) && before.Inventory.RunsAlike(after.Inventory) {
 		return nil, nil
 	}
 	tx, ok := ftx.(Tx)

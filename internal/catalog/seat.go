@@ -61,8 +61,9 @@ func (e *edit) seating(ctx context.Context, away func(*fleet.Satellite) Reason) 
 }
 
 // wish is a counted assignment with nothing in its seats.
-func (s *seating) wish(a *Assignment) *wish {
-	spec := s.e.checks.after[a.CheckID].Spec
+func (s *seating) wish(a *Assignment) *wish { return s.wishFor(a, s.e.checks.after[a.CheckID].Spec) }
+
+func (s *seating) wishFor(a *Assignment, spec check.Spec) *wish {
 	selects := s.e.placer.parsed(a.Satellites.Selector)
 	w := &wish{
 		id: a.ID, count: a.Satellites.Count, spreadBy: a.Satellites.SpreadBy,

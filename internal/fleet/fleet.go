@@ -284,9 +284,35 @@ func (f *Fleet) Revisions(ctx context.Context, satelliteIDs []string) (map[strin
 	return f.store.Revisions(ctx, satelliteIDs)
 }
 
-// SetInventory keeps what the satellite says it is and can run.
+// SetInventory keeps what the satellite says it is and can run, and places anew what that
+// concerns.
 func (f *Fleet) SetInventory(ctx context.Context, id string, inv protocol.Inventory) error {
-	return entity.InTx(ctx, f.recorder, func(tx Tx) error { return tx.SetInventory(ctx, id, inv) })
+	known, err := f.store.Satellite(ctx, id)
+	if err != nil {
+		return err
+	}
+	if known.Inventory.RunsAlike(&inv) {
+		return entity.InTx(ctx, f.recorder, func(tx Tx) error { return tx.SetInventory(ctx, id, inv) })
+	}
+	err = entity.Record(ctx, f.recorder, func(tx Tx) ([]entity.Change, error) {
+		if err := tx.LockDefinitions(ctx); err != nil {
+			return nil, err
+		}
+		before, err := tx.SatelliteForUpdate(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if err := tx.SetInventory(ctx, id, inv); err != nil {
+			return nil, err
+		}
+		after := before
+		after.Inventory = &inv
+		return f.replan(ctx, tx, &before, &after, entity.System)
+	})
+	if err == nil {
+		f.bell.Ring(TopicConfig)
+	}
+	return err
 }
 
 // SetApplied keeps the revision that the satellite reports to run.

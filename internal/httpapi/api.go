@@ -71,6 +71,7 @@ type Catalog interface {
 	CreateAssignment(ctx context.Context, actor entity.Actor, in catalog.AssignmentInput) (catalog.Assignment, error)
 	UpdateAssignment(ctx context.Context, actor entity.Actor, ref string, in catalog.AssignmentInput) (catalog.Assignment, error)
 	DeleteAssignment(ctx context.Context, actor entity.Actor, ref string) error
+	PreviewPlacement(ctx context.Context, in catalog.PlacementInput) (catalog.PlacementPreview, error)
 
 	Maintenance(ctx context.Context, ref string) (catalog.Maintenance, error)
 	Maintenances(ctx context.Context, p fleet.Page) ([]catalog.Maintenance, string, error)

@@ -9,6 +9,8 @@ import (
 
 type assignmentBody struct{ Body catalog.AssignmentInput }
 
+type placementBody struct{ Body catalog.PlacementInput }
+
 type assignmentUpdate struct {
 	Ref
 	Body catalog.AssignmentInput
@@ -31,4 +33,7 @@ func (a *API) addAssignments() {
 	route(a, http.MethodDelete, "/assignments/{id}", "delete-assignment", "Delete an assignment", func(ctx context.Context, in *Ref) (*struct{}, error) {
 		return nil, a.Catalog.DeleteAssignment(ctx, actor(ctx), in.ID)
 	}, status(http.StatusNoContent))
+	route(a, http.MethodPost, "/placement/preview", "preview-placement", "Where an assignment would run, and why not elsewhere", func(ctx context.Context, in *placementBody) (*answer[catalog.PlacementPreview], error) {
+		return answered(a.Catalog.PreviewPlacement(ctx, in.Body))
+	})
 }

@@ -38,9 +38,16 @@ func dialTo(s *server.Server) satellite.Dialer {
 // run runs our satellite at the core and gives what it ends with.
 func run(t *testing.T, at *server.Server, made httpapi.SatelliteToken) <-chan error {
 	t.Helper()
+	ended, _ := runWith(t, at, made, probe.New(probe.Options{Version: "test"}))
+	return ended
+}
+
+// runWith is run with another prober, and a way to stop.
+func runWith(t *testing.T, at *server.Server, made httpapi.SatelliteToken, prober satellite.Prober) (<-chan error, func()) {
+	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	agent, err := satellite.New(satellite.Config{ID: made.Satellite.ID, Token: made.Token, DataDir: t.TempDir(), Version: "test"},
-		probe.New(probe.Options{Log: log, Version: "test"}), []satellite.Core{{URL: at.URL(), Dial: dialTo(at)}}, log)
+		prober, []satellite.Core{{URL: at.URL(), Dial: dialTo(at)}}, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,8 +58,9 @@ func run(t *testing.T, at *server.Server, made httpapi.SatelliteToken) <-chan er
 		defer close(done)
 		ended <- agent.Run(ctx)
 	}()
-	t.Cleanup(func() { cancel(); <-done })
-	return ended
+	stop := func() { cancel(); <-done }
+	t.Cleanup(stop)
+	return ended, stop
 }
 
 // M20, M32: what is done at one core ends the sessions that another holds, with the
