@@ -76,7 +76,7 @@ var arrows = map[string]string{
 	"internal/server/servertest": "internal/client internal/server",
 	"internal/store/storetest": "internal/automation internal/incident internal/notify verdict internal/sandbox internal/packages internal/scriptpkg internal/secret check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth " +
 		"internal/store internal/pgtest",
-	"internal/httpapi":  "internal/trial internal/fence internal/automation internal/incident internal/notify verdict internal/sandbox internal/packages internal/secret check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth internal/hub internal/checkschema internal/selector",
+	"internal/httpapi":  "internal/bus internal/trial internal/fence internal/automation internal/incident internal/notify verdict internal/sandbox internal/packages internal/secret check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth internal/hub internal/checkschema internal/selector",
 	"internal/manifest": "check internal/catalog internal/fault",
 	// The command line reads another core's database and hands what it found to the API.
 	"internal/checkstack": "check internal/catalog",
@@ -88,7 +88,7 @@ var arrows = map[string]string{
 	// Where everything is joined.
 	"internal/server": anything,
 	// checkschema, because files of checks are judged without a core too.
-	"cmd/perigee": "internal/trial protocol internal/fence internal/probe internal/automation internal/incident internal/notify verdict internal/sandbox conformance internal/administrator internal/blob internal/packages internal/secret check internal/checkschema internal/checkstack internal/server internal/httpapi internal/client internal/manifest internal/fault internal/catalog internal/fleet " +
+	"cmd/perigee": "internal/auth internal/trial protocol internal/fence internal/probe internal/automation internal/incident internal/notify verdict internal/sandbox conformance internal/administrator internal/blob internal/packages internal/secret check internal/checkschema internal/checkstack internal/server internal/httpapi internal/client internal/manifest internal/fault internal/catalog internal/fleet " +
 		"internal/health internal/entity internal/targets",
 	"cmd/perigee-satellite": "internal/fence check protocol internal/scriptpkg internal/satellite internal/probe internal/assertion internal/link",
 

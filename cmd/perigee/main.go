@@ -61,6 +61,11 @@ type commandLine struct {
 	Secret  SecretCmd  `cmd:"" group:"define" help:"Secrets that checks use."`
 	Sandbox SandboxCmd `cmd:"" group:"define" help:"What scripts may do on satellites."`
 
+	User  UserCmd  `cmd:"" group:"admin" help:"Users: who may sign in, and what they may do."`
+	Token TokenCmd `cmd:"" group:"admin" help:"API tokens for programs."`
+	Audit AuditCmd `cmd:"" group:"admin" help:"Who changed what, and who was refused."`
+	About AboutCmd `cmd:"" group:"admin" help:"How the core is: version, database, bus, settings in force."`
+
 	Apply  ApplyCmd  `cmd:"" group:"files" help:"Make the definitions be as files say."`
 	Diff   DiffCmd   `cmd:"" group:"files" help:"Show what apply would change."`
 	Export ExportCmd `cmd:"" group:"files" help:"Write all definitions as YAML."`
@@ -78,6 +83,7 @@ func groups() []kong.Group {
 		{Key: "core", Title: "Run a core"},
 		{Key: "watch", Title: "Look"},
 		{Key: "define", Title: "Define"},
+		{Key: "admin", Title: "Administer"},
 		{Key: "files", Title: "Definitions as files"},
 		{Key: "more", Title: "More"},
 		{Key: "global", Title: "For every command that asks a core"},

@@ -34,7 +34,7 @@ type SecretSetCmd struct {
 func (c *SecretSetCmd) Run(ctx context.Context, a *app) error {
 	body := httpapi.SecretInput{External: c.Vault, Description: c.Description}
 	if c.Vault == "" {
-		value, err := a.readSecret(c.Name)
+		value, err := a.readSecret(c.Name, fmt.Sprintf("perigee secret set %s < FILE", c.Name))
 		if err != nil {
 			return err
 		}
@@ -50,8 +50,9 @@ func (c *SecretSetCmd) Run(ctx context.Context, a *app) error {
 }
 
 // readSecret reads a value: unseen from a person, whole from a pipe. One line end
-// behind it is not part of it: echo and editors put it there.
-func (a *app) readSecret(name string) (string, error) {
+// behind it is not part of it: echo and editors put it there. again is the command that
+// gives one.
+func (a *app) readSecret(name, again string) (string, error) {
 	if file, ok := a.in.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
 		fmt.Fprintf(a.errw, "Value of %s (it is not shown): ", name)
 		value, err := term.ReadPassword(int(file.Fd()))
@@ -67,7 +68,7 @@ func (a *app) readSecret(name string) (string, error) {
 	}
 	value := strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r")
 	if value == "" {
-		return "", usage(fmt.Sprintf("perigee secret set %s < FILE", name), "no value came from standard input")
+		return "", usage(again, "no value came from standard input")
 	}
 	return value, nil
 }

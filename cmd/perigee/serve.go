@@ -34,6 +34,7 @@ type ServeCmd struct {
 	KeepMinutes      time.Duration `default:"48h" env:"PERIGEE_KEEP_MINUTES" placeholder:"DURATION" help:"How long history is kept by the minute (${default})."`
 	KeepHours        time.Duration `default:"2160h" env:"PERIGEE_KEEP_HOURS" placeholder:"DURATION" help:"How long history is kept by the hour, longer than by the minute (${default}, which is 90 days)."`
 	KeepDays         time.Duration `default:"9600h" env:"PERIGEE_KEEP_DAYS" placeholder:"DURATION" help:"How long history is kept by the day, longer than anything else of it (${default}, which is 400 days)."`
+	KeepAudit        time.Duration `default:"9600h" env:"PERIGEE_KEEP_AUDIT" placeholder:"DURATION" help:"How long it is known who changed what (${default}, which is 400 days)."`
 	NpmRegistry      string        `env:"PERIGEE_NPM_REGISTRY" placeholder:"URL" help:"Where script packages are fetched from; npm's public registry when left out. PERIGEE_NPM_TOKEN is shown to it."`
 	Blobs            string        `default:"db" env:"PERIGEE_BLOBS" placeholder:"PLACE" help:"Where their bytes are kept: db, dir:PATH, or s3://BUCKET?endpoint=https://HOST with PERIGEE_S3_ACCESS_KEY and PERIGEE_S3_SECRET_KEY (${default})."`
 	SecretKeyFile    string        `env:"PERIGEE_SECRET_KEY_FILE" placeholder:"FILE" help:"Root key of secrets, 32 bytes in base64, the same for all cores of a database; secret.key in the data directory, made at the first start, when left out. PERIGEE_SECRET_KEY may hold the key itself."`
@@ -75,9 +76,9 @@ func (c *ServeCmd) Run(ctx context.Context) error {
 		return err
 	}
 	s, err := server.New(ctx, server.Config{
-		KeepTransitions: c.KeepTransitions,
-		Keep:            health.Retention{Runs: c.KeepRuns, Details: c.KeepDetails, Minutes: c.KeepMinutes, Hours: c.KeepHours, Days: c.KeepDays},
-		Registry:        c.NpmRegistry, RegistryToken: os.Getenv("PERIGEE_NPM_TOKEN"), Blobs: c.Blobs,
+		KeepTransitions: c.KeepTransitions, KeepAudit: c.KeepAudit,
+		Keep:     health.Retention{Runs: c.KeepRuns, Details: c.KeepDetails, Minutes: c.KeepMinutes, Hours: c.KeepHours, Days: c.KeepDays},
+		Registry: c.NpmRegistry, RegistryToken: os.Getenv("PERIGEE_NPM_TOKEN"), Blobs: c.Blobs,
 		BlobKeys:      blob.Keys{AccessKey: os.Getenv("PERIGEE_S3_ACCESS_KEY"), SecretKey: os.Getenv("PERIGEE_S3_SECRET_KEY"), SessionToken: os.Getenv("PERIGEE_S3_SESSION_TOKEN")},
 		SecretKeyFile: c.SecretKeyFile, SecretKeyOldFile: c.SecretKeyOldFile, SecretKey: os.Getenv("PERIGEE_SECRET_KEY"), Vault: vault,
 		Listen: c.Listen, Database: c.Database, Bus: c.Bus, DataDir: c.DataDir, AdminToken: c.AdminToken,
@@ -88,6 +89,13 @@ func (c *ServeCmd) Run(ctx context.Context) error {
 	}
 	if s.FirstToken != "" {
 		fmt.Printf("API token, shown this once:\n\n  export PERIGEE_TOKEN=%s\n\n", s.FirstToken)
+	}
+	code, err := s.SetupCode(ctx)
+	if err != nil {
+		return errors.Join(err, s.Close())
+	}
+	if code != "" {
+		fmt.Printf("Nobody can sign in with a password yet. Make the administrator at\n\n  %s/#setup=%s\n\n", s.URL(), code)
 	}
 	return s.Run(ctx)
 }

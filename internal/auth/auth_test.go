@@ -53,7 +53,7 @@ func TestTheFirstStartMakesAToken(t *testing.T) {
 	if err != nil || !regexp.MustCompile(`^perigee_[A-Za-z0-9_-]{43}$`).MatchString(first) {
 		t.Fatalf("first token = %q, %v", first, err)
 	}
-	p, err := auth.New(db).Token(t.Context(), "192.0.2.1:1", first)
+	p, err := auth.New(auth.NewAccounts(db)).Token(t.Context(), "192.0.2.1:1", first)
 	if err != nil || p.Name != "first" || p.TokenID == "" {
 		t.Errorf("holder = %+v, %v", p, err)
 	}
@@ -75,7 +75,7 @@ func TestAChosenToken(t *testing.T) {
 			t.Errorf("chosen: %q, %v, %d tokens", printed, err, tokens(t, db))
 		}
 	}
-	p, err := auth.New(db).Token(t.Context(), "192.0.2.1:1", "eight-88")
+	p, err := auth.New(auth.NewAccounts(db)).Token(t.Context(), "192.0.2.1:1", "eight-88")
 	if want := (entity.Actor{Type: "application", ID: p.TokenID, Name: "admin"}); err != nil || p.Actor() != want {
 		t.Errorf("actor = %+v, %v", p.Actor(), err)
 	}
@@ -94,7 +94,7 @@ func TestAChangedTokenReplacesTheOld(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	a := auth.New(db)
+	a := auth.New(auth.NewAccounts(db))
 	for token, valid := range map[string]bool{first: true, "the-old-token": false, "the-new-token": true} {
 		if _, err := a.Token(t.Context(), "192.0.2.1:1", token); (err == nil) != valid {
 			t.Errorf("%s: %v", token, err)
@@ -174,11 +174,14 @@ func TestTokensDiffer(t *testing.T) {
 	}
 }
 
-// memory is tokens without a database, for tests in a bubble of time.
+// memory is tokens and sessions without a database, for tests in a bubble of time.
 type memory struct {
-	mu   sync.Mutex
-	byID map[string]auth.Token // by digest
-	away error
+	auth.Store
+
+	mu       sync.Mutex
+	byID     map[string]auth.Token // by digest
+	sessions map[string]auth.Session
+	away     error
 }
 
 func (m *memory) TokenByDigest(_ context.Context, digest string) (auth.Token, error) {
@@ -189,6 +192,62 @@ func (m *memory) TokenByDigest(_ context.Context, digest string) (auth.Token, er
 		return t, fault.New(fault.NotFound, "there is no such token")
 	}
 	return t, m.away
+}
+
+func (m *memory) Token(ctx context.Context, id string) (auth.Token, error) {
+	m.mu.Lock()
+	digest := ""
+	for _, t := range m.byID {
+		if t.ID == id {
+			digest = t.Digest
+		}
+	}
+	m.mu.Unlock()
+	return m.TokenByDigest(ctx, digest)
+}
+
+func (m *memory) NoteTokenUse(context.Context, string, time.Time) error { return nil }
+func (m *memory) Users(context.Context) ([]auth.Account, error)         { return nil, nil }
+
+func (m *memory) UserByName(context.Context, string) (auth.Account, error) {
+	return auth.Account{}, fault.New(fault.NotFound, "there is no such user")
+}
+
+func (m *memory) SessionByDigest(_ context.Context, digest string) (auth.Session, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s, ok := m.sessions[digest]
+	if !ok && m.away == nil {
+		return s, fault.New(fault.NotFound, "there is no such session")
+	}
+	return s, m.away
+}
+
+func (m *memory) DeleteSession(_ context.Context, digest string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.sessions, digest)
+	return nil
+}
+
+func (m *memory) InTx(_ context.Context, fn func(entity.Tx) error) error {
+	return fn(memoryTx{memory: m})
+}
+
+// memoryTx is what opening a session needs of a transaction.
+type memoryTx struct {
+	auth.Tx
+	*memory
+}
+
+func (tx memoryTx) InsertSession(_ context.Context, s auth.Session, _ int) error {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	if tx.sessions == nil {
+		tx.sessions = map[string]auth.Session{}
+	}
+	tx.sessions[s.Digest] = s
+	return nil
 }
 
 func (m *memory) InsertToken(_ context.Context, t auth.Token) error {
@@ -236,5 +295,5 @@ func holding(t *testing.T) (*auth.Authenticator, *memory) {
 	if _, err := auth.Bootstrap(t.Context(), m, right); err != nil {
 		t.Fatal(err)
 	}
-	return auth.New(m), m
+	return auth.New(auth.NewAccounts(m)), m
 }

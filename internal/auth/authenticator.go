@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/fault"
 )
@@ -12,11 +13,14 @@ import (
 // forgotten and proven anew.
 const maxProven = 1024
 
+// usePrecision is how exactly it is known when a token was used last.
+const usePrecision = time.Minute
+
 // Authenticator tells who holds a token or a session.
 type Authenticator struct {
 	store    Store
+	accounts *Accounts
 	failures failures
-	sessions sessions
 
 	mu sync.Mutex
 	// proven are digests that were right once. They are still looked up every time;
@@ -25,9 +29,9 @@ type Authenticator struct {
 	proven map[string]struct{}
 }
 
-// New makes an authenticator.
-func New(store Store) *Authenticator {
-	return &Authenticator{store: store, proven: map[string]struct{}{}}
+// New makes an authenticator of the accounts.
+func New(accounts *Accounts) *Authenticator {
+	return &Authenticator{store: accounts.store, accounts: accounts, proven: map[string]struct{}{}}
 }
 
 // Token tells who holds the token; remote is the address that the request came
@@ -39,9 +43,9 @@ func (a *Authenticator) Token(ctx context.Context, remote, token string) (Princi
 	}
 	from, digest := network(remote), Digest(token)
 	if !a.isProven(digest) && a.failures.exhausted(from) {
-		return Principal{}, fault.New(fault.TooMany, "too many failed attempts from this address; try again later")
+		return Principal{}, tooMany()
 	}
-	p, err := a.holder(ctx, digest)
+	p, err := a.holder(ctx, func() (Token, error) { return a.store.TokenByDigest(ctx, digest) })
 	switch {
 	case err == nil:
 		a.prove(digest)
@@ -51,16 +55,36 @@ func (a *Authenticator) Token(ctx context.Context, remote, token string) (Princi
 	return p, err
 }
 
-// holder looks the digest up, which costs the same for each.
-func (a *Authenticator) holder(ctx context.Context, digest string) (Principal, error) {
-	t, err := a.store.TokenByDigest(ctx, digest)
+// holder looks the token up, which costs the same for each that is wrong.
+func (a *Authenticator) holder(ctx context.Context, look func() (Token, error)) (Principal, error) {
+	refused := fault.New(fault.Unauthenticated, "the token is not valid")
+	t, err := look()
 	if fault.Is(err, fault.NotFound) {
-		return Principal{}, fault.New(fault.Unauthenticated, "the token is not valid")
+		return Principal{}, refused
 	}
 	if err != nil {
 		return Principal{}, fmt.Errorf("looking up an API token: %w", err)
 	}
-	return Principal{TokenID: t.ID, Name: t.Name}, nil
+	now := time.Now().UTC()
+	if t.ExpiresAt != nil && !now.Before(*t.ExpiresAt) {
+		return Principal{}, fault.New(fault.Unauthenticated, "the token has expired")
+	}
+	p := Principal{TokenID: t.ID, UserID: t.UserID, Name: t.Name, Role: t.Role}
+	if t.UserID != "" {
+		owner, err := a.store.User(ctx, t.UserID)
+		if fault.Is(err, fault.NotFound) || err == nil && owner.Disabled {
+			return Principal{}, refused
+		}
+		if err != nil {
+			return Principal{}, fmt.Errorf("looking up the owner of an API token: %w", err)
+		}
+		p.Role = lesser(t.Role, owner.Role)
+	}
+	if t.LastUsedAt == nil || now.Sub(*t.LastUsedAt) >= usePrecision {
+		// Who holds it is let in all the same: the next use is noted.
+		_ = a.store.NoteTokenUse(ctx, t.ID, now)
+	}
+	return p, nil
 }
 
 func (a *Authenticator) isProven(digest string) bool {

@@ -6,14 +6,19 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/entity"
 )
 
-// Principal is who makes a request.
+// Principal is who makes a request: a user in a session, or the holder of a token.
 type Principal struct {
-	TokenID string
-	Name    string // of the token
+	UserID  string // of a session that a password opened, or of the token's owner; "" for neither
+	TokenID string // "" in a session that a password opened
+	Name    string // of the user, or of the token
+	Role    Role
 }
 
 // Actor is the principal as history names it.
 func (p Principal) Actor() entity.Actor {
+	if p.TokenID == "" {
+		return entity.Actor{Type: "user", ID: p.UserID, Name: p.Name}
+	}
 	return entity.Actor{Type: "application", ID: p.TokenID, Name: p.Name}
 }
 

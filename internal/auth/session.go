@@ -3,9 +3,11 @@ package auth
 import (
 	"context"
 	"crypto/rand"
-	"sync"
+	"fmt"
+	"strings"
 	"time"
 
+	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 )
 
@@ -16,71 +18,133 @@ const (
 	maxSessions = 1000
 )
 
-// sessions are kept in memory: after a restart people sign in again. The zero
-// value is ready.
-type sessions struct {
-	mu   sync.Mutex
-	byID map[string]session
+// Session stands for a user, or for a token with which it was opened, so that a browser
+// need not keep either. It is stored: every core knows it, and it goes with what it
+// stands for.
+type Session struct {
+	Digest          string // of its id
+	UserID, TokenID string // one of them
+	CreatedAt       time.Time
+	ExpiresAt       time.Time
 }
 
-type session struct {
-	digest  string // of the token that it was opened with
-	expires time.Time
+// Credentials are what somebody signs in with: a token, or a name and a password.
+type Credentials struct {
+	Token          string
+	Name, Password string
 }
 
-// OpenSession exchanges a token for a session, so that a browser need not keep the
-// token. Faults as of Token.
-func (a *Authenticator) OpenSession(ctx context.Context, remote, token string) (id string, p Principal, err error) {
-	if p, err = a.Token(ctx, remote, token); err != nil {
+// SignIn opens a session. Faults: Unauthenticated; TooMany after too many failed
+// attempts from there; Unavailable when the database is away.
+func (a *Authenticator) SignIn(ctx context.Context, remote string, c Credentials) (id string, p Principal, err error) {
+	if c.Token != "" || c.Name == "" {
+		if p, err = a.Token(ctx, remote, c.Token); err != nil {
+			return "", Principal{}, err
+		}
+		id, err = a.open(ctx, Session{TokenID: p.TokenID})
+		return id, p, err
+	}
+	from := network(remote)
+	if a.failures.exhausted(from) {
+		return "", Principal{}, tooMany()
+	}
+	account, err := a.byPassword(ctx, c)
+	if fault.Is(err, fault.Unauthenticated) {
+		a.failures.note(from)
+	}
+	if err != nil {
 		return "", Principal{}, err
 	}
-	id = rand.Text()
-	a.sessions.put(id, session{digest: Digest(token), expires: time.Now().Add(SessionAge)})
-	return id, p, nil
+	id, err = a.open(ctx, Session{UserID: account.ID})
+	return id, principal(account.User), err
 }
 
-// Session tells who opened the session. Its token is looked up each time, so a
+// byPassword finds whose name and password they are. Who is unknown, disabled or wrong
+// is told the same, after the same time.
+func (a *Authenticator) byPassword(ctx context.Context, c Credentials) (Account, error) {
+	account, err := a.store.UserByName(ctx, strings.ToLower(strings.TrimSpace(c.Name)))
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return Account{}, fmt.Errorf("looking up a user: %w", err)
+	}
+	if len(c.Password) > maxPassword {
+		c.Password = ""
+	}
+	right, err := a.accounts.passwords.right(ctx, account.Password, c.Password)
+	if err != nil {
+		return Account{}, err
+	}
+	if !right || account.Disabled {
+		return Account{}, fault.New(fault.Unauthenticated, "the name or the password is not right")
+	}
+	return account, nil
+}
+
+// SetUp makes the first administrator by the code that the core printed, and signs them
+// in. Faults: Unauthenticated, TooMany, Conflict, Invalid, Unavailable.
+func (a *Authenticator) SetUp(ctx context.Context, remote, code string, n NewUser) (id string, p Principal, err error) {
+	from := network(remote)
+	if a.failures.exhausted(from) {
+		return "", Principal{}, tooMany()
+	}
+	made, err := a.accounts.setup(ctx, code, n)
+	if fault.Is(err, fault.Unauthenticated) {
+		a.failures.note(from)
+	}
+	if err != nil {
+		return "", Principal{}, err
+	}
+	id, err = a.open(ctx, Session{UserID: made.ID})
+	return id, principal(made), err
+}
+
+func tooMany() error {
+	return fault.New(fault.TooMany, "too many failed attempts from this address; try again later")
+}
+
+func principal(u User) Principal { return Principal{UserID: u.ID, Name: u.Name, Role: u.Role} }
+
+// open stores a session and gives its id.
+func (a *Authenticator) open(ctx context.Context, s Session) (id string, err error) {
+	id = rand.Text()
+	s.Digest, s.CreatedAt = Digest(id), time.Now().UTC()
+	s.ExpiresAt = s.CreatedAt.Add(SessionAge)
+	err = a.store.InTx(ctx, inAuth(func(tx Tx) error { return tx.InsertSession(ctx, s, maxSessions) }))
+	if err != nil {
+		return "", fmt.Errorf("opening a session: %w", err)
+	}
+	return id, nil
+}
+
+// inAuth is fn as the store's transactions take it.
+func inAuth(fn func(Tx) error) func(entity.Tx) error {
+	return func(tx entity.Tx) error { return fn(tx.(Tx)) } //nolint:errcheck // the store's
+}
+
+// Session tells who opened the session. The user or token is looked up each time, so a
 // session does not outlive it. Faults: Unauthenticated, Unavailable.
 func (a *Authenticator) Session(ctx context.Context, id string) (Principal, error) {
-	s, ok := a.sessions.get(id)
-	if !ok {
-		return Principal{}, fault.New(fault.Unauthenticated, "the session has ended; sign in again")
+	ended := fault.New(fault.Unauthenticated, "the session has ended; sign in again")
+	s, err := a.store.SessionByDigest(ctx, Digest(id))
+	if fault.Is(err, fault.NotFound) || err == nil && !time.Now().Before(s.ExpiresAt) {
+		return Principal{}, ended
 	}
-	return a.holder(ctx, s.digest)
+	if err != nil {
+		return Principal{}, fmt.Errorf("looking up a session: %w", err)
+	}
+	if s.TokenID != "" {
+		return a.holder(ctx, func() (Token, error) { return a.store.Token(ctx, s.TokenID) })
+	}
+	account, err := a.store.User(ctx, s.UserID)
+	if fault.Is(err, fault.NotFound) || err == nil && account.Disabled {
+		return Principal{}, ended
+	}
+	if err != nil {
+		return Principal{}, fmt.Errorf("looking up a user: %w", err)
+	}
+	return principal(account.User), nil
 }
 
 // CloseSession ends a session; an unknown one has ended already.
-func (a *Authenticator) CloseSession(id string) {
-	a.sessions.mu.Lock()
-	defer a.sessions.mu.Unlock()
-	delete(a.sessions.byID, id)
-}
-
-func (s *sessions) get(id string) (session, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	found, ok := s.byID[id]
-	if ok && !time.Now().Before(found.expires) {
-		delete(s.byID, id)
-		return session{}, false
-	}
-	return found, ok
-}
-
-func (s *sessions) put(id string, added session) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.byID == nil {
-		s.byID = map[string]session{}
-	}
-	if len(s.byID) >= maxSessions {
-		oldest := ""
-		for other, o := range s.byID {
-			if oldest == "" || o.expires.Before(s.byID[oldest].expires) {
-				oldest = other
-			}
-		}
-		delete(s.byID, oldest)
-	}
-	s.byID[id] = added
+func (a *Authenticator) CloseSession(ctx context.Context, id string) error {
+	return a.store.DeleteSession(ctx, Digest(id))
 }

@@ -77,6 +77,9 @@ func (f *Fleet) SetGrace(grace time.Duration) { f.quiet = grace > 0 }
 // returns what else changed.
 type Replan func(ctx context.Context, tx Tx, before, after *Satellite, actor entity.Actor) ([]entity.Change, error)
 
+// Core is the name of this core among those that run.
+func (f *Fleet) Core() string { return f.core }
+
 // SetReplan gives fleet its Replan. Call it before anything else.
 func (f *Fleet) SetReplan(replan Replan) { f.replan = replan }
 

@@ -163,8 +163,13 @@ type Options struct {
 	Channels  Channels
 	// Ledger says what became of the slots that were due.
 	Ledger Ledger
-	Auth   *auth.Authenticator
-	Bells  Bells
+	// Auth says who asks, Accounts are the users and tokens, and Audit notes what they do.
+	Auth     *auth.Authenticator
+	Accounts *auth.Accounts
+	Audit    *auth.Audit
+	// About says how the core itself is.
+	About func(context.Context) (About, error)
+	Bells Bells
 	// RunRequests passes on runs that are asked for.
 	RunRequests RunRequests
 	// Trials run checks that are not saved.
@@ -208,7 +213,7 @@ func New(o Options) *API {
 
 	mux := http.NewServeMux()
 	a.routes = newRoutes(mux, o.Version)
-	a.routes.UseMiddleware(a.measure, a.authenticate)
+	a.routes.UseMiddleware(a.measure, a.audit, a.authenticate)
 	a.addSatellites()
 	a.addRegions()
 	a.addSystems()
@@ -230,6 +235,11 @@ func New(o Options) *API {
 	a.addEvents()
 	a.addDocuments()
 	a.addStrategies()
+	a.addUsers()
+	a.addTokens()
+	a.addAudit()
+	a.addAbout()
+	a.classify()
 	a.addSessions(mux)
 	a.addHooks(mux)
 	a.addProbes(mux)

@@ -49,23 +49,62 @@ func (a *API) measure(ctx huma.Context, next func(huma.Context)) {
 // sessionCookie holds the session of the page.
 const sessionCookie = "perigee_session"
 
-// authenticate lets in who has a token, or the page's session, and says in the
-// context who it is.
+// authenticate lets in who has a token, or the page's session, and may do the
+// operation; it says in the context who it is.
 func (a *API) authenticate(ctx huma.Context, next func(huma.Context)) {
-	var p auth.Principal
-	var err error
-	if token, ok := bearer(ctx.Header("Authorization")); ok {
-		p, err = a.Auth.Token(ctx.Context(), ctx.RemoteAddr(), token)
-	} else if cookie, missing := huma.ReadCookie(ctx, sessionCookie); missing == nil {
-		p, err = a.Auth.Session(ctx.Context(), cookie.Value)
-	} else {
-		err = fault.New(fault.Unauthenticated, "a token is needed: send it as Authorization: Bearer …")
+	operation, note := ctx.Operation().OperationID, noteOf(ctx.Context())
+	p, err := a.who(ctx, note)
+	if err == nil {
+		note.actor = p.Actor()
+		err = permit(p, operation)
 	}
 	if err != nil {
-		writeIn(ctx, a.fail(ctx.Context(), ctx.Operation().OperationID, err))
+		problem := a.fail(ctx.Context(), operation, err)
+		writeIn(ctx, problem)
+		note.reason = problem.Detail
 		return
 	}
 	next(huma.WithContext(ctx, auth.With(ctx.Context(), p)))
+}
+
+func (a *API) who(ctx huma.Context, note *auditNote) (auth.Principal, error) {
+	if token, ok := bearer(ctx.Header("Authorization")); ok {
+		note.guess = token != ""
+		return a.Auth.Token(ctx.Context(), ctx.RemoteAddr(), token)
+	}
+	if cookie, err := huma.ReadCookie(ctx, sessionCookie); err == nil {
+		return a.Auth.Session(ctx.Context(), cookie.Value)
+	}
+	return auth.Principal{}, fault.New(fault.Unauthenticated, "a token is needed: send it as Authorization: Bearer …")
+}
+
+// permit refuses what the role does not allow.
+func permit(p auth.Principal, operation string) error {
+	least, ok := auth.Needs(operation)
+	if ok && p.Role.Includes(least) {
+		return nil
+	}
+	return fault.New(fault.Forbidden, "this needs the role %s, and you are %s; an administrator may change that", least, p.Role)
+}
+
+// roleExtension names the least role in the OpenAPI document.
+const roleExtension = "x-role"
+
+// classify says of each operation who may do it, and does not let an API start of which
+// somebody has forgotten to.
+func (a *API) classify() {
+	for path, item := range a.routes.OpenAPI().Paths {
+		for _, op := range []*huma.Operation{item.Get, item.Put, item.Post, item.Delete, item.Patch} {
+			if op == nil {
+				continue
+			}
+			least, ok := auth.Needs(op.OperationID)
+			if !ok {
+				panic("httpapi: nobody has said who may " + op.Method + " " + path + ": add " + op.OperationID + " to auth/permission.go")
+			}
+			op.Extensions = map[string]any{roleExtension: least}
+		}
+	}
 }
 
 func bearer(header string) (token string, ok bool) {

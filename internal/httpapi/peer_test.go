@@ -26,7 +26,21 @@ import (
 // anyToken is a store in which every token is right.
 type anyToken struct{ auth.Store }
 
-func (anyToken) TokenByDigest(context.Context, string) (auth.Token, error) { return auth.Token{}, nil }
+func (anyToken) TokenByDigest(context.Context, string) (auth.Token, error) {
+	return auth.Token{Role: auth.Admin}, nil
+}
+func (anyToken) NoteTokenUse(context.Context, string, time.Time) error { return nil }
+
+func (anyToken) InTx(_ context.Context, fn func(entity.Tx) error) error { return fn(anySession{}) }
+
+type anySession struct{ auth.Tx }
+
+func (anySession) InsertSession(context.Context, auth.Session, int) error { return nil }
+
+// unread is an audit log that nobody reads.
+type unread struct{ auth.AuditStore }
+
+func (unread) InsertAudit(context.Context, []auth.AuditEntry) error { return nil }
 
 // quiet are records in which nothing happens, or of which nothing can be read.
 type quiet struct {
@@ -62,8 +76,16 @@ func peer(t *testing.T, records httpapi.Records, satellites http.Handler) (near 
 	l := &oneConn{conn: make(chan net.Conn, 1), closed: make(chan struct{})}
 	ended := make(chan struct{})
 	l.conn <- far
+	audit := auth.NewAudit(unread{}, slog.New(slog.DiscardHandler))
+	ctx, stop := context.WithCancel(context.Background())
+	written := make(chan error, 1)
+	go func() { written <- audit.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		<-written
+	})
 	api = httpapi.New(httpapi.Options{
-		Records: records, Auth: auth.New(anyToken{}), Bells: &bus.Local{}, Satellites: satellites,
+		Records: records, Audit: audit, Auth: auth.New(auth.NewAccounts(anyToken{})), Bells: &bus.Local{}, Satellites: satellites,
 		Metrics: prometheus.NewRegistry(), Page: interfaceFiles, Log: slog.New(slog.DiscardHandler),
 	})
 	server := &http.Server{Handler: api, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, ConnState: func(_ net.Conn, s http.ConnState) {

@@ -53,7 +53,7 @@ func TestPathsAndMethodsThatDoNotExist(t *testing.T) {
 	}
 	for path, allow := range map[string]string{
 		"/api/v1/satellites": "GET, HEAD, POST", "/api/v1/satellites/x": "DELETE, GET, HEAD, PATCH", "/api/v1/systems/x": "DELETE, GET, HEAD, PUT",
-		"/api/v1/apply": "POST", "/session": "DELETE, POST", "/healthz": "GET, HEAD",
+		"/api/v1/apply": "POST", "/session": "DELETE, GET, HEAD, POST", "/healthz": "GET, HEAD",
 	} {
 		r := c.send("REPORT", path, nil, "Authorization", "Bearer "+c.token)
 		if r.status != http.StatusMethodNotAllowed || r.header.Get("Allow") != allow || !strings.Contains(r.body, "urn:perigee:problem:method-not-allowed") {

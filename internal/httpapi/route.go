@@ -54,7 +54,7 @@ func newRoutes(mux *http.ServeMux, version string) huma.API {
 	config.Components = &huma.Components{
 		Schemas: registry,
 		SecuritySchemes: map[string]*huma.SecurityScheme{
-			"token": {Type: "http", Scheme: "bearer", Description: "An API token."},
+			"token": {Type: "http", Scheme: "bearer", Description: "An API token. Each operation says in x-role the least role that may do it."},
 		},
 	}
 	config.Security = []map[string][]string{{"token": {}}}
@@ -79,6 +79,8 @@ func schemaName(t reflect.Type, hint string) string {
 		return "ChannelInput"
 	case reflect.TypeFor[notify.Config]():
 		return "ChannelConfig"
+	case reflect.TypeFor[auth.Token]():
+		return "APIToken"
 	}
 	name := huma.DefaultSchemaNamer(t, hint)
 	for t.Kind() == reflect.Pointer {
@@ -123,11 +125,16 @@ func route[I, O any](a *API, method, path, id, summary string, handle func(conte
 	huma.Register(a.routes, op, func(ctx context.Context, in *I) (*O, error) {
 		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 		defer cancel()
+		note := noteOf(ctx)
+		note.describe(in)
 		out, err := handle(ctx, in)
 		if err == nil {
+			note.made(out)
+			a.write(ctx, note, op.DefaultStatus, "")
 			return out, nil
 		}
 		p := a.fail(ctx, id, err)
+		a.write(ctx, note, p.Status, p.Detail)
 		if p.Status == http.StatusServiceUnavailable {
 			return nil, huma.ErrorWithHeaders(p, http.Header{"Retry-After": {retryAfter}})
 		}

@@ -38,16 +38,17 @@ const deadline = 30 * time.Second
 // core is a core without satellites: real records in a SQLite file, real services,
 // the API on a socket.
 type core struct {
-	t       *testing.T
-	url     string
-	token   string
-	client  *http.Client
-	api     *httpapi.API
-	db      *store.DB
-	fleet   *fleet.Fleet
-	catalog *catalog.Catalog
-	ingest  *health.Ingest
-	log     *logText
+	t        *testing.T
+	url      string
+	token    string
+	client   *http.Client
+	api      *httpapi.API
+	db       *store.DB
+	accounts *auth.Accounts
+	fleet    *fleet.Fleet
+	catalog  *catalog.Catalog
+	ingest   *health.Ingest
+	log      *logText
 }
 
 // logText is what was logged.
@@ -92,11 +93,14 @@ func setup(t *testing.T, change ...func(*httpapi.Options)) *core {
 	c.catalog = catalog.New(c.db, recorder, bell, checkschema.ValidateSpec, log)
 	c.fleet.SetReplan(c.catalog.SatelliteChanged)
 	c.ingest = health.NewIngest(c.db, recorder, log)
+	c.accounts = auth.NewAccounts(c.db)
+	audit := auth.NewAudit(c.db, log)
+	c.run(audit.Run)
 	c.run(c.fleet.Run)
 	c.run(c.ingest.Run)
 
 	options := httpapi.Options{
-		Fleet: c.fleet, Catalog: c.catalog, Records: c.db, Ledger: health.NewLedger(c.db, 0), Auth: auth.New(c.db), Bells: bell, RunRequests: fleet.NewRunRequests(c.db, bell),
+		Fleet: c.fleet, Catalog: c.catalog, Records: c.db, Ledger: health.NewLedger(c.db, 0), Auth: auth.New(c.accounts), Accounts: c.accounts, Audit: audit, Bells: bell, RunRequests: fleet.NewRunRequests(c.db, bell),
 		Satellites: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUpgradeRequired) }),
 		Ready:      []httpapi.Readiness{{Name: "database", Check: c.db.Ping}},
 		Metrics:    prometheus.NewRegistry(), Version: "test", Page: interfaceFiles, Log: log,
@@ -188,7 +192,7 @@ func (c *core) alwaysTrue(what string, r reply) {
 	if policy := r.header.Get("Content-Security-Policy"); !strings.Contains(policy, "frame-ancestors 'none'") {
 		c.t.Errorf("%s: Content-Security-Policy = %q", what, policy)
 	}
-	if strings.Contains(r.body, "$schema") && !strings.Contains(what, "/strategies") {
+	if strings.Contains(r.body, "$schema") && !strings.Contains(what, "/strategies") && !strings.Contains(what, "/automations/schema") {
 		c.t.Errorf("%s: the answer has a $schema: %s", what, r.body)
 	}
 	if strings.Contains(r.body, c.token) || strings.Contains(r.body, auth.Digest(c.token)) {

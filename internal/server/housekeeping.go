@@ -29,6 +29,8 @@ const (
 	// defaultKeepTransitions is how long it is known what happened to satellites and
 	// systems (spec M55).
 	defaultKeepTransitions = 90 * 24 * time.Hour
+	// defaultKeepAudit is how long it is known who changed what.
+	defaultKeepAudit = 400 * 24 * time.Hour
 	// keepDeliveries is how long it is known what was sent: longer than any run may wait.
 	keepDeliveries = 60 * 24 * time.Hour
 )
@@ -48,6 +50,14 @@ func (s *Server) chores() []*chore {
 			return err
 		}},
 		{name: "forgetting trials that were left behind", every: time.Minute, do: s.trials.Sweep},
+		{name: "forgetting old entries of the audit log", every: time.Hour, do: func(ctx context.Context) error {
+			now, err := s.db.Now(ctx)
+			if err != nil {
+				return err
+			}
+			_, err = s.db.PurgeAudit(ctx, now.Add(-s.config.KeepAudit))
+			return err
+		}},
 		{name: "forgetting old results", every: 10 * time.Minute, do: s.forgetHistory},
 		{name: "forgetting old deliveries", every: time.Hour, do: func(ctx context.Context) error {
 			now, err := s.db.Now(ctx)

@@ -44,7 +44,7 @@ func (s *Server) readiness() []httpapi.Readiness {
 // wireHTTP makes the API and the server that runs it.
 func (s *Server) wireHTTP(metrics *prometheus.Registry) {
 	s.api = httpapi.New(httpapi.Options{
-		Fleet: s.fleet, Catalog: s.Catalog, Secrets: s.secrets, Sandbox: s.sandbox, Packages: s.packages, Records: s.db, Incidents: s.incidents, Automations: s.automations, HookSecret: s.hookSecret, Channels: s.channels, Ledger: health.NewLedger(s.db, s.config.Keep.Runs), Auth: auth.New(s.db), Bells: s.bell, RunRequests: s.runs, Trials: s.trials, Satellites: s.hub,
+		Fleet: s.fleet, Catalog: s.Catalog, Secrets: s.secrets, Sandbox: s.sandbox, Packages: s.packages, Records: s.db, Incidents: s.incidents, Automations: s.automations, HookSecret: s.hookSecret, Channels: s.channels, Ledger: health.NewLedger(s.db, s.config.Keep.Runs), Auth: auth.New(s.accounts), Accounts: s.accounts, Audit: s.audit, About: s.about, Bells: s.bell, RunRequests: s.runs, Trials: s.trials, Satellites: s.hub,
 		TrustForwarded: s.config.TrustForwarded,
 		Ready:          s.readiness(),
 		Draining:       s.hub.Draining,

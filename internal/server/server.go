@@ -62,6 +62,8 @@ type Config struct {
 	// KeepTransitions is how long it is known what happened to satellites and systems;
 	// zero means 90 days.
 	KeepTransitions time.Duration
+	// KeepAudit is how long the audit log is kept; zero means 400 days.
+	KeepAudit time.Duration
 	// Keep is how long results and their rollups are kept; zero means the defaults.
 	Keep health.Retention
 	// SecretKeyFile holds the root key of secrets, 32 bytes in base64; "" is secret.key in
@@ -104,6 +106,9 @@ type Server struct {
 	FirstToken string
 
 	config    Config
+	startedAt time.Time
+	accounts  *auth.Accounts
+	audit     *auth.Audit
 	log       *slog.Logger
 	db        *store.DB
 	listener  net.Listener
@@ -143,11 +148,12 @@ type Server struct {
 // undoes it when Run is not called.
 func New(ctx context.Context, c Config) (*Server, error) {
 	c.KeepTransitions = cmp.Or(c.KeepTransitions, defaultKeepTransitions)
+	c.KeepAudit = cmp.Or(c.KeepAudit, defaultKeepAudit)
 	c.Keep = cmp.Or(c.Keep, health.DefaultRetention)
 	if err := c.Keep.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{config: c, log: c.Log}
+	s := &Server{config: c, log: c.Log, startedAt: time.Now().UTC()}
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -203,6 +209,7 @@ func (s *Server) wire(ctx context.Context, root, oldRoot []byte) (err error) {
 	derivers := slices.Concat(fleet.Derivers(), health.Derivers(), catalog.Derivers(), secret.Derivers(), packages.Derivers(), sandbox.Derivers(), incident.Derivers(), notify.Derivers())
 	recorder := entity.NewRecorder(s.db, s.bell, derivers...)
 
+	s.accounts, s.audit = auth.NewAccounts(s.db), auth.NewAudit(s.db, s.log)
 	s.fleet = fleet.New(s.db, recorder, s.bell, s.log)
 	s.Catalog = catalog.New(s.db, recorder, s.bell, checkschema.ValidateSpec, s.log)
 	s.runs = fleet.NewRunRequests(s.db, s.bell)
@@ -284,6 +291,15 @@ func (s *Server) URL() string {
 	return "http://" + net.JoinHostPort(host, port)
 }
 
+// SetupCode makes the code by which the page lets somebody make the first administrator;
+// "" when there are users, or an operator chose the token of one.
+func (s *Server) SetupCode(ctx context.Context) (string, error) {
+	if s.config.AdminToken != "" {
+		return "", nil
+	}
+	return s.accounts.SetupCode(ctx)
+}
+
 // Run works until ctx ends, and closes the server. It returns nil after a clean stop.
 func (s *Server) Run(ctx context.Context) error {
 	s.log.Info("core started", "url", s.URL(), "engine", s.db.Engine(), "version", s.config.Version)
@@ -291,6 +307,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stopBelow()
 	durable, below := errgroup.WithContext(below)
 	durable.Go(func() error { return s.bell.Run(below) })
+	durable.Go(func() error { return s.audit.Run(below) })
 	durable.Go(func() error { return s.secrets.Run(below) })
 	durable.Go(func() error { return s.keepSecrets(below) })
 	durable.Go(func() error { return s.packages.Run(below) })

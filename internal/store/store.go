@@ -41,7 +41,10 @@ var (
 	_ catalog.Store = (*DB)(nil)
 	_ health.Store  = (*DB)(nil)
 	_ auth.Store    = (*DB)(nil)
-	_ secret.Store  = (*DB)(nil)
+	_ auth.Tx       = (*Tx)(nil)
+
+	_ auth.AuditStore = (*DB)(nil)
+	_ secret.Store    = (*DB)(nil)
 
 	_ health.LedgerStore = (*DB)(nil)
 

@@ -32,6 +32,12 @@ func Run(t *testing.T, open func(t testing.TB) *store.DB) {
 		{"ClockStandsStillInATransaction", testClock},
 		{"Tokens", testTokens},
 		{"ReplaceToken", testReplaceToken},
+		{"TokensOfUsers", testTokensOfUsers},
+		{"Users", testUsers},
+		{"PageSessions", testPageSessions},
+		{"SetupCodes", testSetupCodes},
+		{"Audit", testAudit},
+		{"Facts", testFacts},
 
 		{"Satellite", testSatellite},
 		{"M92_SatelliteNameIsTaken", testSatelliteNameTaken},
