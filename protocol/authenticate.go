@@ -37,8 +37,17 @@ type Inventory struct {
 	Hostname   string   `json:"hostname,omitempty"`
 	Strategies []string `json:"strategies,omitempty"`
 	Collectors []string `json:"collectors,omitempty"`
+	// Fence is how scripts are kept to their policy there; nil is not known.
+	Fence *Fence `json:"fence,omitempty"`
 	// Features that its last session agreed on. The core notes them; they do not travel.
 	Features []string `json:"features,omitempty"`
+}
+
+// Fence says what keeps scripts to their policy on a satellite: Level, or why there is
+// nothing (Missing). Without one, the policy's onUnavailable decides.
+type Fence struct {
+	Level   string `json:"level,omitempty"`
+	Missing string `json:"missing,omitempty"`
 }
 
 // RunsAlike reports whether the same checks can be run by both; nil is not known.

@@ -53,6 +53,7 @@ func golden() map[string]Message {
 	inventory := Inventory{
 		Version: "1.0.0", OS: "linux", Arch: "arm64", Hostname: "edge-7",
 		Strategies: []string{"healthcheck-http.http"}, Collectors: []string{"healthcheck-http.request"},
+		Fence: &Fence{Level: "Landlock 5 and seccomp"},
 	}
 	evidence := &check.Result{
 		Status:    check.Healthy,

@@ -31,6 +31,11 @@ func (m *Inventory) validate() *InvalidError {
 	if m == nil {
 		return nil
 	}
+	if m.Fence != nil {
+		if err := anyOf(name("level", m.Fence.Level), name("missing", m.Fence.Missing)).at("fence"); err != nil {
+			return err
+		}
+	}
 	return anyOf(name("version", m.Version), id("os", m.OS), id("arch", m.Arch), name("hostname", m.Hostname),
 		ids("strategies", m.Strategies), ids("collectors", m.Collectors), ids("features", m.Features))
 }

@@ -21,6 +21,7 @@ type CheckCmd struct {
 	Update     CheckUpdateCmd     `cmd:"" help:"Rename or label a check, or give it another spec."`
 	Delete     CheckDeleteCmd     `cmd:"" help:"Delete a check and its assignments."`
 	Run        CheckRunCmd        `cmd:"" help:"Run a check now, from satellites of your choice."`
+	Try        CheckTryCmd        `cmd:"" help:"Run a check that is not saved, once, from a satellite of your choice."`
 	Test       CheckTestCmd       `cmd:"" help:"Run a script here, as a satellite would."`
 	Validate   CheckValidateCmd   `cmd:"" help:"Say what is wrong with specs and documents, without asking a core."`
 	Strategies CheckStrategiesCmd `cmd:"" help:"What checks can be made of."`

@@ -15,6 +15,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/httpapi"
+	"github.com/perigee-monitoring/perigee/protocol"
 )
 
 // SatelliteCmd is what can be done with satellites.
@@ -204,6 +205,9 @@ func (a *app) satellite(w *tabwriter.Writer, s *fleet.Satellite) {
 	}
 	row(w, "Offline after", fleet.Threshold(s.OfflineThresholdMs).String())
 	row(w, "Definitions", definitions(s))
+	if s.Inventory != nil && s.Inventory.Fence != nil {
+		row(w, "Scripts", fenced(s.Inventory.Fence))
+	}
 	if s.Seats > 0 || s.CordonedAt != nil || s.Weighs() != 1 {
 		row(w, "Seats", seating(s))
 	}
@@ -215,6 +219,14 @@ func (a *app) satellite(w *tabwriter.Writer, s *fleet.Satellite) {
 		row(w, "To be sent", fmt.Sprintf("%d records, %d dropped so far", p.SpoolRecords, p.SpoolDropped))
 	}
 	row(w, "Created", instant(s.CreatedAt))
+}
+
+// fenced says how scripts are kept to their policy.
+func fenced(f *protocol.Fence) string {
+	if f.Level != "" {
+		return "fenced in by " + f.Level
+	}
+	return "NOT fenced in: " + f.Missing
 }
 
 // observer shows how a satellite fares itself, and its clock.

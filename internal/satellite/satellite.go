@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/fence"
 	"github.com/perigee-monitoring/perigee/internal/link"
 	"github.com/perigee-monitoring/perigee/internal/scriptpkg"
@@ -323,8 +324,12 @@ func (s *Satellite) inventory() protocol.Inventory {
 	if err != nil {
 		host = ""
 	}
+	fenced := &protocol.Fence{}
+	if fenced.Level, err = fence.Level(); err != nil {
+		fenced.Missing = check.Truncate(err.Error(), protocol.MaxName)
+	}
 	return protocol.Inventory{
-		Version: s.config.Version, OS: runtime.GOOS, Arch: runtime.GOARCH, Hostname: host,
+		Fence: fenced, Version: s.config.Version, OS: runtime.GOOS, Arch: runtime.GOARCH, Hostname: host,
 		Strategies: strategies, Collectors: collectors,
 	}
 }
