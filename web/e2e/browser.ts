@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
+import { type Browser, type BrowserContext, chromium, type Locator, type Page } from 'playwright-core';
 
 const axe = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
 const shots = join(import.meta.dirname, '../../docs/screenshots');
@@ -64,6 +64,16 @@ export class Browsing {
   async enter(token: string, path = '/'): Promise<void> {
     await this.page.goto(`${path}#token=${token}`);
     await this.page.getByText('Live', { exact: true }).waitFor();
+  }
+
+  /** Puts a text in place of what an editor of code has. */
+  async paste(editor: Locator, text: string): Promise<void> {
+    await editor.press('Control+A');
+    await editor.evaluate((node, text) => {
+      const clipboardData = new DataTransfer();
+      clipboardData.setData('text/plain', text);
+      node.dispatchEvent(new ClipboardEvent('paste', { clipboardData, bubbles: true, cancelable: true }));
+    }, text);
   }
 
   /** By how much the page is wider than its window. */

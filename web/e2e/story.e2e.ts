@@ -166,39 +166,6 @@ test('maintenance is begun and ended', async () => {
   await page().getByRole('button', { name: 'End now' }).waitFor({ state: 'detached' });
 });
 
-test('automations and their runs are read, and a definition that is wrong is told so', async () => {
-  await core.send('POST', '/automations', {
-    name: 'tell',
-    definition: {
-      description: 'Notes what happens.',
-      triggers: [{ id: 'by-hand', event: 'maintenance.started' }],
-      actions: [{ action: 'log', config: { message: 'hello' } }],
-    },
-  });
-  await core.send('POST', '/incidents', {
-    title: 'The shop is slow',
-    severity: 'major',
-    systems: ['shop'],
-    text: 'Seen by people.',
-  });
-  await page().getByRole('navigation').getByRole('link', { name: 'Automations' }).click();
-  await main().getByRole('link', { name: 'tell' }).click();
-  await page().getByRole('heading', { name: 'tell' }).waitFor();
-  const editor = page().getByLabel('Definition in YAML');
-  const text = await editor.inputValue();
-  expect(text).toContain('event: maintenance.started');
-  await looksRight('automation');
-  await editor.fill(text.replace('maintenance.started', 'maintenance.begun'));
-  await page().getByRole('button', { name: 'Save' }).click();
-  await main().getByRole('alert').waitFor();
-  await page().getByRole('button', { name: 'Undo' }).click();
-  expect(await editor.inputValue()).toBe(text);
-  await page().getByRole('navigation').getByRole('link', { name: 'Incidents' }).click();
-  await main().getByRole('link', { name: 'The shop is slow' }).click();
-  await main().getByText('Seen by people.').waitFor();
-  await looksRight('incident');
-});
-
 test('everything is reached by keyboard', async () => {
   const { keyboard } = page();
   await page().goto('/');

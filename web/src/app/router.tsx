@@ -57,6 +57,7 @@ const routes = [
   page('/incidents', incidents, 'Incidents'),
   page('/incidents/$id', incidents, 'Incident'),
   page('/automations', automations, 'Automations'),
+  page('/automations/new', () => import('../pages/automation-editor'), 'NewAutomation'),
   page('/automations/$id', automations, 'Automation'),
   page('/automation-runs/$id', automations, 'AutomationRun'),
   page('/channels', () => import('../pages/channels'), 'Channels'),

@@ -189,7 +189,11 @@ function Editing({
         <Card title="Where">
           <div className="stack">
             <What value={draft} onChange={setDraft} fixed={first.name !== ''} />
-            <WhereFields value={draft} onChange={(where) => setDraft({ ...draft, ...where })} />
+            <WhereFields
+              value={draft}
+              onChange={(where) => setDraft({ ...draft, ...where })}
+              of={{ ...(draft.check ? { check: draft.check } : {}), ...(first.name ? { assignment: first.name } : {}) }}
+            />
           </div>
         </Card>
         <AsDocument of={[{ kind: 'Assignment', metadata: { name, labels }, spec }]} />

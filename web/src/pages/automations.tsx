@@ -1,21 +1,21 @@
-import { Button, Textarea } from '@mantine/core';
-import { useQuery } from '@tanstack/react-query';
-import { Link, useParams } from '@tanstack/react-router';
+import { Button } from '@mantine/core';
+import { Link, useNavigate, useParams } from '@tanstack/react-router';
 import { useState } from 'react';
 import { queries, queryClient, type Schemas, useAll, wordsOf } from '../api/client';
 import { wordsOfEvent } from '../live/words';
+import { Doing } from '../ui/form';
 import { Card, Facts, Head, Read } from '../ui/page';
 import { plural, span } from '../ui/span';
 import { Status } from '../ui/status';
 import { type Column, DataTable } from '../ui/table';
 import { Moment } from '../ui/time';
+import { EditAutomation } from './automation-editor';
 
 type Automation = Schemas['Automation'];
 type Run = Schemas['AutomationRun'];
 type Definition = { description?: string; triggers?: { id?: string; event?: string }[]; mode?: string };
 
 const definitionOf = (a: Automation) => (a.definition ?? {}) as Definition;
-const yaml = () => import('yaml');
 
 /** A run's status in the words that have a colour. */
 const toneOfRun = (status: string) =>
@@ -64,7 +64,14 @@ export function Automations() {
   const names = new Map((all.data ?? []).map((a) => [a.id, a.name]));
   return (
     <>
-      <Head title="Automations" />
+      <Head
+        title="Automations"
+        actions={
+          <Button component={Link} to="/automations/new">
+            New automation
+          </Button>
+        }
+      />
       <div className="card">
         <Read query={all}>
           {(rows) => (
@@ -74,7 +81,7 @@ export function Automations() {
               rows={rows}
               id={(a) => a.id}
               sortBy="name"
-              empty="No automations, so nothing reacts to what happens. “perigee apply” makes them from a file."
+              empty="No automations, so nothing reacts to what happens. New automation makes one, and says what it would have done."
             />
           )}
         </Read>
@@ -141,6 +148,7 @@ export function Automation() {
   const enable = queries.useMutation('post', '/automations/{id}/enable');
   const disable = queries.useMutation('post', '/automations/{id}/disable');
   const [wrong, setWrong] = useState('');
+  const [deleting, setDeleting] = useState(false);
   const a = automation.data;
   const turn = async () => {
     setWrong('');
@@ -158,9 +166,15 @@ export function Automation() {
         crumb={<Link to="/automations">Automations</Link>}
         actions={
           a && (
-            <Button variant="default" onClick={turn}>
-              {a.enabled ? 'Disable' : 'Enable'}
-            </Button>
+            <>
+              <Button variant="default" onClick={turn}>
+                {a.enabled ? 'Disable' : 'Enable'}
+              </Button>
+              <Button variant="default" onClick={() => setDeleting(true)}>
+                Delete
+              </Button>
+              {deleting && <DeleteAutomation of={a} close={() => setDeleting(false)} />}
+            </>
           )
         }
       >
@@ -173,75 +187,35 @@ export function Automation() {
       </Head>
       <Read query={automation}>
         {(a) => (
-          <div className="halves">
+          <>
             <EditAutomation key={a.revision} of={a} />
             <Card title="Runs" pad={false}>
               <Read query={runs}>{(list) => <Runs runs={list.items ?? []} />}</Read>
             </Card>
-          </div>
+          </>
         )}
       </Read>
     </>
   );
 }
 
-/** The definition as YAML; saving tells every wrong place, as the core finds it. */
-function EditAutomation({ of: a }: { of: Automation }) {
-  const shown = useQuery({
-    queryKey: ['yaml', a.id, a.revision],
-    queryFn: async () => (await yaml()).stringify(a.definition, { lineWidth: 110 }),
-  });
-  const update = queries.useMutation('put', '/automations/{id}');
-  const [text, setText] = useState<string | null>(null);
-  const [wrong, setWrong] = useState('');
-  if (shown.data === undefined) return <Card title="Definition">Reading…</Card>;
+function DeleteAutomation({ of: a, close }: { of: Automation; close: () => void }) {
+  const navigate = useNavigate();
+  const remove = queries.useMutation('delete', '/automations/{id}');
   return (
-    <Card title="Definition" aside={`revision ${a.revision}`}>
-      <form
-        className="stack"
-        onSubmit={async (event) => {
-          event.preventDefault();
-          setWrong('');
-          try {
-            const definition = (await yaml()).parse(text ?? '');
-            await update.mutateAsync({
-              params: { path: { id: a.id } },
-              body: { name: a.name, labels: a.labels, enabled: a.enabled, definition } as never,
-            });
-            setText(null);
-            await queryClient.invalidateQueries({ predicate: (q) => String(q.queryKey[1]).startsWith('/automations') });
-          } catch (error) {
-            setWrong(wordsOf(error));
-          }
-        }}
-      >
-        <Textarea
-          aria-label="Definition in YAML"
-          autosize
-          minRows={8}
-          maxRows={32}
-          classNames={{ input: 'mono' }}
-          spellCheck={false}
-          value={text ?? shown.data}
-          onChange={(e) => setText(e.currentTarget.value)}
-        />
-        {wrong && (
-          <p className="tone-bad" role="alert">
-            {wrong}
-          </p>
-        )}
-        <div className="row">
-          <Button type="submit" disabled={text === null} loading={update.isPending}>
-            Save
-          </Button>
-          {text !== null && (
-            <Button variant="default" onClick={() => setText(null)}>
-              Undo
-            </Button>
-          )}
-        </div>
-      </form>
-    </Card>
+    <Doing
+      title={`Delete ${a.name}`}
+      button="Delete it"
+      danger
+      close={close}
+      touches="/automation"
+      run={async () => {
+        await remove.mutateAsync({ params: { path: { id: a.id } } });
+        await navigate({ to: '/automations' });
+      }}
+    >
+      <p>It reacts to nothing any more. This cannot be undone; to stop it for a while, disable it.</p>
+    </Doing>
   );
 }
 

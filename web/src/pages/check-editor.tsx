@@ -10,6 +10,7 @@ import { type Schema, SchemaFields } from '../ui/schema-fields';
 import { useUrl } from '../ui/url';
 import { Collectors, type Found, freeId } from './check-collectors';
 import { special } from './check-fields';
+import { TryCard } from './check-try';
 import { type Where, WhereFields, whereOf } from './where';
 
 type CheckInput = Schemas['CheckInput'];
@@ -108,7 +109,16 @@ function Making({ strategies }: { strategies: Strategy[] }) {
                   onChange={setChosen}
                   systems={[...new Set([...(systems.data ?? []).map((s) => s.name), ...chosen])]}
                 />
-                {chosen.length > 0 && <WhereFields value={where} onChange={setWhere} />}
+                {chosen.length > 0 && (
+                  <WhereFields
+                    value={where}
+                    onChange={setWhere}
+                    of={{
+                      strategy: check.spec.strategy,
+                      collectors: (check.spec.collectors ?? []).map((c) => c.collector),
+                    }}
+                  />
+                )}
               </div>
             </Card>
             <AsDocument of={documents} />
@@ -260,6 +270,8 @@ function CheckMeasures({
   value: c,
   onChange,
   before = {},
+  saved,
+  system,
 }: {
   strategies: Strategy[];
   value: CheckInput;
@@ -268,6 +280,7 @@ function CheckMeasures({
   saved?: string;
   system?: string;
 }) {
+  const [tried, setTried] = useState<Found | null>(null);
   const strategy = strategies.find((s) => s.id === c.spec.strategy);
   if (!strategy) return <p className="problem">This core knows no strategy {c.spec.strategy}.</p>;
   const spec = (change: Partial<CheckInput['spec']>) => onChange({ ...c, spec: { ...c.spec, ...change } });
@@ -290,11 +303,12 @@ function CheckMeasures({
             strategy={strategy}
             value={c.spec.collectors ?? []}
             onChange={(collectors) => spec({ collectors })}
-            found={before}
+            found={tried ?? before}
             special={special}
           />
         </div>
       </Card>
+      <TryCard check={c} saved={saved} system={system} found={setTried} />
     </>
   );
 }

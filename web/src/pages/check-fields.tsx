@@ -1,4 +1,36 @@
-import type { Special } from '../ui/schema-fields';
+import { useMemo } from 'react';
+import { useAll } from '../api/client';
+import type { Language } from '../ui/code';
+import { CodeField } from '../ui/code-field';
+import { useWrong } from '../ui/form';
+import type { FieldOf, Special } from '../ui/schema-fields';
+import { SCRIPT_TYPES } from '../ui/script-types';
 
 /** Fields of checks that are more than a line of text. */
-export const special: Special = () => undefined;
+export const special: Special = (key, field) =>
+  key === 'healthcheck-script.inline-script/script' ? <ScriptField {...field} /> : undefined;
+
+/** A script in TypeScript, with the types that it finds and the packages that it may import. */
+function ScriptField({ label, value, onChange, place, required }: FieldOf) {
+  const error = useWrong(place);
+  const packages = useAll('/packages');
+  const names = (packages.data ?? [])
+    .filter((p) => p.enabled)
+    .map((p) => p.name)
+    .join(' ');
+  const language = useMemo(
+    (): Language => ({ of: 'typescript', types: SCRIPT_TYPES, packages: names.split(' ').filter(Boolean) }),
+    [names],
+  );
+  return (
+    <CodeField
+      label={label}
+      description="It returns what it found, or throws. Ctrl-Space offers what it can name: context, fetch, and the fleet’s packages in imports."
+      required={required}
+      error={error}
+      value={(value as string) ?? ''}
+      onChange={onChange}
+      language={language}
+    />
+  );
+}

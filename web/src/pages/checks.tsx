@@ -1,4 +1,4 @@
-import { Button, TextInput } from '@mantine/core';
+import { Button, Select, TextInput } from '@mantine/core';
 import { useHotkeys } from '@mantine/hooks';
 import { Link, useNavigate, useParams } from '@tanstack/react-router';
 import { useMemo, useRef, useState } from 'react';
@@ -8,6 +8,7 @@ import { Doing } from '../ui/form';
 import { barsOf, stepOf, summaryOf } from '../ui/history';
 import { Latency } from '../ui/latency';
 import { Card, Facts, Head, Labels, Read } from '../ui/page';
+import { PhaseChart, phasedOf } from '../ui/phases';
 import { matches } from '../ui/rows';
 import { duration, plural } from '../ui/span';
 import { Status, severity } from '../ui/status';
@@ -321,6 +322,7 @@ function CheckDetails({ of: c }: { of: Schemas['Check'] }) {
       <Card title="Latency">
         <Read query={total}>{(h) => <Latency of={h} what={c.name} />}</Read>
       </Card>
+      <PhasesCard check={c} locations={systems.flatMap((s) => s.locations ?? [])} />
       <div className="halves">
         <Card title="Verdicts" pad={false}>
           <Read query={verdicts}>
@@ -393,5 +395,39 @@ function CheckDetails({ of: c }: { of: Schemas['Check'] }) {
         </Card>
       </div>
     </>
+  );
+}
+
+/** How long the phases of its newest runs took, from one place at a time: places are not alike. */
+function PhasesCard({ check: c, locations }: { check: Schemas['Check']; locations: Schemas['LocationStatus'][] }) {
+  const places = [...new Map(locations.map((at) => [at.satelliteId, at.satellite])).entries()];
+  const [chosen, setChosen] = useState<string | null>(null);
+  const satellite = chosen ?? places[0]?.[0];
+  const runs = queries.useQuery(
+    'get',
+    '/results',
+    { params: { query: { check: c.id, limit: 200, detail: true, ...(satellite ? { satellite } : {}) } } },
+    { enabled: places.length > 0 },
+  );
+  const phased = useMemo(() => phasedOf(runs.data?.items ?? []), [runs.data]);
+  if (phased.length === 0 && chosen === null) return null;
+  return (
+    <Card
+      title="Phases of a run"
+      aside={
+        places.length > 1 && (
+          <Select
+            size="xs"
+            aria-label="Seen from"
+            data={places.map(([value, label]) => ({ value, label }))}
+            value={satellite}
+            allowDeselect={false}
+            onChange={setChosen}
+          />
+        )
+      }
+    >
+      <PhaseChart of={phased} what={c.name} />
+    </Card>
   );
 }

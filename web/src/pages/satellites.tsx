@@ -1,7 +1,7 @@
-import { Button, Select, TextInput } from '@mantine/core';
+import { Button, Checkbox, Select, TextInput } from '@mantine/core';
 import { useHotkeys } from '@mantine/hooks';
 import { Link } from '@tanstack/react-router';
-import { useDeferredValue, useMemo, useRef } from 'react';
+import { useDeferredValue, useMemo, useRef, useState } from 'react';
 import { type Schemas, useAll } from '../api/client';
 import { Head, Labels, Read } from '../ui/page';
 import { matches } from '../ui/rows';
@@ -11,6 +11,7 @@ import { type Column, DataTable } from '../ui/table';
 import { Ago } from '../ui/time';
 import { useUrl } from '../ui/url';
 import { CreateSatellite } from './satellite-create';
+import { Bulk } from './satellites-bulk';
 
 type Satellite = Schemas['Satellite'];
 
@@ -120,6 +121,7 @@ const textOf = (s: Satellite) =>
 export function Satellites() {
   const all = useAll('/satellites');
   const [url, setUrl] = useUrl();
+  const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const query = useDeferredValue(url.q ?? '');
   const search = useRef<HTMLInputElement>(null);
   useHotkeys([['/', () => search.current?.focus()]]);
@@ -134,6 +136,33 @@ export function Satellites() {
           (!query || matches(texts.get(s.id) ?? '', query)),
       ),
     [all.data, texts, query, url.region, url.status],
+  );
+  const columns = useMemo(
+    (): Column<Satellite>[] => [
+      {
+        key: 'chosen',
+        title: '',
+        value: () => null,
+        cell: (s) => (
+          <Checkbox
+            size="xs"
+            aria-label={`Choose ${s.name}`}
+            checked={chosen.has(s.id)}
+            onChange={(e) => {
+              const { checked } = e.currentTarget;
+              setChosen((was) => {
+                const next = new Set(was);
+                if (checked) next.add(s.id);
+                else next.delete(s.id);
+                return next;
+              });
+            }}
+          />
+        ),
+      },
+      ...COLUMNS,
+    ],
+    [chosen],
   );
   return (
     <>
@@ -174,12 +203,15 @@ export function Satellites() {
               : `${rows.length.toLocaleString('en')} of ${plural(all.data.length, 'satellite')}`)}
         </span>
       </div>
+      <div style={{ marginBottom: '0.75rem' }}>
+        <Bulk chosen={rows.filter((s) => chosen.has(s.id))} shown={rows} choose={(ids) => setChosen(new Set(ids))} />
+      </div>
       <div className="card">
         <Read query={all}>
           {(data) => (
             <DataTable
               label="Satellites"
-              columns={COLUMNS}
+              columns={columns}
               rows={rows}
               id={(s) => s.id}
               sortBy="status"

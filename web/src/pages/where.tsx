@@ -1,13 +1,28 @@
 import { Checkbox, MultiSelect, NumberInput, TextInput } from '@mantine/core';
-import { type Schemas, useAll } from '../api/client';
+import { useDebouncedValue } from '@mantine/hooks';
+import { useQuery } from '@tanstack/react-query';
+import { api, type Problem, type Schemas, useAll } from '../api/client';
 import { useWrong } from '../ui/form';
 import { SchemaFields } from '../ui/schema-fields';
+import { plural } from '../ui/span';
+import { Status } from '../ui/status';
 import { POLICY } from './policy';
 
 export type Where = Pick<Schemas['AssignmentInput'], 'includeLocal' | 'satellites' | 'policy'>;
 
+/** What is to be placed: a check that there is, or what one is made of. */
+export type Previewed = Pick<Schemas['PlacementInput'], 'assignment' | 'check' | 'strategy' | 'collectors'>;
+
 /** Which satellites run it: by name, by what they are like, or so many of those. */
-export function WhereFields({ value, onChange }: { value: Where; onChange: (value: Where) => void }) {
+export function WhereFields({
+  value,
+  onChange,
+  of,
+}: {
+  value: Where;
+  onChange: (value: Where) => void;
+  of: Previewed;
+}) {
   const satellites = useAll('/satellites');
   const names = useWrong('satellites.names', true);
   const selector = useWrong('satellites.selector');
@@ -62,6 +77,7 @@ export function WhereFields({ value, onChange }: { value: Where; onChange: (valu
           onChange={(e) => set({ spreadBy: e.currentTarget.value || undefined })}
         />
       </div>
+      <PlacementPreview of={{ ...of, ...whereOf(value), policy: undefined }} />
       <details>
         <summary>Policy: when results become a verdict</summary>
         <div className="stack inset">
@@ -74,6 +90,61 @@ export function WhereFields({ value, onChange }: { value: Where; onChange: (valu
         </div>
       </details>
     </>
+  );
+}
+
+/** Where it would run if it were saved as it stands, and why not elsewhere. */
+function PlacementPreview({ of }: { of: Previewed & Where }) {
+  const [asked] = useDebouncedValue(JSON.stringify(of), 400);
+  const preview = useQuery<Schemas['PlacementPreview'], Problem>({
+    queryKey: ['post', '/placement/preview', asked],
+    queryFn: async ({ signal }) => {
+      const { data, error } = await api.POST('/placement/preview', { body: JSON.parse(asked), signal });
+      if (!data) throw error;
+      return data;
+    },
+    placeholderData: (before) => before,
+    gcTime: 0,
+    retry: false,
+  });
+  const p = preview.data;
+  if (preview.error || !p) return null; // what is wrong is said at the fields when it is saved
+  const places = p.satellites ?? [];
+  return (
+    <section aria-label="Where it would run" className="inset">
+      <p role="status">
+        {p.runs === 0 ? (
+          <Status of="degraded">It would run nowhere.</Status>
+        ) : (
+          `It would run on ${plural(p.runs, 'satellite')}.`
+        )}{' '}
+        <span className="quiet">
+          {[
+            p.lacking > 0 && `${plural(p.lacking, 'more')} of those chosen cannot`,
+            p.unmatched > 0 && `${plural(p.unmatched, 'other')} not chosen`,
+          ]
+            .filter(Boolean)
+            .join(', ')}
+        </span>
+      </p>
+      {places.length > 0 && (
+        <ul className="list">
+          {places.map((s) => (
+            <li key={s.id} className="row">
+              <Status of={s.runs ? 'healthy' : 'unknown'} quiet>
+                {s.name}
+              </Status>
+              <span className="quiet small">
+                {[s.region, s.status !== 'online' && s.status, s.seat && `seat ${s.seat}`, s.reason]
+                  .filter(Boolean)
+                  .join('; ')}
+              </span>
+            </li>
+          ))}
+        </ul>
+      )}
+      {p.omitted > 0 && <p className="quiet small">and {plural(p.omitted, 'more')}</p>}
+    </section>
   );
 }
 

@@ -7,9 +7,10 @@ import { placed, says } from './wrong';
 interface Wrongs {
   errors: { place: string; message: string }[];
   fields: Set<string>; // the places that have a field, which says what is wrong with it
+  tell: (problem: unknown) => void;
 }
 
-const WrongsContext = createContext<Wrongs>({ errors: [], fields: new Set() });
+const WrongsContext = createContext<Wrongs>({ errors: [], fields: new Set(), tell: () => undefined });
 
 /** What the core found wrong at a place of the document, for the field that holds it; with `below` also what is in it. */
 export function useWrong(place: string, below = false): string | undefined {
@@ -25,6 +26,9 @@ export function useWrong(place: string, below = false): string | undefined {
   return mine.length ? mine.map((e) => e.message).join('; ') : undefined;
 }
 
+/** Tells the form what the core found wrong when it was asked for something else than to save. */
+export const useTell = () => useContext(WrongsContext).tell;
+
 /** Whether anything at or below the place is wrong. */
 export function useAnyWrong(place: string): boolean {
   return useContext(WrongsContext).errors.some((e) => e.place.startsWith(place));
@@ -38,6 +42,7 @@ export function Form({
   save,
   button,
   cancel,
+  cancelWord = 'Cancel',
   danger,
   disabled,
   dirty = false,
@@ -48,6 +53,7 @@ export function Form({
   save: () => Promise<void>;
   button: string;
   cancel?: () => void;
+  cancelWord?: string;
   danger?: boolean;
   disabled?: boolean;
   dirty?: boolean; // there are changes that would be lost
@@ -88,7 +94,7 @@ export function Form({
   }));
   const elsewhere = errors.filter((e) => !placed(e.place, fields.current));
   return (
-    <WrongsContext.Provider value={{ errors, fields: fields.current }}>
+    <WrongsContext.Provider value={{ errors, fields: fields.current, tell: setProblem }}>
       <form className="stack" onSubmit={submit}>
         {children}
         {problem != null && (
@@ -113,7 +119,7 @@ export function Form({
           </Button>
           {cancel && (
             <Button variant="default" onClick={cancel}>
-              Cancel
+              {cancelWord}
             </Button>
           )}
         </div>

@@ -1,0 +1,109 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Browsing } from './browser';
+import { Core, TOKEN } from './core';
+
+let core: Core;
+let browsing: Browsing;
+const wrong: string[] = []; // what axe found, told at the end
+const page = () => browsing.page;
+const main = () => page().getByRole('main');
+const editor = () => main().getByRole('textbox', { name: 'Definition in YAML' });
+const button = (name: string) => main().getByRole('button', { name, exact: true });
+
+const DEFINITION = `description: Notes what is planned.
+triggers:
+  - event: incident.created
+    filter: trigger.payload.severity == 'critical'
+actions:
+  - action: log
+    config:
+      message: hello
+`;
+
+beforeAll(async () => {
+  core = await Core.start();
+  // A past to try things on.
+  for (const severity of ['minor', 'critical', 'major'])
+    await core.send('POST', '/incidents', { title: `A ${severity} one`, severity });
+  browsing = await Browsing.start(core.url);
+  await browsing.enter(TOKEN);
+});
+afterAll(async () => {
+  await browsing?.stop();
+  await core?.stop();
+});
+
+test('an automation is written with what the schema offers, and told in words', async () => {
+  await page().getByRole('navigation').getByRole('link', { name: 'Automations' }).click();
+  await main().getByRole('link', { name: 'New automation' }).click();
+  await main().getByRole('textbox', { name: 'Name', exact: true }).fill('tell');
+  await browsing.paste(editor(), 'mode: ');
+  await page().keyboard.press('Control+Space');
+  await page().getByRole('option', { name: 'queued' }).click();
+  await editor().getByText('mode: queued').waitFor();
+  await browsing.paste(editor(), DEFINITION);
+  const outline = main().getByRole('region', { name: 'What it says' });
+  await outline.getByText("incident.created if trigger.payload.severity == 'critical'").waitFor();
+  await outline.getByText('log: message: hello').waitFor();
+});
+
+test('a dry run tells on an axis of time when it would have fired, and why not else', async () => {
+  await button('Dry run').click();
+  await main()
+    .getByText(/1 time fired, 2 decisions not to/)
+    .waitFor();
+  const axis = main().getByRole('img', { name: /On the axis of time/ });
+  expect(await axis.locator('[data-outcome="fired"]').count()).toBe(1);
+  expect(await axis.locator('[data-outcome="filtered"]').count()).toBe(2);
+  await main()
+    .getByText(/3 decisions, the newest first/)
+    .click();
+  await main().getByText("trigger.payload.severity == 'critical'").last().waitFor();
+  await main().locator('li').getByText('is false').first().waitFor();
+  wrong.push(...(await browsing.wrong()));
+  await browsing.picture('automation-dry-run');
+});
+
+test('it is saved, marked where it is wrong, and saved again when it is right', async () => {
+  await button('Create the automation').click();
+  await main().getByRole('heading', { name: 'tell', level: 1 }).waitFor();
+  await main().getByText('revision 1').waitFor();
+  await browsing.paste(editor(), DEFINITION.replace('incident.created', 'incident.begun'));
+  await button('Save').click();
+  await main().getByRole('alert').getByText('incident.begun').waitFor();
+  await editor().locator('.cm-lintRange-error').getByText('incident.begun').waitFor();
+  await button('Undo').click();
+  await editor().getByText('incident.created').waitFor();
+  await browsing.paste(editor(), DEFINITION.replace('hello', 'good morning'));
+  await button('Save').click();
+  await main().getByText('revision 2').waitFor();
+  await main().getByText('good morning').first().waitFor();
+  wrong.push(...(await browsing.wrong()));
+  await browsing.picture('automation');
+});
+
+test('it runs when that happens, and the run is told step by step', async () => {
+  await core.send('POST', '/incidents', { title: 'The shop burns', severity: 'critical' });
+  await main().getByRole('row', { name: /succe/ }).getByRole('link').click();
+  await main().getByRole('heading', { name: 'Run of tell', level: 1 }).waitFor();
+  await main().getByText('log', { exact: true }).waitFor();
+  wrong.push(...(await browsing.wrong()));
+});
+
+test('it fits a phone in the dark, and is deleted after a question', async () => {
+  await page().goto('/automations/tell');
+  await editor().waitFor();
+  await page().setViewportSize({ width: 390, height: 844 });
+  await page().emulateMedia({ colorScheme: 'dark' });
+  await page().locator(':root[data-mantine-color-scheme="dark"]').waitFor();
+  wrong.push(...(await browsing.wrong()));
+  expect(await browsing.tooWide()).toBe(0);
+  await button('Delete').click();
+  await page().getByRole('dialog').getByRole('button', { name: 'Delete it' }).click();
+  await main().getByRole('link', { name: 'tell', exact: true }).waitFor({ state: 'detached' });
+});
+
+test('no page complained, the policy was kept, and axe found nothing serious', () => {
+  expect(browsing.complaints).toEqual([]);
+  expect([...new Set(wrong)]).toEqual([]);
+});

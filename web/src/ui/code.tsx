@@ -1,0 +1,160 @@
+import {
+  autocompletion,
+  type Completion,
+  type CompletionContext,
+  type CompletionSource,
+  closeBrackets,
+  closeBracketsKeymap,
+  completionKeymap,
+} from '@codemirror/autocomplete';
+import { defaultKeymap, history, historyKeymap } from '@codemirror/commands';
+import { javascript, javascriptLanguage } from '@codemirror/lang-javascript';
+import { yaml, yamlLanguage } from '@codemirror/lang-yaml';
+import { bracketMatching, indentOnInput, syntaxHighlighting } from '@codemirror/language';
+import { type Diagnostic, setDiagnostics } from '@codemirror/lint';
+import { EditorState, type Extension } from '@codemirror/state';
+import { drawSelection, EditorView, keymap, lineNumbers } from '@codemirror/view';
+import { classHighlighter } from '@lezer/highlight';
+import { useEffect, useRef } from 'react';
+import { type Member, offersOf } from './script-types';
+import { placeOf } from './yaml-place';
+import { type JSONSchema, offersAt } from './yaml-schema';
+
+/** What is offered while one types: a script's types and packages, or keys and values of a schema. */
+export type Language =
+  | { of: 'typescript'; types: Record<string, Member>; packages: string[] }
+  | { of: 'yaml'; schema?: JSONSchema }
+  | { of: 'text' };
+
+/** Something that is wrong in the text; lines and columns count from 1. */
+export interface Mistake {
+  line: number;
+  column?: number;
+  message: string;
+}
+
+const THEME = EditorView.theme({
+  '&': { backgroundColor: 'var(--card)', color: 'var(--text)', border: '1px solid var(--line)', borderRadius: '4px' },
+  '&.cm-focused': { outline: '2px solid var(--accent)' },
+  '.cm-scroller': { fontFamily: 'ui-monospace, SFMono-Regular, Menlo, Consolas, monospace', fontSize: '13px' },
+  '.cm-content': { minHeight: '9rem', caretColor: 'var(--text)' },
+  '.cm-gutters': { backgroundColor: 'var(--ground)', color: 'var(--quiet)', border: 'none' },
+  '.cm-cursor': { borderLeftColor: 'var(--text)' },
+  '&.cm-focused > .cm-scroller > .cm-selectionLayer .cm-selectionBackground, .cm-selectionBackground': {
+    backgroundColor: 'var(--selection)',
+  },
+  '.cm-tooltip': { backgroundColor: 'var(--card)', color: 'var(--text)', border: '1px solid var(--line)' },
+  '.cm-tooltip-autocomplete > ul > li[aria-selected]': { backgroundColor: 'var(--accent)', color: 'var(--card)' },
+  '.cm-tooltip-autocomplete > ul > li[aria-selected] .cm-completionDetail': { color: 'var(--card)' },
+  '.cm-completionDetail': { color: 'var(--quiet)' },
+  // The library draws it by an image in the style, which the page's policy does not let in.
+  '.cm-lintRange-error': { backgroundImage: 'none', textDecoration: 'underline wavy var(--bad)' },
+  '.cm-completionInfo': { maxWidth: '24rem' },
+});
+
+const yamlSource =
+  (schema: JSONSchema): CompletionSource =>
+  (context: CompletionContext) => {
+    const place = placeOf(context.state.doc.toString(), context.pos);
+    if (!place || (!place.prefix && !context.explicit && place.key === undefined)) return null;
+    const options = offersAt(schema, place).map(
+      (o): Completion => ({
+        ...o,
+        type: place.key === undefined ? 'property' : 'enum',
+        apply: place.key === undefined ? `${o.label}: ` : o.label,
+      }),
+    );
+    return options.length ? { from: context.pos - place.prefix.length, options } : null;
+  };
+
+const scriptSource =
+  (types: Record<string, Member>, packages: string[]): CompletionSource =>
+  (context: CompletionContext) => {
+    const line = context.state.doc.lineAt(context.pos);
+    const offers = offersOf(line.text.slice(0, context.pos - line.from), types, packages);
+    if (!offers || (!offers.typed && !context.explicit && !offers.member)) return null;
+    return { from: context.pos - offers.typed.length, options: offers.options };
+  };
+
+function languageOf(language: Language): Extension {
+  switch (language.of) {
+    case 'typescript':
+      return [
+        javascript({ typescript: true }),
+        javascriptLanguage.data.of({ autocomplete: scriptSource(language.types, language.packages) }),
+      ];
+    case 'yaml':
+      return [yaml(), language.schema ? yamlLanguage.data.of({ autocomplete: yamlSource(language.schema) }) : []];
+    default:
+      return [];
+  }
+}
+
+/** An editor of code. Tab leaves it, as it does any field; Ctrl-Space offers what fits. */
+export default function Code({
+  label,
+  value,
+  onChange,
+  language,
+  mistakes = [],
+}: {
+  label: string;
+  value: string;
+  onChange: (value: string) => void;
+  language: Language;
+  mistakes?: Mistake[];
+}) {
+  const box = useRef<HTMLDivElement>(null);
+  const view = useRef<EditorView>(null);
+  const changed = useRef(onChange);
+  changed.current = onChange;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: what is typed is kept, so the first value alone counts
+  useEffect(() => {
+    const nonce = document.querySelector<HTMLMetaElement>('meta[property="csp-nonce"]')?.nonce ?? '';
+    const editor = new EditorView({
+      parent: box.current as HTMLElement,
+      state: EditorState.create({
+        doc: value,
+        extensions: [
+          EditorView.cspNonce.of(nonce),
+          lineNumbers(),
+          history(),
+          drawSelection(),
+          indentOnInput(),
+          bracketMatching(),
+          closeBrackets(),
+          autocompletion({ icons: false }),
+          syntaxHighlighting(classHighlighter),
+          EditorView.lineWrapping,
+          EditorView.contentAttributes.of({ 'aria-label': label }),
+          keymap.of([...closeBracketsKeymap, ...completionKeymap, ...defaultKeymap, ...historyKeymap]),
+          languageOf(language),
+          THEME,
+          EditorView.updateListener.of((update) => {
+            if (update.docChanged) changed.current(update.state.doc.toString());
+          }),
+        ],
+      }),
+    });
+    view.current = editor;
+    return () => editor.destroy();
+  }, [label, language]);
+  // A value that was not typed here, as when a change is undone.
+  useEffect(() => {
+    const editor = view.current;
+    if (editor && editor.state.doc.toString() !== value)
+      editor.dispatch({ changes: { from: 0, to: editor.state.doc.length, insert: value } });
+  }, [value]);
+  useEffect(() => {
+    const editor = view.current;
+    if (!editor) return;
+    const { doc } = editor.state;
+    const diagnostics = mistakes.map(({ line, column = 1, message }): Diagnostic => {
+      const at = doc.line(Math.min(Math.max(1, line), doc.lines));
+      const from = Math.min(at.from + column - 1, at.to);
+      return { from, to: at.to, severity: 'error', message };
+    });
+    editor.dispatch(setDiagnostics(editor.state, diagnostics));
+  }, [mistakes]);
+  return <div className="code" ref={box} />;
+}
