@@ -57,20 +57,29 @@ export class Core {
   }
 
   /** Runs a satellite as its process. */
-  satellite(id: string, token: string): ChildProcess {
-    return this.#run('perigee-satellite', ['--core', this.url, '--id', id, '--data-dir', join(this.#dir, id)], {
-      PERIGEE_SATELLITE_TOKEN: token,
-    });
+  satellite(id: string, token: string, args: string[] = []): ChildProcess {
+    return this.#run(
+      'perigee-satellite',
+      ['--core', this.url, '--id', id, '--data-dir', join(this.#dir, id), ...args],
+      {
+        PERIGEE_SATELLITE_TOKEN: token,
+      },
+    );
   }
 
   /** Makes a satellite's record, runs it, and waits until it is online. */
-  async enrol(name: string, region: string, tags: Record<string, string> = {}): Promise<ChildProcess> {
+  async enrol(
+    name: string,
+    region: string,
+    tags: Record<string, string> = {},
+    args: string[] = [],
+  ): Promise<ChildProcess> {
     const made = await this.send<{ token: string; satellite: { id: string } }>('POST', '/satellites', {
       name,
       region,
       tags,
     });
-    const child = this.satellite(made.satellite.id, made.token);
+    const child = this.satellite(made.satellite.id, made.token, args);
     for (;;) {
       const { status } = await this.send<{ status: string }>('GET', `/satellites/${name}`);
       if (status === 'online') return child;

@@ -109,6 +109,18 @@ test('a check is made by form, is red, then green, with its evidence', async () 
   expect(await field('URL').getAttribute('aria-invalid')).toBe('true');
   await field('Every').fill('1s');
   await field('URL').fill('{{ system.metadata.page }}');
+  // It is tried before it is saved, from a satellite that was chosen, as if of a system.
+  await choose('From', 'fra-1');
+  await button('Try it').click();
+  const came = main().getByRole('status', { name: 'What came of it' });
+  await came.getByText('expected to equal 200, got 503').first().waitFor();
+  await came.getByText('does not hold').waitFor();
+  await came
+    .locator('.phases-legend')
+    .getByText(/connect/)
+    .waitFor();
+  await button(/^Expect that statusCode equals 503/).waitFor();
+  await main().getByRole('region', { name: 'Where it would run' }).getByText('It would run on 1 satellite.').waitFor();
   await main().getByText('The same in YAML').click();
   await main().locator('[data-document]').getByText('kind: Assignment').waitFor();
   await looksRight('check-editor');
@@ -163,6 +175,71 @@ test('an assignment is changed and taken away, and what goes with a check and a 
   await dialog().getByText('It is assigned nowhere.').waitFor();
   await dialog().getByRole('button', { name: 'Delete it' }).click();
   await main().getByText('No checks yet.').waitFor();
+});
+
+test('a script is written with completion, tried, and told where it is wrong', async () => {
+  await page().goto('/checks/new');
+  await choose('Strategy', 'Script');
+  await field('Name').fill('queue');
+  await button('Measure inline-script').click();
+  const editor = main().getByRole('textbox', { name: 'Script' });
+  await editor.click();
+  await page().keyboard.type('const name = context.system.');
+  await page()
+    .getByRole('option', { name: /metadata/ })
+    .waitFor();
+  wrong.push(...(await browsing.wrong()));
+  await browsing.picture('script-editor');
+  await page().keyboard.press('Escape');
+  await browsing.paste(
+    editor,
+    'const n: number = 3\nreturn { value: n, message: n + " wait for " + context.system.name }',
+  );
+  await choose('From', 'fra-1');
+  await choose('As if of', 'shop');
+  await button('Try it').click();
+  const came = main().getByRole('status', { name: 'What came of it' });
+  await came.locator('[data-status="healthy"]').first().waitFor();
+  await button(/^Expect that message equals/).click();
+  expect(await field('Assertion 1: value').inputValue()).toBe('3 wait for shop');
+  await browsing.paste(editor, 'const n = 3\nthrow new Error("no queue " + n)');
+  await button('Try it').click();
+  await came
+    .getByText(/no queue 3.*2:/)
+    .first()
+    .waitFor();
+});
+
+test('a check is made by keyboard alone', async () => {
+  const { keyboard } = page();
+  await page().goto('/checks');
+  await main().getByRole('link', { name: 'New check' }).waitFor();
+  const focused = () =>
+    page().evaluate(() => {
+      const at = document.activeElement as HTMLInputElement | null;
+      return at?.getAttribute('aria-label') ?? at?.labels?.[0]?.textContent ?? at?.textContent ?? '';
+    });
+  const tabTo = async (name: string) => {
+    for (let i = 0; i < 80 && !(await focused()).startsWith(name); i++) await keyboard.press('Tab');
+    expect(await focused()).toContain(name);
+  };
+  await tabTo('New check');
+  await keyboard.press('Enter');
+  await main().getByRole('heading', { name: 'New check', level: 1 }).waitFor();
+  await tabTo('Strategy');
+  await keyboard.type('TCP');
+  await page().getByRole('option', { name: 'TCP' }).waitFor();
+  await keyboard.press('ArrowDown');
+  await keyboard.press('Enter');
+  await tabTo('Name');
+  await keyboard.type('port');
+  await tabTo('Host');
+  await keyboard.type('127.0.0.1');
+  await tabTo('Port');
+  await keyboard.type(new URL(watched).port);
+  await tabTo('Create the check');
+  await keyboard.press('Enter');
+  await main().getByRole('heading', { name: 'port', level: 1 }).waitFor();
 });
 
 test('a maintenance is planned, changed, ended and deleted', async () => {

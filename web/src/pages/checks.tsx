@@ -2,7 +2,7 @@ import { Button, Select, TextInput } from '@mantine/core';
 import { useHotkeys } from '@mantine/hooks';
 import { Link, useNavigate, useParams } from '@tanstack/react-router';
 import { useMemo, useRef, useState } from 'react';
-import { queries, queryClient, type Schemas, useAll, wordsOf } from '../api/client';
+import { api, queries, queryClient, type Schemas, useAll, wordsOf } from '../api/client';
 import { Bars } from '../ui/bars';
 import { Doing } from '../ui/form';
 import { barsOf, stepOf, summaryOf } from '../ui/history';
@@ -17,6 +17,7 @@ import { Moment } from '../ui/time';
 import { useUrl } from '../ui/url';
 import { useHistory, WindowPicker } from '../ui/window';
 import { Assignments } from './assignments';
+import { Marks } from './marks';
 import { shortList } from './system-editor';
 
 type Row = Schemas['Check'] & {
@@ -205,19 +206,39 @@ function DeleteCheck({ of: c, close }: { of: Schemas['Check']; close: () => void
   );
 }
 
+const WAITING = new Set(['waiting', 'sent']); // states of a run that is not over
+const MOST_WAITS = 6; // of twenty seconds each
+
 /** Asks the places that have the check to run it now, and shows what they answer. */
 function RunNow({ id }: { id: string }) {
-  const run = queries.useMutation('post', '/checks/{id}/run');
-  const [asked, setAsked] = useState('');
+  const [runs, setRuns] = useState<Schemas['RunRequest'][] | null>(null);
+  const [busy, setBusy] = useState(false);
   const [wrong, setWrong] = useState('');
-  const request = queries.useQuery(
-    'get',
-    '/run-requests/{id}',
-    { params: { path: { id: asked } } },
-    { enabled: asked !== '' },
-  );
-  const runs = request.data?.runs ?? [];
-  const answers = runs.flatMap((r) => r.answers ?? []);
+  const answers = (runs ?? []).flatMap((r) => r.answers ?? []);
+  const run = async () => {
+    setBusy(true);
+    setWrong('');
+    try {
+      const { data: made, error } = await api.POST('/checks/{id}/run', { params: { path: { id } }, body: {} });
+      if (!made) throw error;
+      let now = made;
+      const over = () => (now.runs ?? []).filter((r) => !WAITING.has(r.state)).length;
+      for (let i = 0; ; i++) {
+        setRuns(now.runs ?? []);
+        if (over() === (now.runs ?? []).length || i === MOST_WAITS) break;
+        const { data, error } = await api.GET('/run-requests/{id}', {
+          params: { path: { id: made.id }, query: { wait: '20s', over: over() } },
+        });
+        if (!data) throw error;
+        now = data;
+      }
+      await queryClient.invalidateQueries({ queryKey: ['get', '/results'] });
+    } catch (error) {
+      setWrong(wordsOf(error));
+    } finally {
+      setBusy(false);
+    }
+  };
   return (
     <>
       {wrong && (
@@ -225,33 +246,21 @@ function RunNow({ id }: { id: string }) {
           {wrong}
         </span>
       )}
-      {asked && (
+      {runs && (
         <span role="status">
-          {answers.length ? (
-            answers.map((a) => (
-              <Status key={a.runId} of={a.status ?? 'inconclusive'}>
-                {a.status ?? a.skipped ?? 'inconclusive'} {duration(a.latencyMs)}
-              </Status>
-            ))
-          ) : (
-            <span className="quiet">asked {plural(runs.length, 'place')}…</span>
+          {answers.map((a) => (
+            <Status key={a.runId} of={a.status ?? 'inconclusive'}>
+              {a.status ?? a.skipped ?? 'inconclusive'} {duration(a.latencyMs)}
+            </Status>
+          ))}
+          {answers.length === 0 && (
+            <span className="quiet">
+              {busy ? `asked ${plural(runs.length, 'place')}…` : runs.map((r) => r.reason ?? r.state).join(', ')}
+            </span>
           )}
         </span>
       )}
-      <Button
-        variant="default"
-        loading={run.isPending}
-        onClick={async () => {
-          setWrong('');
-          try {
-            const made = await run.mutateAsync({ params: { path: { id } }, body: {} });
-            setAsked((made as Schemas['RunRequestView']).id);
-            await queryClient.invalidateQueries({ queryKey: ['get', '/run-requests/{id}'] });
-          } catch (error) {
-            setWrong(wordsOf(error));
-          }
-        }}
-      >
+      <Button variant="default" loading={busy} onClick={run}>
         Run now
       </Button>
     </>
@@ -283,7 +292,9 @@ function CheckDetails({ of: c }: { of: Schemas['Check'] }) {
             return (
               <li key={s.systemId}>
                 <div className="system-line">
-                  <Status of={s.status} />
+                  <span>
+                    <Status of={s.status} /> <Marks of={s} />
+                  </span>
                   <Link to="/systems/$id" params={{ id: s.systemId }}>
                     <strong>{s.system}</strong>
                   </Link>

@@ -18,7 +18,7 @@ type Judged = Pick<CheckStatus, 'status' | 'suspect' | 'class' | 'word' | 'opini
 /** Where the fault lies, on whose word, and what others said of it; '' when there is nothing to say. */
 export function wordOf(v: Judged): string {
   const parts: string[] = [];
-  if (v.suspect) parts.push(`suspect: others are asked first; it says ${v.status} until then`);
+  if (v.suspect) parts.push(`others are asked first; it says ${v.status} until then`);
   if (v.class && FAULTS[v.class]) parts.push(FAULTS[v.class] as string);
   if (v.word) parts.push(`on the word of ${v.word}`);
   const answers = v.status === 'healthy' && !v.suspect ? [] : (v.opinion?.answers ?? []);

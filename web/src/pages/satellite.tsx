@@ -3,7 +3,7 @@ import { Link, useNavigate, useParams } from '@tanstack/react-router';
 import { useState } from 'react';
 import { queries, queryClient, type Schemas, useAll, wordsOf } from '../api/client';
 import { Card, Facts, Head, Labels, Read } from '../ui/page';
-import { duration, plural } from '../ui/span';
+import { bytes, duration, plural } from '../ui/span';
 import { Status } from '../ui/status';
 import { Ago, Moment } from '../ui/time';
 import { DeleteSatellite, EditSatellite, RotateSatellite } from './satellite-change';
@@ -94,6 +94,9 @@ function Actions({ of: s }: { of: Satellite }) {
 
 function Details({ of: s }: { of: Satellite }) {
   const ill = s.observer?.ill ?? [];
+  const assignments = useAll('/assignments');
+  const checks = new Map((assignments.data ?? []).map((a) => [a.checkId, a.check]));
+  const systems = new Map((assignments.data ?? []).map((a) => [a.systemId, a.system]));
   return (
     <>
       {s.duplicateUntil && (
@@ -142,7 +145,13 @@ function Details({ of: s }: { of: Satellite }) {
               [
                 'Waiting to be sent',
                 s.pulse
-                  ? `${plural(s.pulse.spoolRecords ?? 0, 'result')}${s.pulse.spoolDropped ? `, ${s.pulse.spoolDropped} dropped` : ''}`
+                  ? [
+                      plural(s.pulse.spoolRecords ?? 0, 'result'),
+                      s.pulse.spoolBytes && `${bytes(s.pulse.spoolBytes)} on its disk`,
+                      s.pulse.spoolDropped && `${s.pulse.spoolDropped} dropped`,
+                    ]
+                      .filter(Boolean)
+                      .join(', ')
                   : null,
               ],
               ['Revision', <Revision key="r" of={s} />],
@@ -215,7 +224,11 @@ function Details({ of: s }: { of: Satellite }) {
             {(s.appliedErrors ?? []).map((e) => (
               <li key={`${e.configId}/${e.systemId}`}>
                 <Link to="/checks/$id" params={{ id: e.configId }}>
-                  check
+                  {checks.get(e.configId) ?? 'a check'}
+                </Link>{' '}
+                of{' '}
+                <Link to="/systems/$id" params={{ id: e.systemId }}>
+                  {systems.get(e.systemId) ?? 'a system'}
                 </Link>
                 : {e.message}
               </li>
@@ -264,7 +277,13 @@ function Packages({ id }: { id: string }) {
   if (!mine) return <span className="quiet">none needed</span>;
   return (
     <>
-      <Status of={mine.status} /> {mine.errorMessage}
+      <Status of={mine.status} /> {mine.errorMessage}{' '}
+      {mine.syncedAt && (
+        <span className="quiet">
+          since <Moment at={mine.syncedAt} />
+          {mine.lockfileHash && `, tree ${mine.lockfileHash.replace(/^sha\d+[-:]/, '').slice(0, 8)}`}
+        </span>
+      )}
     </>
   );
 }

@@ -12,6 +12,7 @@ import { Ago } from '../ui/time';
 import { useHistory, WindowPicker } from '../ui/window';
 import { Assignments } from './assignments';
 import { MaintainButton } from './maintain';
+import { Marks } from './marks';
 import { doubtOf, reasonOf, wordOf } from './reason';
 import { DeleteSystem } from './system-editor';
 
@@ -171,6 +172,7 @@ function CheckCard({
           <Link to="/checks/$id" params={{ id: check.checkId }} search={{ system: system.systemId } as never}>
             {check.check}
           </Link>
+          <Marks of={check} />
           {check.maintenance && <span className="label">in maintenance</span>}
         </span>
       }

@@ -53,7 +53,7 @@ export interface Phased {
 export function phasedOf(runs: Schemas['Run'][]): Phased[] {
   return runs
     .flatMap((r) => {
-      const timings = (r.result as { timings?: Timings } | null | undefined)?.timings;
+      const timings = (r.result as { metadata?: { timings?: Timings } } | null | undefined)?.metadata?.timings;
       return timings ? [{ at: Date.parse(r.executedAt), timings }] : [];
     })
     .sort((a, b) => a.at - b.at);

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { duration, percent, plural, span } from './span';
+import { bytes, duration, percent, plural, span } from './span';
 
 test.each([
   [-5, '0 s'],
@@ -13,6 +13,7 @@ test.each([
 
 test('latencies, shares and numbers are written as people read them', () => {
   expect([0.42, 12.3, 1501, 45_000, null].map(duration)).toEqual(['0.4 ms', '12 ms', '1.5 s', '45 s', '']);
+  expect([640, 12_300, 3_100_000].map(bytes)).toEqual(['640 B', '12 kB', '3.1 MB']);
   expect([1, 0.99999, 0.5, null].map(percent)).toEqual(['100 %', '99.9 %', '50 %', '']);
   expect([plural(1, 'run'), plural(1200, 'run')]).toEqual(['1 run', '1,200 runs']);
 });

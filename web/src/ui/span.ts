@@ -26,6 +26,13 @@ export function duration(ms: number | null | undefined): string {
   return `${ms < 10 && ms % 1 ? ms.toFixed(1) : Math.round(ms)} ms`;
 }
 
+/** A size as people write it: 640 B, 12 kB, 3.1 MB. */
+export function bytes(n: number): string {
+  if (n < 1000) return `${n} B`;
+  const [size, unit] = n < 1e6 ? [n / 1e3, 'kB'] : n < 1e9 ? [n / 1e6, 'MB'] : [n / 1e9, 'GB'];
+  return `${size < 10 ? size.toFixed(1) : Math.round(size)} ${unit}`;
+}
+
 /** A share in percent, never rounded up to a whole: one failure in a thousand is not none. */
 export function percent(share: number | null | undefined): string {
   return share === null || share === undefined ? '' : `${Math.floor(share * 1000) / 10} %`;

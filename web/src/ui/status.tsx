@@ -35,6 +35,7 @@ const TONES: Record<string, [tone: string, shape: string]> = {
   error: ['bad', 'bad'],
   critical: ['bad', 'bad'],
   inconclusive: ['none', 'half'],
+  suspect: ['warn', 'half'],
 };
 
 /** The tone of a status, which is a class of theme.css; what is not known is grey. */
