@@ -29,7 +29,8 @@ type Kind struct {
 	// Result is an empty result of a collector, a struct; nil for a strategy.
 	Result any
 
-	decode func(json.RawMessage) (any, error)
+	decode    func(json.RawMessage) (any, error)
+	ephemeral []string // see Ephemeral
 }
 
 // Decode reads a stored config of this kind, see [Decode].
@@ -45,6 +46,11 @@ func register(strategy Kind, collectors ...Kind) {
 	strategyKinds = append(strategyKinds, strategy)
 	for _, c := range collectors {
 		c.Strategy = strategy.ID
+		for _, f := range c.resultFields() {
+			if f.Ephemeral {
+				c.ephemeral = append(c.ephemeral, f.Name)
+			}
+		}
 		collectorKinds = append(collectorKinds, c)
 	}
 }
@@ -103,23 +109,22 @@ func ResultFields(collectorID string) []ResultField {
 	if !ok {
 		return nil
 	}
+	return kind.resultFields()
+}
+
+func (k Kind) resultFields() []ResultField {
 	var fields []ResultField
-	for f := range reflect.TypeOf(kind.Result).Fields() {
+	for f := range reflect.TypeOf(k.Result).Fields() {
 		fields = append(fields, ResultField{Name: jsonName(f), Type: jsonType(f.Type), Ephemeral: f.Tag.Get("check") == "ephemeral"})
 	}
 	return fields
 }
 
 // Ephemeral are the fields of the collector's result that must not be stored
-// (spec F.2, L.228).
+// (spec F.2, L.228). Nobody changes the list.
 func Ephemeral(collectorID string) []string {
-	var names []string
-	for _, f := range ResultFields(collectorID) {
-		if f.Ephemeral {
-			names = append(names, f.Name)
-		}
-	}
-	return names
+	kind, _ := CollectorKind(collectorID)
+	return kind.ephemeral
 }
 
 func jsonName(f reflect.StructField) string {

@@ -46,29 +46,51 @@ type outcome struct {
 // why. An entry that reported nothing in a run that claims health (an original
 // agent that does not have the collector, M76) makes it degraded: nobody knows
 // whether the assertions hold. Entries without assertions are left alone (L.229).
-func Judge(assertions map[string][]check.Assertion, r *check.Result) { judge(assertions, r, false) }
+//
+// Then it takes out of the result what must not be stored, such as HTTP bodies, on which
+// assertions may rest (L.228). collectorIDs gives the qualified collector id of each entry;
+// of an entry without one nothing is taken.
+func Judge(assertions map[string][]check.Assertion, collectorIDs map[string]string, r *check.Result) {
+	judge(assertions, collectorIDs, r, false)
+}
 
 // Explain is Judge with what was found beside every outcome, also of assertions that
-// hold. That is for people who look at it now: it is not stored.
-func Explain(assertions map[string][]check.Assertion, r *check.Result) { judge(assertions, r, true) }
+// hold. That is for people who look at it now: nothing is taken out, and it is not stored.
+func Explain(assertions map[string][]check.Assertion, r *check.Result) {
+	judge(assertions, nil, r, true)
+}
 
-func judge(assertions map[string][]check.Assertion, r *check.Result, explain bool) {
-	for _, entry := range slices.Sorted(maps.Keys(assertions)) {
-		if len(assertions[entry]) == 0 {
+// StripEphemeral takes out what must not be stored, and judges nothing.
+func StripEphemeral(collectorIDs map[string]string, r *check.Result) {
+	judge(nil, collectorIDs, r, false)
+}
+
+func judge(assertions map[string][]check.Assertion, collectorIDs map[string]string, r *check.Result, explain bool) {
+	entries := slices.AppendSeq(slices.Collect(maps.Keys(assertions)), maps.Keys(r.Metadata.Collectors))
+	slices.Sort(entries)
+	for _, entry := range slices.Compact(entries) {
+		judged, ephemeral := assertions[entry], check.Ephemeral(collectorIDs[entry])
+		if len(judged)+len(ephemeral) == 0 {
 			continue
 		}
 		var object map[string]json.RawMessage
 		if err := json.Unmarshal(r.Metadata.Collectors[entry], &object); err != nil || object == nil {
-			if r.Status == check.Healthy {
+			if len(judged) > 0 && r.Status == check.Healthy {
 				r.Status = check.Degraded
 				r.Message = fmt.Sprintf("Check degraded: collector %s reported nothing, so its assertions could not be judged", entry)
 			}
 			continue
 		}
-		if onlyError(object) {
+		failed, before := "", len(object)
+		if len(judged) > 0 && !onlyError(object) {
+			failed, before = judgeObject(judged, object, explain), -1
+		}
+		for _, name := range ephemeral {
+			delete(object, name)
+		}
+		if len(object) == before {
 			continue
 		}
-		failed := judgeObject(assertions[entry], object, explain)
 		if text, err := json.Marshal(object); err == nil {
 			r.Metadata.Collectors[entry] = text
 		}
@@ -119,30 +141,4 @@ func onlyError(object map[string]json.RawMessage) bool {
 		}
 	}
 	return failed
-}
-
-// StripEphemeral takes out of the result what must not be stored, such as HTTP
-// bodies. collectorIDs gives the qualified collector id of each entry. It comes
-// after Judge, because assertions may look at those fields (L.228).
-func StripEphemeral(collectorIDs map[string]string, r *check.Result) {
-	for entry, raw := range r.Metadata.Collectors {
-		ephemeral := check.Ephemeral(collectorIDs[entry])
-		if len(ephemeral) == 0 {
-			continue
-		}
-		var object map[string]json.RawMessage
-		if err := json.Unmarshal(raw, &object); err != nil || object == nil {
-			continue
-		}
-		before := len(object)
-		for _, name := range ephemeral {
-			delete(object, name)
-		}
-		if len(object) == before {
-			continue
-		}
-		if text, err := json.Marshal(object); err == nil {
-			r.Metadata.Collectors[entry] = text
-		}
-	}
 }

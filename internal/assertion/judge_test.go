@@ -27,7 +27,7 @@ func TestL225_FailingAssertionMakesUnhealthy(t *testing.T) {
 		{Field: "statusCode", Operator: "lessThan", Value: 600.0},
 		{Field: "statusCode", Operator: "equals", Value: 200.0},
 		{Field: "body", Operator: "exists"},
-	}}, r)
+	}}, nil, r)
 	want := healthy(map[string]string{"root": `{"_assertionFailed":"statusCode: expected to equal 200, got 500","_assertions":[` +
 		`{"field":"statusCode","operator":"lessThan","value":600,"passed":true},` +
 		`{"field":"statusCode","operator":"equals","value":200,"passed":false,"message":"statusCode: expected to equal 200, got 500"},` +
@@ -45,7 +45,7 @@ func TestL226_PassingRunStaysHealthyAndStoresOutcomes(t *testing.T) {
 	r := healthy(map[string]string{"root": `{"statusCode":200}`, "other": `{"x":1}`})
 	assertion.Judge(map[string][]check.Assertion{
 		"root": {{Field: "statusCode", Operator: "equals", Value: 200.0}}, "other": nil,
-	}, r)
+	}, nil, r)
 	want := healthy(map[string]string{
 		"root":  `{"_assertions":[{"field":"statusCode","operator":"equals","value":200,"passed":true}],"statusCode":200}`,
 		"other": `{"x":1}`,
@@ -63,8 +63,7 @@ func TestL228_EphemeralFieldsAreStrippedAfterJudging(t *testing.T) {
 		"odd":    `"text"`,
 		"plain":  `{"bodyLength": 0}`,
 	})
-	assertion.Judge(map[string][]check.Assertion{"root": {{Field: "body", Operator: "contains", Value: "well"}}}, r)
-	assertion.StripEphemeral(map[string]string{
+	assertion.Judge(map[string][]check.Assertion{"root": {{Field: "body", Operator: "contains", Value: "well"}}}, map[string]string{
 		"root": check.HTTPRequest, "banner": check.TCPBanner, "odd": check.HTTPRequest, "plain": check.HTTPRequest, "gone": check.HTTPRequest,
 	}, r)
 	want := healthy(map[string]string{
@@ -81,8 +80,7 @@ func TestL228_EphemeralFieldsAreStrippedAfterJudging(t *testing.T) {
 func TestL229_EntriesUnknownToTheConfigurationAreTolerated(t *testing.T) {
 	t.Parallel()
 	r := healthy(map[string]string{"stranger": `{"statusCode":500}`})
-	assertion.Judge(map[string][]check.Assertion{}, r)
-	assertion.StripEphemeral(map[string]string{}, r)
+	assertion.Judge(map[string][]check.Assertion{}, nil, r)
 	if diff := cmp.Diff(healthy(map[string]string{"stranger": `{"statusCode":500}`}), r); diff != "" {
 		t.Errorf("result (-want +got):\n%s", diff)
 	}
@@ -97,14 +95,14 @@ func TestM76_AnEntryThatReportedNothingIsNotGreen(t *testing.T) {
 		"no object": healthy(map[string]string{"root": `"fine"`}),
 		"null":      healthy(map[string]string{"root": `null`}),
 	} {
-		assertion.Judge(exists, r)
+		assertion.Judge(exists, nil, r)
 		if r.Status != check.Degraded || r.Message != text {
 			t.Errorf("%s: %s, %q", name, r.Status, r.Message)
 		}
 	}
 	// A run that says why it has nothing keeps its own words.
 	r := &check.Result{Status: check.Unhealthy, Message: "connection refused"}
-	assertion.Judge(exists, r)
+	assertion.Judge(exists, nil, r)
 	if r.Status != check.Unhealthy || r.Message != "connection refused" || r.Metadata.Collectors != nil {
 		t.Errorf("a failed run became %+v", r)
 	}
@@ -119,7 +117,7 @@ func TestFailedCollectorsAreNotJudged(t *testing.T) {
 	} {
 		r := healthy(map[string]string{"root": object})
 		r.Status, r.Message = check.Unhealthy, "Check failed: timed out"
-		assertion.Judge(map[string][]check.Assertion{"root": {{Field: "statusCode", Operator: "equals", Value: 200.0}}}, r)
+		assertion.Judge(map[string][]check.Assertion{"root": {{Field: "statusCode", Operator: "equals", Value: 200.0}}}, nil, r)
 		if got := string(r.Metadata.Collectors["root"]); got != object || r.Message != "Check failed: timed out" {
 			t.Errorf("%s became %s, %q", object, got, r.Message)
 		}
@@ -127,7 +125,7 @@ func TestFailedCollectorsAreNotJudged(t *testing.T) {
 	// One that failed and still measured is judged, and the first words stay.
 	r := healthy(map[string]string{"root": `{"_collectorError":"no reply","packetLoss":100}`})
 	r.Status, r.Message = check.Unhealthy, "Check failed: no reply"
-	assertion.Judge(map[string][]check.Assertion{"root": {{Field: "packetLoss", Operator: "lessThan", Value: 50.0}}}, r)
+	assertion.Judge(map[string][]check.Assertion{"root": {{Field: "packetLoss", Operator: "lessThan", Value: 50.0}}}, nil, r)
 	want := `{"_assertionFailed":"packetLoss: expected to be less than 50, got 100","_assertions":[{"field":"packetLoss","operator":"lessThan",` +
 		`"value":50,"passed":false,"message":"packetLoss: expected to be less than 50, got 100"}],"_collectorError":"no reply","packetLoss":100}`
 	if diff := cmp.Diff(want, string(r.Metadata.Collectors["root"])); diff != "" || r.Message != "Check failed: no reply" {
@@ -141,7 +139,7 @@ func TestFailureOutranksDegradedAndSpeaksForTheFirstEntry(t *testing.T) {
 	r.Status, r.Message = check.Degraded, "Check degraded: certificate expires soon"
 	two := []check.Assertion{{Field: "v", Operator: "equals", Value: "2"}}
 	three := []check.Assertion{{Field: "v", Operator: "equals", Value: "3"}}
-	assertion.Judge(map[string][]check.Assertion{"b": three, "a": two}, r)
+	assertion.Judge(map[string][]check.Assertion{"b": three, "a": two}, nil, r)
 	if r.Status != check.Unhealthy || r.Message != `Check failed: Assertion failed: v: expected to equal "2", got 1` {
 		t.Errorf("%s, %q", r.Status, r.Message)
 	}
@@ -194,7 +192,7 @@ func TestJSONPath(t *testing.T) {
 			}
 		}
 		r := healthy(map[string]string{"e": object})
-		assertion.Judge(map[string][]check.Assertion{"e": {a}}, r)
+		assertion.Judge(map[string][]check.Assertion{"e": {a}}, nil, r)
 		got := strings.TrimPrefix(r.Message, "Check failed: Assertion failed: ")
 		if r.Status == check.Healthy {
 			got = ""
@@ -217,7 +215,7 @@ func TestJSONPathWorkIsBounded(t *testing.T) {
 		"path":      {`{"body":"[]"}`, "$." + strings.Repeat("x", 2000), "the JSONPath is longer than 1000 bytes"},
 	} {
 		r := healthy(map[string]string{"e": c.object})
-		assertion.Judge(map[string][]check.Assertion{"e": {{Field: "body", JSONPath: c.path, Operator: "notExists"}}}, r)
+		assertion.Judge(map[string][]check.Assertion{"e": {{Field: "body", JSONPath: c.path, Operator: "notExists"}}}, nil, r)
 		if r.Status != check.Unhealthy || !strings.Contains(r.Message, c.want) {
 			t.Errorf("%s: %s, %.200q", name, r.Status, r.Message)
 		}
@@ -271,8 +269,7 @@ func FuzzJudge(f *testing.F) {
 			return
 		}
 		r := healthy(map[string]string{"e": string(object)})
-		assertion.Judge(map[string][]check.Assertion{"e": {a}}, r)
-		assertion.StripEphemeral(map[string]string{"e": check.HTTPRequest}, r)
+		assertion.Judge(map[string][]check.Assertion{"e": {a}}, map[string]string{"e": check.HTTPRequest}, r)
 		if r.Status != check.Healthy && r.Message == "Completed in 12ms" {
 			t.Errorf("%s without a reason", r.Status)
 		}
@@ -297,8 +294,7 @@ func BenchmarkJudge(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		r := healthy(map[string]string{"root": object})
-		assertion.Judge(assertions, r)
-		assertion.StripEphemeral(ids, r)
+		assertion.Judge(assertions, ids, r)
 		if r.Status != check.Healthy {
 			b.Fatal(r.Message)
 		}

@@ -113,8 +113,7 @@ func judge(a *protocol.Assignment, r *check.Result) {
 	for _, c := range a.Collectors {
 		assertions[c.ID], collectorIDs[c.ID] = c.Assertions, c.CollectorID
 	}
-	assertion.Judge(assertions, r)
-	assertion.StripEphemeral(collectorIDs, r)
+	assertion.Judge(assertions, collectorIDs, r)
 }
 
 // executedAt reads the satellite's time. One that cannot be read is replaced by

@@ -144,8 +144,7 @@ func (x *executor) execute(ctx context.Context, w *work, l *lease) (r check.Resu
 // judge evaluates the assignment's assertions and takes out what must not be kept.
 func judge(a *protocol.Assignment, r *check.Result) {
 	assertions, collectorIDs := assertionsOf(a)
-	assertion.Judge(assertions, r)
-	assertion.StripEphemeral(collectorIDs, r)
+	assertion.Judge(assertions, collectorIDs, r)
 }
 
 // assertionsOf gives the assertions and the qualified collector ids, by entry.
