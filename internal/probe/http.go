@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -43,7 +44,7 @@ type httpSession struct {
 	resolver  *net.Resolver
 	proxied   bool
 	client    *http.Client
-	transport *http.Transport
+	transport transports
 
 	mu    sync.Mutex
 	first *phases // of the request that was finished first
@@ -67,17 +68,19 @@ func (p *Prober) connectHTTP(_ context.Context, r run, raw json.RawMessage) (ses
 	s := &httpSession{
 		run: r, limit: timeout(config.Timeout), config: config, guard: guard, resolver: Resolver(p.options.Nameservers), proxied: proxy != nil,
 		userAgent: strings.TrimSuffix("Perigee/"+p.options.Version, "/"),
-		transport: &http.Transport{
+	}
+	s.transport.fresh = func() *http.Transport {
+		t := &http.Transport{
 			DialContext:            p.dialer(guard).DialContext,
 			TLSClientConfig:        &tls.Config{RootCAs: p.options.Roots},
-			ForceAttemptHTTP2:      true,
 			MaxResponseHeaderBytes: maxHeader,
-		},
+		}
+		if proxy != nil {
+			t.Proxy = http.ProxyURL(proxy)
+		}
+		return t
 	}
-	if proxy != nil {
-		s.transport.Proxy = http.ProxyURL(proxy)
-	}
-	s.client = &http.Client{Transport: s.transport, CheckRedirect: s.redirect}
+	s.client = &http.Client{Transport: &s.transport, CheckRedirect: s.redirect}
 	return s, nil
 }
 
@@ -210,10 +213,12 @@ func (s *httpSession) exchange(r *http.Request, clock *phases) (*check.HTTPReque
 	}
 	defer response.Body.Close()
 	clock.begin(&clock.receive, "reading the answer")
-	kept, err := io.ReadAll(io.LimitReader(response.Body, int64(s.run.bodyCap)))
-	if err != nil {
+	var body bytes.Buffer
+	body.Grow(int(min(max(response.ContentLength, 0), int64(s.run.bodyCap))) + bytes.MinRead)
+	if _, err := body.ReadFrom(io.LimitReader(response.Body, int64(s.run.bodyCap))); err != nil {
 		return nil, err
 	}
+	kept := body.Bytes()
 	more, err := io.Copy(io.Discard, io.LimitReader(response.Body, maxCounted-int64(len(kept))))
 	if err != nil {
 		return nil, err
@@ -242,4 +247,41 @@ func (s *httpSession) timings() *check.Timings {
 	return s.first.result()
 }
 
-func (s *httpSession) close() { s.transport.CloseIdleConnections() }
+func (s *httpSession) close() { s.transport.close() }
+
+// transports carry the requests of one run: those without TLS apart, because to make a
+// transport ready for HTTP/2 takes longer than a request on the same machine does.
+type transports struct {
+	fresh func() *http.Transport
+
+	mu            sync.Mutex
+	plain, secure *http.Transport // each when it is first needed
+}
+
+func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
+	return t.of(r.URL.Scheme == "https").RoundTrip(r)
+}
+
+func (t *transports) of(tls bool) *http.Transport {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	which := &t.plain
+	if tls {
+		which = &t.secure
+	}
+	if *which == nil {
+		*which = t.fresh()
+		(*which).ForceAttemptHTTP2 = tls
+	}
+	return *which
+}
+
+func (t *transports) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, made := range []*http.Transport{t.plain, t.secure} {
+		if made != nil {
+			made.CloseIdleConnections()
+		}
+	}
+}

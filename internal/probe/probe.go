@@ -63,14 +63,15 @@ type Lease = func(ctx context.Context, entry string) (map[string]string, error)
 // happened is degraded.
 func Unable(reason string) error { return unsupported{reason} }
 
-// Prober executes checks. It has no state between runs and may be used from any
-// number of goroutines.
+// Prober executes checks. Between runs it keeps nothing that a run could notice; it may
+// be used from any number of goroutines.
 type Prober struct {
 	options    Options
 	strategies map[string]connect
 	// missing says of strategies and collectors of this build why they cannot be used here.
 	missing map[string]string
 	scripts script.Runner
+	configs configs
 }
 
 // offer is a strategy that this build has.
@@ -220,6 +221,7 @@ func (p *Prober) Execute(ctx context.Context, a *protocol.Assignment, env *check
 		return failed(0, notFound("Strategy", a.StrategyID))
 	}
 	r := newRun(a, env)
+	r.known = &p.configs
 	client, err := open(ctx, r, a.Config)
 	connecting := time.Since(start)
 	if err != nil {
@@ -290,15 +292,16 @@ type finding struct {
 	took               time.Duration
 }
 
-// collect carries out all collectors at once and waits for them.
+// collect carries out all collectors at once and waits for them: the last one here, because
+// most checks have one.
 func (p *Prober) collect(ctx context.Context, client session, a *protocol.Assignment, lease Lease) []finding {
 	findings := make([]finding, len(a.Collectors))
-	known := check.Collectors(a.StrategyID)
-	var all sync.WaitGroup
+	var others sync.WaitGroup
+	defer others.Wait()
 	for i, c := range a.Collectors {
 		f := &findings[i]
 		f.entry, f.collectorID = c.ID, c.CollectorID
-		if !slices.Contains(known, c.CollectorID) {
+		if kind, ok := check.CollectorKind(c.CollectorID); !ok || kind.Strategy != a.StrategyID {
 			f.err = notFound("Collector", c.CollectorID)
 			continue
 		}
@@ -306,7 +309,7 @@ func (p *Prober) collect(ctx context.Context, client session, a *protocol.Assign
 			f.err = unsupported{"this satellite runs no " + c.CollectorID + ": " + why}
 			continue
 		}
-		all.Go(func() {
+		collect := func() {
 			began := time.Now()
 			defer func() {
 				f.took = time.Since(began)
@@ -319,9 +322,13 @@ func (p *Prober) collect(ctx context.Context, client session, a *protocol.Assign
 			if f.err != nil {
 				f.err = describe(f.err)
 			}
-		})
+		}
+		if i == len(a.Collectors)-1 {
+			collect()
+		} else {
+			others.Go(collect)
+		}
 	}
-	all.Wait()
 	return findings
 }
 

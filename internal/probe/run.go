@@ -1,9 +1,12 @@
 package probe
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"reflect"
+	"sync"
 
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/protocol"
@@ -15,6 +18,8 @@ type run struct {
 	values map[string]any
 	// bodyCap is the most of one body that is kept.
 	bodyCap int
+	// known are configs that are the same in every run; nil for none.
+	known *configs
 }
 
 const (
@@ -69,11 +74,18 @@ func runContext(a *protocol.Assignment, env *check.Environment) map[string]any {
 // configure reads a config for this run: defaults applied, templates filled, and
 // no secret left unresolved (L.120).
 func configure[T any](r run, raw json.RawMessage, decode func(json.RawMessage) (T, error)) (T, error) {
+	if config, ok := r.known.get(raw, reflect.TypeFor[T]()); ok {
+		return config.(T), nil
+	}
 	config, err := decode(raw)
 	if err != nil {
 		return config, fmt.Errorf("the config cannot be used: %w", err)
 	}
-	if err := check.Secrets(&config, unresolved); err != nil {
+	constant := !bytes.Contains(raw, []byte("{{"))
+	if err := check.Secrets(&config, func(name, value string) error {
+		constant = constant && value == "" // a secret is not kept for longer than its run
+		return unresolved(name, value)
+	}); err != nil {
 		return config, err
 	}
 	fill := func(text string) (string, error) { return check.Fill(text, r.values) }
@@ -83,7 +95,52 @@ func configure[T any](r run, raw json.RawMessage, decode func(json.RawMessage) (
 	if err := check.Validate(config); err != nil {
 		return config, fmt.Errorf("the config cannot be used: %w", err)
 	}
+	if constant {
+		r.known.put(raw, config)
+	}
 	return config, nil
+}
+
+// configs keeps what configs were read as, which costs as much as a small check. Who gets
+// one changes nothing that it points to.
+type configs struct {
+	mu  sync.RWMutex
+	all map[configKey]any
+}
+
+// configKey is a config as it came, and what it was read as.
+type configKey struct {
+	raw  string
+	kind reflect.Type
+}
+
+const (
+	// maxConfigs is how many are kept; then it begins anew.
+	maxConfigs = 2000
+	// maxConfig is the length of the longest that is kept, in bytes.
+	maxConfig = 4 << 10
+)
+
+func (c *configs) get(raw json.RawMessage, kind reflect.Type) (any, bool) {
+	if c == nil {
+		return nil, false
+	}
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	config, ok := c.all[configKey{string(raw), kind}]
+	return config, ok
+}
+
+func (c *configs) put(raw json.RawMessage, config any) {
+	if c == nil || len(raw) > maxConfig {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.all == nil || len(c.all) >= maxConfigs {
+		c.all = map[configKey]any{}
+	}
+	c.all[configKey{string(raw), reflect.TypeOf(config)}] = config
 }
 
 // unresolved refuses the place-holder of a secret: sent to the target, it would
