@@ -60,7 +60,7 @@ func main() {
 	flag.IntVar(&s.runs, "runs", 1_000_000, "how many runs the database holds when a core starts")
 	flag.IntVar(&s.events, "events", 50_000, "how many events automations decide; a tenth of them as runs")
 	flag.StringVar(&engines, "engines", "sqlite,postgres", "databases to run on")
-	flag.StringVar(&scenarios, "scenarios", "storm,heartbeats,ingest,pushes,silence,start,revocation,opinion,automations,footprint", "what to run")
+	flag.StringVar(&scenarios, "scenarios", "storm,heartbeats,ingest,pushes,silence,start,revocation,opinion,automations,footprint,checks", "what to run")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -80,6 +80,11 @@ func run(ctx context.Context, s settings, engines, scenarios []string) ([]figure
 	}
 	defer cleanup()
 	var all []figure
+	if slices.Contains(scenarios, "checks") { // without a core
+		if all, err = checks(ctx, s, binary+"-pace"); err != nil {
+			return all, fmt.Errorf("checks: %w", err)
+		}
+	}
 	for _, engine := range engines {
 		figures, err := measure(ctx, s, binary, engine, scenarios)
 		all = append(all, figures...)
