@@ -37,6 +37,8 @@ type Inventory struct {
 	Hostname   string   `json:"hostname,omitempty"`
 	Strategies []string `json:"strategies,omitempty"`
 	Collectors []string `json:"collectors,omitempty"`
+	// Runtimes of inline scripts; an agent that does not tell has not said that it has none.
+	Runtimes []string `json:"runtimes,omitempty"`
 	// Fence is how scripts are kept to their policy there; nil is not known.
 	Fence *Fence `json:"fence,omitempty"`
 	// Features that its last session agreed on. The core notes them; they do not travel.

@@ -52,7 +52,7 @@ func golden() map[string]Message {
 	handedOver.SystemID, handedOver.Seat = "s2", &Seat{Number: 1, After: 1893553445678, Until: 1893553490678}
 	inventory := Inventory{
 		Version: "1.0.0", OS: "linux", Arch: "arm64", Hostname: "edge-7",
-		Strategies: []string{"healthcheck-http.http"}, Collectors: []string{"healthcheck-http.request"},
+		Strategies: []string{"healthcheck-http.http"}, Collectors: []string{"healthcheck-http.request"}, Runtimes: []string{"builtin", "node"},
 		Fence: &Fence{Level: "Landlock 5 and seccomp"},
 	}
 	evidence := &check.Result{

@@ -109,7 +109,27 @@ func lacks(inventory *protocol.Inventory, spec check.Spec) string {
 			return id
 		}
 	}
+	if len(inventory.Runtimes) == 0 {
+		return ""
+	}
+	for _, c := range spec.Collectors {
+		if runtime := runtimeOf(c); runtime != "" && !slices.Contains(inventory.Runtimes, runtime) {
+			return c.Collector + " in " + runtime
+		}
+	}
 	return ""
+}
+
+// runtimeOf is what an inline script is to run in, "" for other collectors.
+func runtimeOf(c check.Collector) string {
+	if c.Collector != check.ScriptInline {
+		return ""
+	}
+	config, err := check.Decode[check.ScriptInlineConfig](c.Config)
+	if err != nil { // of which others tell
+		return ""
+	}
+	return config.Runtime
 }
 
 // planSeats gives the touched assignments the seats that they should have: those that it

@@ -20,6 +20,8 @@ const launcherName = "perigee-fence"
 type launch struct {
 	Confinement
 	Watched bool `json:"watched,omitempty"`
+	// Handover is the descriptor over which a launcher and its parent speak, if it is watched.
+	Handover uintptr `json:"handover,omitempty"`
 }
 
 // init makes this process a launcher, if it is to be one, wherever rules are used.
@@ -30,12 +32,8 @@ func init() {
 	}
 }
 
-const (
-	// launchFailed is the exit code of a launcher whose program did not begin.
-	launchFailed = 125
-	// handover is the descriptor over which a launcher and its parent speak.
-	handover = 3
-)
+// launchFailed is the exit code of a launcher whose program did not begin.
+const launchFailed = 125
 
 func becomeProgram(spec, program string, args []string) error {
 	var l launch
@@ -52,7 +50,7 @@ func becomeProgram(spec, program string, args []string) error {
 		if err != nil {
 			return err
 		}
-		if err := offer(descriptor); err != nil {
+		if err := offer(l.Handover, descriptor); err != nil {
 			return err
 		}
 	}
@@ -66,7 +64,7 @@ func becomeProgram(spec, program string, args []string) error {
 }
 
 // offer tells the parent the number of the descriptor, and waits until it has taken it.
-func offer(descriptor int) error {
+func offer(handover uintptr, descriptor int) error {
 	pipe := os.NewFile(handover, "handover")
 	if _, err := fmt.Fprintf(pipe, "%08d", descriptor); err != nil {
 		return err
@@ -104,12 +102,13 @@ func (r Rules) Run(ctx context.Context, command *exec.Cmd, place Place, started 
 			return fmt.Errorf("giving a script its directory: %w", err)
 		}
 	}
+	if command.Err != nil {
+		return command.Err
+	}
+	l.Handover = uintptr(3 + len(command.ExtraFiles)) // behind those of the program's own
 	spec, err := json.Marshal(l)
 	if err != nil {
 		return err
-	}
-	if command.Err != nil {
-		return command.Err
 	}
 	command.Args = append([]string{launcherName, string(spec), command.Path}, command.Args...)
 	command.Path = "/proc/self/exe"
@@ -121,7 +120,7 @@ func (r Rules) Run(ctx context.Context, command *exec.Cmd, place Place, started 
 		return err
 	}
 	defer ours.Close()
-	command.ExtraFiles = []*os.File{theirs} // the first of them is handover
+	command.ExtraFiles = append(command.ExtraFiles, theirs)
 	err = command.Start()
 	theirs.Close()
 	if err != nil {

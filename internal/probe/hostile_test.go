@@ -37,7 +37,7 @@ func TestEveryStrategyOfAPortIsTriedWithHostileServers(t *testing.T) {
 	for _, w := range whole {
 		tried[w.strategy] = true
 	}
-	offered, _ := New(Options{}).Inventory()
+	offered, _, _ := New(Options{}).Inventory()
 	for _, id := range offered {
 		kind, _ := check.Strategy(id)
 		if _, ok := reflect.TypeOf(kind.Default).FieldByName("Port"); ok && !tried[id] && !datagrams[id] {

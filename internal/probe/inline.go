@@ -23,8 +23,8 @@ func (s *scriptSession) inline(ctx context.Context, raw json.RawMessage, secrets
 	if err := leased(config.SecretEnv, secrets); err != nil {
 		return nil, err
 	}
-	if config.Runtime != check.RuntimeBuiltin {
-		return nil, unsupported{"this satellite has no runtime " + config.Runtime}
+	if why := s.prober.lacksRuntime(config.Runtime); why != "" {
+		return nil, unsupported{why}
 	}
 	root, done, err := s.prober.options.ScriptDir(ctx)
 	if err != nil {
@@ -37,13 +37,18 @@ func (s *scriptSession) inline(ctx context.Context, raw json.RawMessage, secrets
 	}
 	limited, cancel := within(ctx, timeout(config.Timeout))
 	defer cancel()
-	transport := s.prober.fetcher()
-	defer transport.CloseIdleConnections()
+	in := script.Input{Source: config.Script, Name: "check.ts", Root: root, Context: knows, Env: s.run.told(config.SecretEnv, secrets)}
 	mask := newMasker(config.SecretEnv, secrets, min(maxOutput, s.run.bodyCap/2))
 	start := time.Now()
-	outcome, err := s.prober.scripts.Run(limited, script.Input{
-		Source: config.Script, Name: "check.ts", Root: root, Context: knows, Env: s.run.told(config.SecretEnv, secrets),
-	}, script.Limits{Output: mask.most + mask.longest}, transport)
+	var outcome script.Outcome
+	if config.Runtime == check.RuntimeBuiltin {
+		transport := s.prober.fetcher()
+		defer transport.CloseIdleConnections()
+		outcome, err = s.prober.scripts.Run(limited, in, script.Limits{Output: mask.most + mask.longest}, transport)
+	} else {
+		in.Runtime = config.Runtime
+		outcome, err = s.hosted(limited, config, in, root, secrets, mask)
+	}
 	result, err := inlineResult(outcome, err, mask, time.Since(start))
 	if errors.Is(err, script.ErrTimeout) {
 		if err = explain(limited, limited.Err(), "running the script"); err == nil { // a moment before its limit
@@ -62,6 +67,9 @@ func inlineResult(o script.Outcome, err error, mask masker, took time.Duration) 
 	}
 	if _, ill := errors.AsType[*script.Unconfined](err); ill {
 		return nil, unsupported{err.Error()}
+	}
+	if _, ill := errors.AsType[unsupported](err); ill {
+		return nil, err
 	}
 	fault, ok := errors.AsType[*script.Error](err)
 	switch {

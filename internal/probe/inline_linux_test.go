@@ -39,7 +39,6 @@ func TestInlineScripts(t *testing.T) {
 		"knows its run":      {source: `return context.check.name + "/" + context.system.name + "/" + process.env.PERIGEE_SYSTEM_ID`, status: check.Healthy},
 		"cannot be compiled": {source: "const = 3", status: check.Unhealthy, message: `Check failed: Expected identifier but found "=" (check.ts:1:7)`},
 		"takes too long":     {source: "for (;;) {}", more: `,"timeout":1000`, status: check.Unhealthy, message: "Check failed: timed out after 1000 ms while running the script", found: map[string]any{"timedOut": true, "success": false}},
-		"wants a runtime":    {source: "return 1", more: `,"runtime":"bun"`, status: check.Degraded, message: "has no runtime bun"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -72,6 +72,8 @@ type Prober struct {
 	missing map[string]string
 	scripts script.Runner
 	configs configs
+	// runtimes are the programs for inline scripts that this machine has, with their paths.
+	runtimes map[string]string
 }
 
 // offer is a strategy that this build has.
@@ -157,15 +159,18 @@ func (p plain) timings() *check.Timings {
 	return p.phases.result()
 }
 
-// Inventory names what can be run here.
-func (p *Prober) Inventory() (strategies, collectors []string) {
+// Inventory names what can be run here; runtimes are those of inline scripts.
+func (p *Prober) Inventory() (strategies, collectors, runtimes []string) {
 	for _, id := range check.Strategies() {
 		if p.strategies[id] != nil {
 			strategies = append(strategies, id)
 			collectors = append(collectors, slices.DeleteFunc(check.Collectors(id), func(c string) bool { return p.missing[c] != "" })...)
 		}
 	}
-	return strategies, collectors
+	if slices.Contains(collectors, check.ScriptInline) {
+		runtimes = slices.DeleteFunc([]string{check.RuntimeBuiltin, check.RuntimeNode, check.RuntimeBun}, func(name string) bool { return p.lacksRuntime(name) != "" })
+	}
+	return strategies, collectors, runtimes
 }
 
 // Check reports why an assignment cannot be run here: unknown strategy or
@@ -194,8 +199,13 @@ func (p *Prober) Check(a *protocol.Assignment) error {
 			continue
 		}
 		kind, _ := check.CollectorKind(c.CollectorID)
-		if _, err := kind.Decode(c.Config); err != nil {
+		config, err := kind.Decode(c.Config)
+		if err != nil {
 			problems = append(problems, fmt.Errorf("%s: %w", c.ID, err))
+			continue
+		}
+		if inline, ok := config.(check.ScriptInlineConfig); ok && p.lacksRuntime(inline.Runtime) != "" {
+			problems = append(problems, fmt.Errorf("%s: %s", c.ID, p.lacksRuntime(inline.Runtime)))
 		}
 	}
 	return errors.Join(problems...)

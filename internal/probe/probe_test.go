@@ -306,7 +306,7 @@ func TestCheckSaysWhyAnAssignmentCannotBeRun(t *testing.T) {
 func TestInventoryIsEverythingThatChecksCanBeMadeOf(t *testing.T) {
 	t.Parallel()
 	p := New(Options{AllowScripts: true})
-	strategies, collectors := p.Inventory()
+	strategies, collectors, _ := p.Inventory()
 	// But for what this machine or build lacks.
 	known := slices.DeleteFunc(check.Strategies(), func(id string) bool { return p.missing[id] != "" })
 	if diff := cmp.Diff(known, strategies); diff != "" {

@@ -52,6 +52,7 @@ func (p *Prober) offerScripts() {
 	if err := fence.Available(); err != nil {
 		p.missing[check.ScriptInline] = err.Error()
 	}
+	p.findRuntimes()
 	if p.missing[check.ScriptExecute] != "" && p.missing[check.ScriptInline] != "" {
 		delete(p.strategies, check.Script)
 		p.missing[check.Script] = p.missing[check.ScriptExecute]
@@ -133,10 +134,13 @@ type launched struct {
 	words []string
 	cwd   string
 	env   []string
+	// answer is its descriptor 3, and then its errors are not kept apart from what else it
+	// prints; nil for none.
+	answer *os.File
 }
 
 func inShell(script, cwd string, env []string) launched {
-	return launched{[]string{"sh", "-c", script}, cwd, env}
+	return launched{words: []string{"sh", "-c", script}, cwd: cwd, env: env}
 }
 
 // execute runs a program to its end, or to the end of its time, within the rules.
@@ -147,6 +151,9 @@ func (s *scriptSession) execute(ctx context.Context, p launched, limit time.Dura
 	command := exec.CommandContext(limited, p.words[0], p.words[1:]...)
 	command.Dir, command.Env = p.cwd, p.env
 	command.Stdout, command.Stderr = stdout, stderr
+	if p.answer != nil {
+		command.Stderr, command.ExtraFiles = stdout, []*os.File{p.answer}
+	}
 	command.WaitDelay = pipesLinger
 	isolate(command)
 	defer dieWithUs(command)()

@@ -62,7 +62,7 @@ func TestScriptsSayWhatTheyDid(t *testing.T) {
 func TestScriptsAreOffUnlessTheOperatorAllowsThem(t *testing.T) {
 	t.Parallel()
 	p := New(Options{})
-	strategies, collectors := p.Inventory()
+	strategies, collectors, _ := p.Inventory()
 	if slices.Contains(collectors, check.ScriptExecute) {
 		t.Errorf("the inventory has %v and %v", strategies, collectors)
 	}
@@ -74,7 +74,7 @@ func TestScriptsAreOffUnlessTheOperatorAllowsThem(t *testing.T) {
 	if r.Status != check.Degraded || !strings.Contains(r.Message, "Check not carried out: this satellite runs no "+check.ScriptExecute) {
 		t.Errorf("it is %s: %s", r.Status, r.Message)
 	}
-	strategies, collectors = shell().Inventory()
+	strategies, collectors, _ = shell().Inventory()
 	if !slices.Contains(strategies, check.Script) || !slices.Contains(collectors, check.ScriptExecute) {
 		t.Errorf("allowed, the inventory has %v and %v", strategies, collectors)
 	}

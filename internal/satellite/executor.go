@@ -25,7 +25,7 @@ type Prober interface {
 	// Check says why the assignment cannot be run here, nil if it can.
 	Check(a *protocol.Assignment) error
 	// Inventory names what can be run here.
-	Inventory() (strategies, collectors []string)
+	Inventory() (strategies, collectors, runtimes []string)
 }
 
 // executor carries out one run from start to record.

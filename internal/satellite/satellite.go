@@ -319,7 +319,7 @@ func (s *Satellite) close() error {
 }
 
 func (s *Satellite) inventory() protocol.Inventory {
-	strategies, collectors := s.prober.Inventory()
+	strategies, collectors, runtimes := s.prober.Inventory()
 	host, err := os.Hostname()
 	if err != nil {
 		host = ""
@@ -330,6 +330,6 @@ func (s *Satellite) inventory() protocol.Inventory {
 	}
 	return protocol.Inventory{
 		Fence: fenced, Version: s.config.Version, OS: runtime.GOOS, Arch: runtime.GOARCH, Hostname: host,
-		Strategies: strategies, Collectors: collectors,
+		Strategies: strategies, Collectors: collectors, Runtimes: runtimes,
 	}
 }

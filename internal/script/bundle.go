@@ -22,7 +22,7 @@ func bundle(t buildTask) built {
 	if len(result.Errors) > 0 {
 		return built{Problem: problem(result.Errors[0], t)}
 	}
-	b := built{}
+	b := built{Hosted: t.Runtime != ""}
 	for _, f := range result.OutputFiles {
 		if strings.HasSuffix(f.Path, ".map") {
 			b.Map = string(f.Contents)
@@ -37,7 +37,7 @@ func bundle(t buildTask) built {
 }
 
 func esbuild(t buildTask, source string) api.BuildResult {
-	return api.Build(api.BuildOptions{
+	options := api.BuildOptions{
 		Stdin:  &api.StdinOptions{Contents: entry, Loader: api.LoaderJS, Sourcefile: "perigee:entry"},
 		Bundle: true, Write: false, Outfile: "script.js",
 		Format: api.FormatESModule, Target: api.ES2023, Platform: api.PlatformNeutral,
@@ -45,8 +45,16 @@ func esbuild(t buildTask, source string) api.BuildResult {
 		Sourcemap: api.SourceMapExternal, SourcesContent: api.SourcesContentExclude,
 		TsconfigRaw: `{}`, LogLevel: api.LogLevelSilent, KeepNames: true,
 		Plugins: []api.Plugin{{Name: "perigee", Setup: func(b api.PluginBuild) { within(b, t, source) }}},
-	})
+	}
+	if t.Runtime != "" {
+		options.Platform, options.Conditions = api.PlatformNode, append(options.Conditions, "node", t.Runtime)
+		options.Banner = map[string]string{"js": requireOf}
+	}
+	return api.Build(options)
 }
+
+// requireOf is for packages that ask for parts of the runtime as they are loaded.
+const requireOf = `import { createRequire as __perigeeRequire } from "node:module"; const require = __perigeeRequire(import.meta.url);`
 
 // within lets the build read what lies below the root, and nothing else: to a bundler any
 // path is a module.
@@ -60,7 +68,13 @@ func within(b api.PluginBuild, t buildTask, source string) {
 	b.OnResolve(api.OnResolveOptions{Filter: `^(https?:|data:|//)`}, func(a api.OnResolveArgs) (api.OnResolveResult, error) {
 		return api.OnResolveResult{}, fmt.Errorf("%s: code is imported from packages, not from addresses", a.Path)
 	})
-	b.OnResolve(api.OnResolveOptions{Filter: `^node:`}, func(a api.OnResolveArgs) (api.OnResolveResult, error) {
+	b.OnResolve(api.OnResolveOptions{Filter: `^(node:|bun:|bun$)`}, func(a api.OnResolveArgs) (api.OnResolveResult, error) {
+		if own, _, _ := strings.Cut(a.Path, ":"); t.Runtime == own || t.Runtime == Bun {
+			return api.OnResolveResult{Path: a.Path, External: true}, nil
+		}
+		if strings.HasPrefix(a.Path, "bun") {
+			return api.OnResolveResult{}, fmt.Errorf("%s is a part of Bun, and this script runs without it; set runtime to bun where Bun is installed", a.Path)
+		}
 		return api.OnResolveResult{}, fmt.Errorf("%s is a part of Node, and this script runs without it; set runtime to node where Node is installed", a.Path)
 	})
 	b.OnLoad(api.OnLoadOptions{Filter: `.*`, Namespace: "file"}, func(a api.OnLoadArgs) (api.OnLoadResult, error) {

@@ -9,8 +9,9 @@ import (
 	"github.com/go-sourcemap/sourcemap"
 )
 
-// frame is one line of the engine's stack: "    at name (<eval>:3:16)".
-var frame = regexp.MustCompile(`^\s*at (?:(.*) \()?<eval>:(\d+):(\d+)\)?\s*$`)
+// frame is one line of a stack: "    at name (<eval>:3:16)" of the engine's, and "    at
+// async name (file:///dir/perigee-check.mjs:3:16)" of other runtimes.
+var frame = regexp.MustCompile(`^\s*at (?:async )?(?:(.*) \()?(?:<eval>|\S*/perigee-check\.mjs):(\d+):(\d+)\)?\s*$`)
 
 // explain says where in the source something was thrown. What the prelude did in
 // between is left out.
@@ -19,7 +20,9 @@ func (b built) explain(t *thrown) *Error {
 	if t.Name != "" {
 		e.Message = t.Name + ": " + t.Message
 	}
-	e.Message = friendlier(e.Message)
+	if !b.Hosted {
+		e.Message = friendlier(e.Message)
+	}
 	source, err := sourcemap.Parse("", []byte(b.Map))
 	if err != nil {
 		return e

@@ -10,9 +10,10 @@ type task struct {
 }
 
 type buildTask struct {
-	Source string `json:"source"`
-	Name   string `json:"name"`
-	Root   string `json:"root,omitempty"`
+	Source  string `json:"source"`
+	Name    string `json:"name"`
+	Root    string `json:"root,omitempty"`
+	Runtime string `json:"runtime,omitempty"` // "" for the engine
 }
 
 // built is what a build gives. Either Code or Problem is there.
@@ -20,6 +21,8 @@ type built struct {
 	Code    string `json:"code,omitempty"`
 	Map     string `json:"map,omitempty"`
 	Problem *Error `json:"problem,omitempty"`
+	// Hosted: it is for a runtime other than the engine.
+	Hosted bool `json:"hosted,omitempty"`
 }
 
 type runTask struct {

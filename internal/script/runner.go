@@ -51,9 +51,9 @@ func (r *Runner) build(ctx context.Context, in Input) (built, error) {
 	if len(in.Source) > maxSource {
 		return built{}, &Error{Message: fmt.Sprintf("the script is %d bytes long, more than %d", len(in.Source), maxSource)}
 	}
-	t := buildTask{Source: in.Source, Name: cmp.Or(in.Name, "check.ts"), Root: in.Root}
+	t := buildTask{Source: in.Source, Name: cmp.Or(in.Name, "check.ts"), Root: in.Root, Runtime: in.Runtime}
 	t.Root = treeOf(t.Root)
-	key := sha256.Sum256([]byte(t.Name + "\x00" + t.Root + "\x00" + t.Source))
+	key := sha256.Sum256([]byte(t.Name + "\x00" + t.Root + "\x00" + t.Runtime + "\x00" + t.Source))
 	if b, ok := r.get(key); ok {
 		return b, nil
 	}

@@ -22,7 +22,16 @@ type Input struct {
 	Context json.RawMessage
 	// Env becomes process.env.
 	Env map[string]string
+	// Runtime is the program of this machine that a Program is built for: Node or Bun; ""
+	// for the engine.
+	Runtime string
 }
+
+// Runtimes of this machine that scripts can be built for.
+const (
+	Node = "node"
+	Bun  = "bun"
+)
 
 // Limits of one run.
 type Limits struct {

@@ -21,11 +21,11 @@ type plainProber struct {
 	knows []string
 }
 
-func (p plainProber) Inventory() (strategies, collectors []string) {
+func (p plainProber) Inventory() (strategies, collectors, runtimes []string) {
 	for _, id := range p.knows {
 		collectors = append(collectors, check.Collectors(id)...)
 	}
-	return p.knows, collectors
+	return p.knows, collectors, nil
 }
 
 // Where an assignment would run is told before it is saved, and why not elsewhere; a
