@@ -28,6 +28,7 @@ const (
 	BlamePath                        // the network between here and there
 	BlameScheduler                   // the process had to get its time
 	BlameClock                       // the time of day was compared with
+	BlamePolicy                      // the observer's own operator does not allow it, so nothing was measured
 )
 
 // Metadata is the evidence of a run.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -39,7 +38,7 @@ type flags struct {
 	Concurrency       int           `env:"PERIGEE_CONCURRENCY" default:"${concurrency}" placeholder:"N" help:"Most runs that go on at once (default ${default})."`
 	RunTimeout        time.Duration `env:"PERIGEE_RUN_TIMEOUT" default:"${run_timeout}" placeholder:"D" help:"End a run that takes longer than this and its interval (default ${default})."`
 	AllowScripts      bool          `env:"PERIGEE_ALLOW_SCRIPTS" help:"Run shell scripts that the core assigns, within the policy for scripts. Scripts of the built-in runtime need no permission: they have no files and no programs."`
-	ScriptPolicy      string        `env:"PERIGEE_SCRIPT_POLICY" placeholder:"FILE" help:"File with what scripts may do here at most, as JSON (perigee sandbox get -o json shows one); the core's policy cannot widen it."`
+	ScriptPolicy      string        `env:"PERIGEE_SCRIPT_POLICY" placeholder:"FILE" help:"File with what scripts may do here at most, as JSON (perigee sandbox get -o json shows one); the core's policy cannot widen it. Its member checks says whom checks may reach."`
 
 	Nameserver []string `env:"PERIGEE_NAMESERVER" placeholder:"HOST:PORT" help:"Ask this nameserver for the names in checks, instead of the system's; may be repeated, or a list with commas."`
 
@@ -64,6 +63,7 @@ type settings struct {
 	urls     []string // likewise, of their WebSockets
 	scripts  bool
 	names    []string // of nameservers
+	egress   *fence.Egress
 	debug    bool
 	warnings []string
 }
@@ -88,7 +88,7 @@ func (f *flags) settle() (settings, error) {
 	if s.scripts = f.AllowScripts; s.scripts {
 		s.warnings = append(s.warnings, "scripts are allowed: whoever may edit checks at the core can run commands here, as the user of this process")
 	}
-	policy, err := scriptPolicy(f.ScriptPolicy)
+	policy, egress, err := localPolicy(f.ScriptPolicy)
 	if err != nil {
 		return s, err
 	}
@@ -99,6 +99,7 @@ func (f *flags) settle() (settings, error) {
 	if err != nil {
 		return s, err
 	}
+	s.egress = egress
 	s.debug = f.Debug || os.Getenv("DEBUG") != ""
 	s.config = satellite.Config{
 		ID: f.ID, Token: token, DataDir: dir, Version: buildVersion(),
@@ -108,23 +109,21 @@ func (f *flags) settle() (settings, error) {
 	return s, nil
 }
 
-// scriptPolicy reads the operator's own policy; nil when none is named.
-func scriptPolicy(name string) (*fence.Policy, error) {
+// localPolicy reads the operator's own policies, for scripts and for checks; nil where the
+// file says nothing of them, or none is named.
+func localPolicy(name string) (*fence.Policy, *fence.Egress, error) {
 	if name == "" {
-		return nil, nil
+		return nil, nil, nil
 	}
 	text, err := os.ReadFile(name)
 	if err != nil {
-		return nil, fmt.Errorf("reading the policy for scripts: %w", err)
+		return nil, nil, fmt.Errorf("reading the policy for scripts: %w", err)
 	}
-	var p fence.Policy
-	if err := json.Unmarshal(text, &p); err != nil {
-		return nil, fmt.Errorf("reading the policy for scripts in %s: %w", name, err)
+	policy, egress, err := fence.ReadLocal(text)
+	if err != nil {
+		return nil, nil, fmt.Errorf("the policy for scripts in %s: %w", name, err)
 	}
-	if err := p.Validate(); err != nil {
-		return nil, fmt.Errorf("the policy for scripts in %s: %w", name, err)
-	}
-	return &p, nil
+	return policy, egress, nil
 }
 
 // observer is what the satellite watches of itself.

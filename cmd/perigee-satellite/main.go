@@ -111,7 +111,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	var s *satellite.Satellite // runs begin only once it is there
 	prober := probe.New(probe.Options{
-		Log: log, Version: settings.config.Version, AllowScripts: settings.scripts, Nameservers: settings.names,
+		Log: log, Version: settings.config.Version, AllowScripts: settings.scripts, Nameservers: settings.names, Egress: settings.egress,
 		ScriptDir: func(ctx context.Context) (string, func(), error) { return s.ScriptDir(ctx) },
 		Fence:     func() fence.Rules { return s.ScriptRules() },
 	})

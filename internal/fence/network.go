@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -102,24 +103,23 @@ func (r Rules) Admit(host string, to netip.AddrPort) error {
 	return nil
 }
 
-// metadata are where clouds tell their machines who they are, beside link-local addresses:
-// AWS over IPv6, Alibaba, Azure's own host, Oracle.
+// metadata are where clouds tell their machines who they are: most of them, AWS for
+// containers and over IPv6, Google over IPv6, Alibaba, Azure's own host, Oracle.
 var metadata = []netip.Prefix{
-	netip.MustParsePrefix("fd00:ec2::254/128"), netip.MustParsePrefix("fd20:ce::254/128"), netip.MustParsePrefix("100.100.100.200/32"),
-	netip.MustParsePrefix("168.63.129.16/32"), netip.MustParsePrefix("192.0.0.192/32"),
+	netip.MustParsePrefix("169.254.169.254/32"), netip.MustParsePrefix("169.254.170.2/32"), netip.MustParsePrefix("169.254.170.23/32"),
+	netip.MustParsePrefix("fd00:ec2::254/128"), netip.MustParsePrefix("fd00:ec2::23/128"), netip.MustParsePrefix("fd20:ce::254/128"),
+	netip.MustParsePrefix("100.100.100.200/32"), netip.MustParsePrefix("168.63.129.16/32"), netip.MustParsePrefix("192.0.0.192/32"),
 }
 
 func linkLocalOrMetadata(a netip.Addr) bool {
 	a = plain(a)
-	if a.IsLinkLocalUnicast() || a.IsLinkLocalMulticast() {
-		return true
-	}
-	for _, p := range metadata {
-		if p.Contains(a) {
-			return true
-		}
-	}
-	return false
+	return isLinkLocal(a) || isMetadata(a)
+}
+
+func isLinkLocal(a netip.Addr) bool { return a.IsLinkLocalUnicast() || a.IsLinkLocalMulticast() }
+
+func isMetadata(a netip.Addr) bool {
+	return slices.ContainsFunc(metadata, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 var (

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/internal/fence"
 )
 
 // Resolver asks the nameservers, each with its port, in turn; without any it is the
@@ -60,16 +61,6 @@ func (g guard) denies(addr netip.Addr) bool {
 		}
 	}
 	return false
-}
-
-// control is asked for every address that is about to be connected to, after
-// names were resolved: a name cannot be used to get around it.
-func (g guard) control(_, address string, _ syscall.RawConn) error {
-	to, err := netip.ParseAddrPort(address)
-	if err != nil || g.denies(to.Addr()) {
-		return denied{address}
-	}
-	return nil
 }
 
 // maxRead is how much one connection of a strategy may send, in bytes: what a server
@@ -193,12 +184,50 @@ type endpoint struct {
 	tls, verify bool
 }
 
-func (p *Prober) dialer(g guard) *net.Dialer {
-	d := &net.Dialer{KeepAlive: -1, Resolver: Resolver(p.options.Nameservers)}
-	if len(g) > 0 {
-		d.Control = g.control
+// outlet makes the connections of checks. Whether one may be made is asked for every
+// address that is about to be connected to, after names were resolved: a name cannot be
+// used to get around it.
+type outlet struct {
+	dialer net.Dialer
+	guard  guard        // of the check
+	egress fence.Egress // of the satellite's operator
+}
+
+func (p *Prober) dialer(g guard) outlet {
+	return outlet{net.Dialer{KeepAlive: -1, Resolver: Resolver(p.options.Nameservers)}, g, p.egress()}
+}
+
+// egress is whom checks may reach from here.
+func (p *Prober) egress() fence.Egress {
+	if p.options.Egress == nil {
+		return fence.DefaultEgress()
 	}
-	return d
+	return *p.options.Egress
+}
+
+func (o outlet) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err == nil { // else it is no address of a network, but the path of a socket
+		o.dialer.Control = func(_, address string, _ syscall.RawConn) error {
+			to, err := netip.ParseAddrPort(address)
+			if err != nil {
+				return err
+			}
+			return o.admit(host, to)
+		}
+	}
+	return o.dialer.DialContext(ctx, network, address)
+}
+
+// admit says why a connection may not be made to an address, which was found by that name.
+func (o outlet) admit(host string, to netip.AddrPort) error {
+	if o.guard.denies(to.Addr()) {
+		return denied{to.String()}
+	}
+	if err := o.egress.Admit(host, to); err != nil {
+		return barred{unsupported{err.Error()}}
+	}
+	return nil
 }
 
 // phases clocks the parts of a run. The hooks may be called from several

@@ -31,6 +31,7 @@ type dnsSession struct {
 	nameserver  string
 	nameservers []string // this satellite's own, instead of the system's
 	resolvConf  string
+	outlet      outlet
 }
 
 func init() { offers[check.DNS] = offer{connect: (*Prober).connectDNS} }
@@ -40,7 +41,7 @@ func (p *Prober) connectDNS(_ context.Context, r run, raw json.RawMessage) (sess
 	if err != nil {
 		return nil, err
 	}
-	return &dnsSession{run: r, limit: timeout(config.Timeout), nameserver: config.Nameserver, nameservers: p.options.Nameservers, resolvConf: p.options.ResolvConf}, nil
+	return &dnsSession{run: r, limit: timeout(config.Timeout), nameserver: config.Nameserver, nameservers: p.options.Nameservers, resolvConf: p.options.ResolvConf, outlet: p.dialer(nil)}, nil
 }
 
 func (s *dnsSession) collect(ctx context.Context, _ string, raw json.RawMessage) (any, error) {
@@ -62,7 +63,7 @@ func (s *dnsSession) collect(ctx context.Context, _ string, raw json.RawMessage)
 	defer cancel()
 	start := time.Now()
 	kind := dns.StringToType[config.RecordType]
-	answer, err := s.ask(ctx, servers, config.Hostname, kind)
+	answer, err := s.ask(ctx, s.to(config.Nameserver), servers, config.Hostname, kind)
 	if err != nil && config.Nameserver == "" {
 		return nil, unresolvedName{err} // it is this satellite's own nameserver that failed
 	}
@@ -132,6 +133,14 @@ func (s *dnsSession) servers(nameserver string) ([]string, error) {
 	return servers, nil
 }
 
+// to is how a nameserver is reached. This satellite's own need nobody's leave.
+func (s *dnsSession) to(nameserver string) outlet {
+	if nameserver == "" {
+		return outlet{}
+	}
+	return s.outlet
+}
+
 // withPort adds the port unless there is one: host, host:port, address, [address]:port.
 func withPort(text, port string) string {
 	if _, err := netip.ParseAddr(text); err == nil {
@@ -145,14 +154,14 @@ func withPort(text, port string) string {
 
 // ask goes round the servers until one answers the question or ctx ends. A server
 // that fails is an answer only if no other gives a better one.
-func (s *dnsSession) ask(ctx context.Context, servers []string, name string, kind uint16) (*dns.Msg, error) {
+func (s *dnsSession) ask(ctx context.Context, o outlet, servers []string, name string, kind uint16) (*dns.Msg, error) {
 	try := min(s.limit/3, maxTry)
 	for {
 		var failing *dns.Msg
 		var failure error
 		lost := false
 		for _, server := range servers {
-			answer, err := exchange(ctx, try, server, name, kind)
+			answer, err := exchange(ctx, o, try, server, name, kind)
 			if err == nil && !unable(answer.Rcode) {
 				return answer, nil
 			}
@@ -167,6 +176,9 @@ func (s *dnsSession) ask(ctx context.Context, servers []string, name string, kin
 				lost = true
 			}
 			failure = fmt.Errorf("asking %s: %w", server, describe(err))
+			if why, ok := errors.AsType[barred](err); ok {
+				failure = why
+			}
 		}
 		switch {
 		case failing != nil:
@@ -179,29 +191,30 @@ func (s *dnsSession) ask(ctx context.Context, servers []string, name string, kin
 
 // exchange asks one server once: by datagram, and by stream if the answer did not
 // fit; without extensions if the server does not know them.
-func exchange(ctx context.Context, try time.Duration, server, name string, kind uint16) (*dns.Msg, error) {
+func exchange(ctx context.Context, o outlet, try time.Duration, server, name string, kind uint16) (*dns.Msg, error) {
 	question := new(dns.Msg).SetQuestion(dns.Fqdn(name), kind)
 	question.SetEdns0(1232, false)
-	answer, err := send(ctx, "udp", try, server, question)
+	answer, err := send(ctx, o, "udp", try, server, question)
 	if err == nil && answer.Rcode == dns.RcodeFormatError {
 		question.Extra = nil
-		answer, err = send(ctx, "udp", try, server, question)
+		answer, err = send(ctx, o, "udp", try, server, question)
 	}
 	if err == nil && answer.Truncated {
-		answer, err = send(ctx, "tcp", try, server, question)
+		answer, err = send(ctx, o, "tcp", try, server, question)
 	}
 	return answer, err
 }
 
-func send(ctx context.Context, network string, try time.Duration, server string, question *dns.Msg) (*dns.Msg, error) {
+func send(ctx context.Context, o outlet, network string, try time.Duration, server string, question *dns.Msg) (*dns.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, try)
 	defer cancel()
 	client := &dns.Client{Net: network, UDPSize: 1232}
-	conn, err := client.DialContext(ctx, server)
+	under, err := o.DialContext(ctx, network, server)
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close()
+	defer under.Close()
+	conn := &dns.Conn{Conn: under, UDPSize: client.UDPSize}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	answer, _, err := client.ExchangeWithConnContext(ctx, question, conn)
@@ -242,7 +255,7 @@ func (s *dnsSession) measure(ctx context.Context) (bool, error) {
 	}
 	ctx, cancel := within(ctx, s.limit)
 	defer cancel()
-	_, err = s.ask(ctx, servers, ".", dns.TypeNS)
+	_, err = s.ask(ctx, s.to(s.nameserver), servers, ".", dns.TypeNS)
 	return err == nil, err
 }
 

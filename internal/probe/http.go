@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -40,9 +41,10 @@ type httpSession struct {
 	limit     time.Duration
 	config    check.HTTPConfig
 	userAgent string
-	guard     guard
+	outlet    outlet
 	resolver  *net.Resolver
 	proxied   bool
+	named     bool // somebody has named networks that are closed
 	client    *http.Client
 	transport transports
 
@@ -66,12 +68,13 @@ func (p *Prober) connectHTTP(_ context.Context, r run, raw json.RawMessage) (ses
 		return nil, err
 	}
 	s := &httpSession{
-		run: r, limit: timeout(config.Timeout), config: config, guard: guard, resolver: Resolver(p.options.Nameservers), proxied: proxy != nil,
+		run: r, limit: timeout(config.Timeout), config: config, outlet: p.dialer(guard), resolver: Resolver(p.options.Nameservers),
+		proxied: proxy != nil, named: len(guard) > 0 || p.options.Egress != nil,
 		userAgent: strings.TrimSuffix("Perigee/"+p.options.Version, "/"),
 	}
 	s.transport.fresh = func() *http.Transport {
 		t := &http.Transport{
-			DialContext:            p.dialer(guard).DialContext,
+			DialContext:            s.outlet.DialContext,
 			TLSClientConfig:        &tls.Config{RootCAs: p.options.Roots},
 			MaxResponseHeaderBytes: maxHeader,
 		}
@@ -105,23 +108,30 @@ func (s *httpSession) redirect(next *http.Request, via []*http.Request) error {
 	return s.admit(next)
 }
 
-// admit refuses a proxied request to a denied network. Direct ones are refused
-// when they connect; what a proxy connects to is out of sight, so the name is
-// resolved here, and one that does not resolve here is the proxy's business.
+// admit refuses a proxied request to where no connection may be made. Direct ones are
+// refused when they connect; what a proxy connects to is out of sight, so where somebody has
+// named networks the name is resolved here, and one that does not resolve here is the
+// proxy's business.
 func (s *httpSession) admit(r *http.Request) error {
-	if !s.proxied || len(s.guard) == 0 {
+	if !s.proxied {
 		return nil
 	}
-	host := r.URL.Hostname()
+	host, port := r.URL.Hostname(), r.URL.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[r.URL.Scheme]
+	}
+	at, _ := strconv.ParseUint(port, 10, 16)
 	addrs := []netip.Addr{}
 	if addr, err := netip.ParseAddr(host); err == nil {
 		addrs = append(addrs, addr)
-	} else if found, err := s.resolver.LookupNetIP(r.Context(), "ip", host); err == nil {
-		addrs = found
+	} else if s.named {
+		if found, err := s.resolver.LookupNetIP(r.Context(), "ip", host); err == nil {
+			addrs = found
+		}
 	}
 	for _, addr := range addrs {
-		if s.guard.denies(addr) {
-			return denied{addr.String()}
+		if err := s.outlet.admit(host, netip.AddrPortFrom(addr, uint16(at))); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -110,7 +110,7 @@ func (p *Prober) fetcher() *http.Transport {
 	rules := p.rules()
 	return &http.Transport{
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			return rules.Dial(ctx, p.dialer(nil), network, address)
+			return rules.Dial(ctx, &net.Dialer{KeepAlive: -1, Resolver: Resolver(p.options.Nameservers)}, network, address)
 		},
 		TLSClientConfig:        &tls.Config{RootCAs: p.options.Roots},
 		ForceAttemptHTTP2:      true,

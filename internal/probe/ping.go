@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"net/netip"
 	"os"
 	"syscall"
 	"time"
@@ -24,6 +25,7 @@ type pingSession struct {
 	run      run
 	limit    time.Duration
 	resolver *net.Resolver
+	outlet   outlet
 }
 
 func init() { offers[check.Ping] = offer{connect: (*Prober).connectPing} }
@@ -33,7 +35,7 @@ func (p *Prober) connectPing(_ context.Context, r run, raw json.RawMessage) (ses
 	if err != nil {
 		return nil, err
 	}
-	return &pingSession{run: r, limit: timeout(config.Timeout), resolver: Resolver(p.options.Nameservers)}, nil
+	return &pingSession{run: r, limit: timeout(config.Timeout), resolver: Resolver(p.options.Nameservers), outlet: p.dialer(nil)}, nil
 }
 
 func (s *pingSession) collect(ctx context.Context, _ string, raw json.RawMessage) (any, error) {
@@ -48,6 +50,10 @@ func (s *pingSession) collect(ctx context.Context, _ string, raw json.RawMessage
 	addrs, err := s.resolver.LookupIPAddr(ctx, config.Host)
 	if err != nil {
 		return nil, explain(ctx, err, resolving)
+	}
+	addr, _ := netip.AddrFromSlice(addrs[0].IP)
+	if err := s.outlet.admit(config.Host, netip.AddrPortFrom(addr.Unmap().WithZone(addrs[0].Zone), 0)); err != nil {
+		return nil, err
 	}
 	stats, err := ping(ctx, &addrs[0], config.Count)
 	if err != nil {

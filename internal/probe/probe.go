@@ -50,6 +50,8 @@ type Options struct {
 	AllowScripts bool
 	// Fence gives what holds for scripts right now; nil for no fence but their own.
 	Fence func() fence.Rules
+	// Egress is whom checks may reach from here; nil for [fence.DefaultEgress].
+	Egress *fence.Egress
 	// ScriptDir gives the directory in which the scripts of a run start, and takes it
 	// back; nil for an empty one.
 	ScriptDir func(context.Context) (dir string, done func(), err error)
@@ -273,13 +275,15 @@ func judge(ctx context.Context, client session, a *protocol.Assignment, findings
 		}
 	}
 	if unable != nil {
-		return check.Degraded, "Check not carried out: " + unable.Error(), 0
+		return check.Degraded, notCarriedOut + unable.Error(), policyOf(unable)
 	}
 	if strategy, _ := check.Strategy(a.StrategyID); strategy.Lazy && len(findings) == 0 {
 		measured := false
 		if m, ok := client.(measurer); ok {
 			var err error
-			if measured, err = m.measure(ctx); err != nil {
+			if measured, err = m.measure(ctx); errors.As(err, new(barred)) {
+				return check.Degraded, notCarriedOut + describe(err).Error(), check.BlamePolicy
+			} else if err != nil {
 				return check.Unhealthy, "Check failed: " + describe(err).Error(), blame(err)
 			}
 		}
@@ -387,15 +391,29 @@ func (f finding) encode() json.RawMessage {
 	return append(append(text[:len(text)-1], ','), fields[1:]...)
 }
 
+const notCarriedOut = "Check not carried out: "
+
+// policyOf marks what the satellite's operator forbids.
+func policyOf(err error) check.Blame {
+	if errors.As(err, new(barred)) {
+		return check.BlamePolicy
+	}
+	return 0
+}
+
 // failed is a run that did not get as far as its collectors.
 func failed(elapsed time.Duration, err error) check.Result {
-	text := cut(describe(err).Error(), maxMessage)
+	status, text, blamed := check.Unhealthy, describe(err).Error(), blame(err)
+	if _, ok := errors.AsType[barred](err); ok {
+		status, text, blamed = check.Degraded, notCarriedOut+text, check.BlamePolicy
+	}
+	text = cut(text, maxMessage)
 	return check.Result{
-		Status:    check.Unhealthy,
+		Status:    status,
 		LatencyMs: rounded(elapsed),
 		Message:   text,
 		Metadata:  check.Metadata{Error: text},
-		Blame:     blame(err),
+		Blame:     blamed,
 	}
 }
 

@@ -27,6 +27,12 @@ type unsupported struct{ reason string }
 
 func (u unsupported) Error() string { return u.reason }
 
+// barred is a connection that the satellite's own operator does not allow: nothing was
+// measured, and nothing is the target's fault.
+type barred struct{ error }
+
+func (b barred) Unwrap() error { return b.error }
+
 // timedOut is the cause of a context that ended because a limit of the config
 // was reached.
 type timedOut struct{ limit time.Duration }
@@ -85,6 +91,9 @@ func ended(ctx context.Context, err error) bool {
 func describe(err error) error {
 	if _, ok := errors.AsType[told](err); ok {
 		return err // has been described, and said more about since
+	}
+	if why, ok := errors.AsType[barred](err); ok {
+		return why
 	}
 	if text := words(err); text != "" {
 		return told{text, err}

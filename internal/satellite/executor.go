@@ -67,15 +67,16 @@ func (x *executor) deadline(w *work) time.Duration {
 // nothing about the target. What another collector found to be wrong is kept.
 //
 // A run that fails while this satellite is ill in a way that explains it is recorded
-// and marked: it says nothing about the target either.
+// and marked: it says nothing about the target either. So is one that the satellite's own
+// operator does not allow.
 func (x *executor) run(ctx context.Context, key check.Key, w *work, slot int64) {
 	began := time.Now()
 	l := &lease{secrets: x.secrets, configID: w.assignment.ConfigID}
 	r, err := x.execute(ctx, w, l)
 	ended := x.now()
 	inconclusive := ""
-	if err == nil && r.Status != check.Healthy && x.observer != nil {
-		inconclusive = x.observer.explain(ctx, r.Blame, began)
+	if err == nil {
+		inconclusive = x.inconclusive(ctx, r, began)
 	}
 	if ctx.Err() != nil {
 		if w.asked {
@@ -99,6 +100,18 @@ func (x *executor) run(ctx context.Context, key check.Key, w *work, slot int64) 
 	}
 	x.append(w, protocol.Record{Result: result})
 	x.recent.add(w, result)
+}
+
+// inconclusive is why a run that was not healthy says nothing about its target, "" when it
+// does.
+func (x *executor) inconclusive(ctx context.Context, r check.Result, began time.Time) string {
+	switch {
+	case r.Blame&check.BlamePolicy != 0:
+		return check.Truncate(r.Message, protocol.MaxName)
+	case r.Status != check.Healthy && x.observer != nil:
+		return x.observer.explain(ctx, r.Blame, began)
+	}
+	return ""
 }
 
 func (x *executor) append(w *work, r protocol.Record) {

@@ -70,9 +70,7 @@ func (x *executor) try(ctx context.Context, m *protocol.Try) *protocol.Tried {
 	if err != nil {
 		return refuse(err.Error())
 	}
-	if r.Status != check.Healthy && x.observer != nil {
-		answer.Inconclusive = x.observer.explain(ctx, r.Blame, began)
-	}
+	answer.Inconclusive = x.inconclusive(ctx, r, began)
 	assertions, collectorIDs := assertionsOf(a)
 	assertion.Explain(assertions, &r)
 	fit(collectorIDs, &r)
