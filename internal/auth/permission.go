@@ -12,7 +12,7 @@ var permissions = map[string]Role{
 	"list-satellites": Viewer, "get-satellite": Viewer, "list-satellite-transitions": Viewer, "list-regions": Viewer,
 	"list-systems": Viewer, "get-system": Viewer, "get-system-status": Viewer, "get-system-history": Viewer, "get-system-completeness": Viewer,
 	"list-checks": Viewer, "get-check": Viewer, "get-check-history": Viewer, "list-verdicts": Viewer, "get-evidence": Viewer, "list-strategies": Viewer,
-	"list-assignments": Viewer, "preview-placement": Viewer, "get-assignment": Viewer,
+	"list-assignments": Viewer, "get-assignment": Viewer, "preview-placement": Viewer,
 	"list-maintenances": Viewer, "get-maintenance": Viewer,
 	"list-incidents": Viewer, "get-incident": Viewer, "list-notes": Viewer,
 	"list-automations": Viewer, "get-automation": Viewer, "list-automation-runs": Viewer, "get-automation-run": Viewer,

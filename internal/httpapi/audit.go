@@ -42,7 +42,7 @@ func noteOf(ctx context.Context) *auditNote {
 }
 
 // harmless are the operations that change nothing although they are no GET.
-var harmless = []string{"dry-run-automation"}
+var harmless = []string{"dry-run-automation", "preview-placement"}
 
 // audit has noted what was changed before the answer goes, and what was refused.
 func (a *API) audit(ctx huma.Context, next func(huma.Context)) {

@@ -22,18 +22,18 @@ async function freePort(): Promise<number> {
 export class Core {
   #processes: ChildProcess[] = [];
   #dir = mkdtempSync(join(tmpdir(), 'perigee-web-'));
+  #said = '';
   url = '';
 
-  static async start(): Promise<Core> {
+  /** Starts a core; one that is fresh has no token of ours, and prints how to get in. */
+  static async start({ fresh = false } = {}): Promise<Core> {
     const core = new Core();
     const port = await freePort();
     core.url = `http://127.0.0.1:${port}`;
     core.#run(
       'perigee',
       ['serve', '--no-local', '--listen', `127.0.0.1:${port}`, '--data-dir', join(core.#dir, 'core')],
-      {
-        PERIGEE_ADMIN_TOKEN: TOKEN,
-      },
+      fresh ? {} : { PERIGEE_ADMIN_TOKEN: TOKEN },
     );
     for (;;) {
       if (core.#processes[0]?.exitCode !== null) throw new Error('the core has ended');
@@ -44,8 +44,11 @@ export class Core {
   }
 
   #run(name: string, args: string[], env: Record<string, string>): ChildProcess {
-    const child = spawn(bin(name), args, { env: { ...process.env, ...env }, stdio: ['ignore', 'ignore', 'pipe'] });
+    const child = spawn(bin(name), args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
     let said = '';
+    child.stdout?.on('data', (text) => {
+      this.#said = (this.#said + text).slice(-4000);
+    });
     child.stderr?.on('data', (text) => {
       said = (said + text).slice(-4000);
     });
@@ -54,6 +57,12 @@ export class Core {
     });
     this.#processes.push(child);
     return child;
+  }
+
+  /** What was printed, when it has that in it. */
+  async says(what: RegExp): Promise<string> {
+    while (!what.test(this.#said)) await new Promise((resolve) => setTimeout(resolve, 50));
+    return this.#said;
   }
 
   /** Runs a satellite as its process. */

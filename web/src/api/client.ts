@@ -1,7 +1,7 @@
 import { QueryClient, type UseQueryOptions, useQuery } from '@tanstack/react-query';
 import createClient from 'openapi-fetch';
 import createHooks from 'openapi-react-query';
-import type { components, paths } from './schema';
+import type { components, operations, paths } from './schema';
 
 export type Schemas = components['schemas'];
 export type Problem = Schemas['Problem'];
@@ -101,14 +101,34 @@ export function useAll<P extends ListPath>(
   });
 }
 
-export async function signIn(token: string): Promise<void> {
-  const answer = await fetch('/session', {
+async function enterBy(path: '/session' | '/setup', body: object): Promise<void> {
+  const answer = await fetch(path, {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify({ token }),
+    body: JSON.stringify(body),
     signal: AbortSignal.timeout(15_000),
   });
   if (!answer.ok) throw await answer.json().catch(() => ({ title: `The core answered ${answer.status}.` }));
+}
+
+export const signIn = (by: { token: string } | { user: string; password: string }) => enterBy('/session', by);
+
+/** Makes the first administrator and signs them in, with the code that the core printed. */
+export const setUp = (first: { code: string; user: string; password: string }) => enterBy('/setup', first);
+
+/** What there is to sign in with: a set-up code that waits to be used, or users. */
+export async function waysIn(): Promise<{ setup: boolean; users: boolean }> {
+  const answer = await fetch('/session', { signal: AbortSignal.timeout(15_000) });
+  if (!answer.ok) throw await answer.json().catch(() => ({ title: `The core answered ${answer.status}.` }));
+  return answer.json();
+}
+
+export type Operation = keyof operations;
+
+/** Whether who is signed in may do the operation; the core decides, this is for what is shown. */
+export function useMay(): (operation: Operation) => boolean {
+  const { data } = queries.useQuery('get', '/me');
+  return (operation) => data?.may?.includes(operation) ?? false;
 }
 
 export async function signOut(): Promise<void> {

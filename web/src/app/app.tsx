@@ -5,7 +5,7 @@ import { stream } from '../live/stream';
 import { router } from './router';
 import { SignIn } from './sign-in';
 
-type Session = { state: 'unknown' | 'in' | 'out'; message: string };
+type Session = { state: 'unknown' | 'in' | 'out'; message: string; code?: string };
 
 /** Who is signed in sees the pages, everybody else the way in. */
 export function App() {
@@ -27,7 +27,16 @@ export function App() {
   }, [session.state]);
   if (session.state === 'in') return <RouterProvider router={router} />;
   if (session.state === 'out')
-    return <SignIn message={session.message} entered={() => setSession({ state: 'in', message: '' })} />;
+    return (
+      <SignIn
+        message={session.message}
+        code={session.code ?? ''}
+        entered={(first) => {
+          if (first) history.replaceState(null, '', '/welcome');
+          setSession({ state: 'in', message: '' });
+        }}
+      />
+    );
   return (
     <main>
       <p className="notice" role="status">
@@ -37,13 +46,16 @@ export function App() {
   );
 }
 
-/** Takes a token that the address brings, and else asks whether there is a session. */
+/** Takes a token or set-up code that the address brings, and else asks whether there is a session. */
 async function enter(): Promise<Session> {
-  const token = new URLSearchParams(location.hash.slice(1)).get('token');
+  const brought = new URLSearchParams(location.hash.slice(1));
+  const token = brought.get('token');
+  const code = brought.get('setup');
+  if (token || code) history.replaceState(null, '', location.pathname + location.search);
+  if (code) return { state: 'out', message: '', code };
   if (token) {
-    history.replaceState(null, '', location.pathname + location.search);
     try {
-      await signIn(token);
+      await signIn({ token });
     } catch (error) {
       return { state: 'out', message: wordsOf(error) };
     }

@@ -35,6 +35,8 @@ const maintenanceEditor = () => import('../pages/maintenance-editor');
 const channelEditor = () => import('../pages/channel-editor');
 const incidents = () => import('../pages/incidents');
 const automations = () => import('../pages/automations');
+const users = () => import('../pages/users');
+const about = () => import('../pages/about');
 
 const routes = [
   page('/', () => import('../pages/overview'), 'Overview'),
@@ -63,6 +65,15 @@ const routes = [
   page('/channels', () => import('../pages/channels'), 'Channels'),
   page('/channels/new', channelEditor, 'NewChannel'),
   page('/channels/$id/edit', channelEditor, 'EditChannel'),
+  page('/packages', () => import('../pages/packages'), 'Packages'),
+  page('/secrets', () => import('../pages/secrets'), 'Secrets'),
+  page('/tokens', () => import('../pages/tokens'), 'Tokens'),
+  page('/users', users, 'Users'),
+  page('/password', users, 'Password'),
+  page('/audit', () => import('../pages/audit'), 'Audit'),
+  page('/settings', about, 'Settings'),
+  page('/about', about, 'About'),
+  page('/welcome', () => import('../pages/welcome'), 'Welcome'),
 ];
 
 export const router = createRouter({

@@ -1,6 +1,6 @@
 import { ActionIcon, Menu, useMantineColorScheme } from '@mantine/core';
 import { Link, Outlet } from '@tanstack/react-router';
-import { queries, queryClient, signOut } from '../api/client';
+import { type Operation, queries, queryClient, signOut, useMay } from '../api/client';
 import { useLive } from '../live/hooks';
 import { stream } from '../live/stream';
 import { Status } from '../ui/status';
@@ -17,8 +17,20 @@ const PLACES = [
   ['/channels', 'Channels'],
 ] as const;
 
+// What runs it, below what is watched: for whom it may concern.
+const ADMIN: [path: string, name: string, may: Operation][] = [
+  ['/packages', 'Packages', 'list-packages'],
+  ['/secrets', 'Secrets', 'list-secrets'],
+  ['/tokens', 'API tokens', 'list-tokens'],
+  ['/users', 'Users', 'list-users'],
+  ['/audit', 'Audit log', 'list-audit'],
+  ['/settings', 'Settings', 'get-sandbox-policy'],
+  ['/about', 'About', 'get-about'],
+];
+
 export function Shell() {
   const live = useLive();
+  const may = useMay();
   return (
     <div className="frame">
       <a className="skip" href="#content">
@@ -38,6 +50,12 @@ export function Shell() {
             >
               {name}
               {to === '/systems' && <Wrong />}
+            </Link>
+          ))}
+          <h2 className="group">Manage</h2>
+          {ADMIN.filter(([, , operation]) => may(operation)).map(([to, name]) => (
+            <Link key={to} to={to} activeProps={{ className: 'active' }} activeOptions={{ includeSearch: false }}>
+              {name}
             </Link>
           ))}
         </nav>
@@ -87,6 +105,7 @@ function Wrong() {
 
 function Preferences() {
   const { colorScheme, setColorScheme } = useMantineColorScheme();
+  const { data: me } = queries.useQuery('get', '/me');
   return (
     <Menu position="top-start">
       <Menu.Target>
@@ -106,6 +125,16 @@ function Preferences() {
           </Menu.Item>
         ))}
         <Menu.Divider />
+        {me && (
+          <Menu.Label>
+            {me.name}, {me.role}
+          </Menu.Label>
+        )}
+        {me?.user && (
+          <Menu.Item component={Link} to="/password">
+            Change your password
+          </Menu.Item>
+        )}
         <Menu.Item
           onClick={async () => {
             await signOut().catch(() => undefined);

@@ -24,13 +24,15 @@ const AFFECTED: Record<string, string[]> = {
   incident: ['/incidents', '/incidents/{id}'],
   automation: ['/automations', '/automations/{id}', '/automation-runs', '/automation-runs/{id}'],
   channel: ['/channels', '/channels/{id}', '/channels/{id}/deliveries'],
+  secret: ['/secrets', '/secrets/leases'],
+  'sandbox-policy': ['/sandbox-policy'],
   'script-package': ['/packages', '/packages/install', '/packages/satellites'],
   'script-packages': ['/packages', '/packages/install', '/packages/satellites'],
 };
 
 // Automations run and channels deliver because something else happened, and nothing
 // more is told of it.
-const BY_THE_WAY = ['/automation-runs', '/channels/{id}/deliveries', '/channels'];
+const BY_THE_WAY = ['/automation-runs', '/channels/{id}/deliveries', '/channels', '/audit'];
 
 /** The paths of the API whose answers an event has made old. */
 export function staleAfter(event: Pick<Event, 'kind'>): string[] {
@@ -50,4 +52,8 @@ export const MOVES = new Set([
   '/automation-runs/{id}',
   '/channels/{id}/deliveries',
   '/packages/satellites',
+  '/packages/install',
+  '/packages/history',
+  '/secrets/leases',
+  '/about',
 ]);

@@ -4,6 +4,7 @@ import { useState } from 'react';
 import { queries, type Schemas, useAll } from '../api/client';
 import { AsDocument } from '../ui/document';
 import { Doing, Form, useWrong } from '../ui/form';
+import { May } from '../ui/may';
 import { Card, Head, Read } from '../ui/page';
 import { plural } from '../ui/span';
 import { useUrl } from '../ui/url';
@@ -49,19 +50,21 @@ export function Assignments({ check, system }: { check?: string; system?: string
                     </span>{' '}
                     {!a.enabled && <span className="label">disabled</span>}
                   </span>
-                  <span className="row" style={{ marginLeft: 'auto' }}>
-                    <Link to="/assignments/$id/edit" params={{ id: a.id }} aria-label={`Edit assignment ${a.name}`}>
-                      Edit
-                    </Link>
-                    <Button
-                      size="compact-sm"
-                      variant="default"
-                      aria-label={`Remove assignment ${a.name}`}
-                      onClick={() => setGone(a)}
-                    >
-                      Remove
-                    </Button>
-                  </span>
+                  <May to="update-assignment">
+                    <span className="row" style={{ marginLeft: 'auto' }}>
+                      <Link to="/assignments/$id/edit" params={{ id: a.id }} aria-label={`Edit assignment ${a.name}`}>
+                        Edit
+                      </Link>
+                      <Button
+                        size="compact-sm"
+                        variant="default"
+                        aria-label={`Remove assignment ${a.name}`}
+                        onClick={() => setGone(a)}
+                      >
+                        Remove
+                      </Button>
+                    </span>
+                  </May>
                 </li>
               ))}
             </ul>

@@ -7,6 +7,7 @@ import { api, type Problem, queries, type Schemas } from '../api/client';
 import type { Language, Mistake } from '../ui/code';
 import { CodeField } from '../ui/code-field';
 import { Form, useWrong } from '../ui/form';
+import { May } from '../ui/may';
 import { Card, Head } from '../ui/page';
 import { DryRun } from './automation-dry-run';
 import { mistakesOf, read } from './automation-mistakes';
@@ -111,6 +112,7 @@ function AutomationEditor({
         }
         button={button}
         touches="/automation"
+        may={a ? 'update-automation' : 'create-automation'}
         dirty={text !== first || name !== (a?.name ?? '')}
         {...(text !== first ? { cancel: () => setText(first), cancelWord: 'Undo' } : {})}
       >
@@ -139,7 +141,9 @@ function AutomationEditor({
         </Card>
       </Form>
       <div style={{ marginTop: '1rem' }}>
-        <DryRun name={name} definition={definition} checked={checked} />
+        <May to="dry-run-automation">
+          <DryRun name={name} definition={definition} checked={checked} />
+        </May>
       </div>
     </>
   );

@@ -4,6 +4,7 @@ import { useState } from 'react';
 import { queries, queryClient, type Schemas, useAll, wordsOf } from '../api/client';
 import { wordsOfEvent } from '../live/words';
 import { Doing } from '../ui/form';
+import { May } from '../ui/may';
 import { Card, Facts, Head, Read } from '../ui/page';
 import { plural, span } from '../ui/span';
 import { Status } from '../ui/status';
@@ -67,9 +68,11 @@ export function Automations() {
       <Head
         title="Automations"
         actions={
-          <Button component={Link} to="/automations/new">
-            New automation
-          </Button>
+          <May to="create-automation">
+            <Button component={Link} to="/automations/new">
+              New automation
+            </Button>
+          </May>
         }
       />
       <div className="card">
@@ -166,7 +169,7 @@ export function Automation() {
         crumb={<Link to="/automations">Automations</Link>}
         actions={
           a && (
-            <>
+            <May to="update-automation">
               <Button variant="default" onClick={turn}>
                 {a.enabled ? 'Disable' : 'Enable'}
               </Button>
@@ -174,7 +177,7 @@ export function Automation() {
                 Delete
               </Button>
               {deleting && <DeleteAutomation of={a} close={() => setDeleting(false)} />}
-            </>
+            </May>
           )
         }
       >

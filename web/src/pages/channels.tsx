@@ -2,6 +2,7 @@ import { Button } from '@mantine/core';
 import { Link } from '@tanstack/react-router';
 import { useState } from 'react';
 import { queries, queryClient, type Schemas, useAll, wordsOf } from '../api/client';
+import { May } from '../ui/may';
 import { Card, Head, Read } from '../ui/page';
 import { plural } from '../ui/span';
 import { Status } from '../ui/status';
@@ -15,9 +16,11 @@ export function Channels() {
       <Head
         title="Channels"
         actions={
-          <Button component={Link} to="/channels/new">
-            New channel
-          </Button>
+          <May to="create-channel">
+            <Button component={Link} to="/channels/new">
+              New channel
+            </Button>
+          </May>
         }
       />
       <Read query={all}>
@@ -57,37 +60,46 @@ function ChannelCard({ of: c }: { of: Schemas['Channel'] }) {
         </span>
       }
       aside={
-        <span className="row">
-          <Link to="/channels/$id/edit" params={{ id: c.id }} aria-label={`Edit ${c.name}`}>
-            Edit
-          </Link>
-          <Button size="compact-sm" variant="default" aria-label={`Delete ${c.name}`} onClick={() => setDeleting(true)}>
-            Delete
-          </Button>
-          <Button
-            size="compact-sm"
-            variant="default"
-            loading={test.isPending}
-            onClick={async () => {
-              setSaid(null);
-              try {
-                const d = await test.mutateAsync({ params: { path: { id: c.id } } });
-                setSaid({
-                  of: d.state,
-                  text:
-                    d.state === 'delivered'
-                      ? 'The test message was delivered.'
-                      : d.error || 'The test message is on its way.',
+        <May to="update-channel">
+          <span className="row">
+            <Link to="/channels/$id/edit" params={{ id: c.id }} aria-label={`Edit ${c.name}`}>
+              Edit
+            </Link>
+            <Button
+              size="compact-sm"
+              variant="default"
+              aria-label={`Delete ${c.name}`}
+              onClick={() => setDeleting(true)}
+            >
+              Delete
+            </Button>
+            <Button
+              size="compact-sm"
+              variant="default"
+              loading={test.isPending}
+              onClick={async () => {
+                setSaid(null);
+                try {
+                  const d = await test.mutateAsync({ params: { path: { id: c.id } } });
+                  setSaid({
+                    of: d.state,
+                    text:
+                      d.state === 'delivered'
+                        ? 'The test message was delivered.'
+                        : d.error || 'The test message is on its way.',
+                  });
+                } catch (error) {
+                  setSaid({ of: 'failed', text: wordsOf(error) });
+                }
+                await queryClient.invalidateQueries({
+                  predicate: (q) => String(q.queryKey[1]).startsWith('/channels'),
                 });
-              } catch (error) {
-                setSaid({ of: 'failed', text: wordsOf(error) });
-              }
-              await queryClient.invalidateQueries({ predicate: (q) => String(q.queryKey[1]).startsWith('/channels') });
-            }}
-          >
-            Send a test
-          </Button>
-        </span>
+              }}
+            >
+              Send a test
+            </Button>
+          </span>
+        </May>
       }
     >
       <div className="stack">

@@ -7,6 +7,7 @@ import { Bars } from '../ui/bars';
 import { Doing } from '../ui/form';
 import { barsOf, stepOf, summaryOf } from '../ui/history';
 import { Latency } from '../ui/latency';
+import { May } from '../ui/may';
 import { Card, Facts, Head, Labels, Read } from '../ui/page';
 import { PhaseChart, phasedOf } from '../ui/phases';
 import { matches } from '../ui/rows';
@@ -101,9 +102,11 @@ export function Checks() {
       <Head
         title="Checks"
         actions={
-          <Button component={Link} to="/checks/new">
-            New check
-          </Button>
+          <May to="create-check">
+            <Button component={Link} to="/checks/new">
+              New check
+            </Button>
+          </May>
         }
       />
       <div className="row" style={{ marginBottom: '0.75rem' }}>
@@ -149,7 +152,17 @@ export function Check() {
   const c = check.data;
   return (
     <>
-      <Head title={c?.name ?? 'Check'} crumb={<Link to="/checks">Checks</Link>} actions={c && <Actions of={c} />}>
+      <Head
+        title={c?.name ?? 'Check'}
+        crumb={<Link to="/checks">Checks</Link>}
+        actions={
+          c && (
+            <May to="update-check">
+              <Actions of={c} />
+            </May>
+          )
+        }
+      >
         {c && (
           <span className="quiet">
             {strategyOf(c.spec.strategy)}, every {String(c.spec.interval)}

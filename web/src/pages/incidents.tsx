@@ -2,6 +2,7 @@ import { Button, Select, Textarea } from '@mantine/core';
 import { Link, useParams } from '@tanstack/react-router';
 import { useState } from 'react';
 import { queries, queryClient, type Schemas, useAll, wordsOf } from '../api/client';
+import { May } from '../ui/may';
 import { Card, Facts, Head, Read } from '../ui/page';
 import { span } from '../ui/span';
 import { Status } from '../ui/status';
@@ -51,7 +52,14 @@ export function Incidents() {
   const [opening, setOpening] = useState(false);
   return (
     <>
-      <Head title="Incidents" actions={<Button onClick={() => setOpening(true)}>Open an incident</Button>} />
+      <Head
+        title="Incidents"
+        actions={
+          <May to="open-incident">
+            <Button onClick={() => setOpening(true)}>Open an incident</Button>
+          </May>
+        }
+      />
       {opening && <OpenIncident close={() => setOpening(false)} />}
       <div className="card">
         <Read query={all}>
@@ -105,7 +113,11 @@ export function Incident() {
               </ol>
             </Card>
             <div>
-              {!i.resolvedAt && <UpdateIncident of={i} />}
+              {!i.resolvedAt && (
+                <May to="update-incident">
+                  <UpdateIncident of={i} />
+                </May>
+              )}
               <Card title="About">
                 <IncidentFacts of={i} />
               </Card>

@@ -3,6 +3,7 @@ import { Link } from '@tanstack/react-router';
 import { useState } from 'react';
 import { queries, queryClient, type Schemas, useAll, wordsOf } from '../api/client';
 import { Doing } from '../ui/form';
+import { May } from '../ui/may';
 import { Head, Read } from '../ui/page';
 import { Status } from '../ui/status';
 import { type Column, DataTable } from '../ui/table';
@@ -50,7 +51,16 @@ const COLUMNS: Column<Maintenance>[] = [
     value: (m) => (m.end ? Date.parse(m.end) : null),
     cell: (m) => m.end && <Moment at={m.end} />,
   },
-  { key: 'do', title: '', value: () => null, cell: (m) => <Doings of={m} /> },
+  {
+    key: 'do',
+    title: '',
+    value: () => null,
+    cell: (m) => (
+      <May to="update-maintenance">
+        <Doings of={m} />
+      </May>
+    ),
+  },
 ];
 
 const systemsOf = (m: Maintenance) =>
@@ -129,9 +139,11 @@ export function Maintenances() {
       <Head
         title="Maintenance"
         actions={
-          <Button component={Link} to="/maintenances/new">
-            Plan a maintenance
-          </Button>
+          <May to="create-maintenance">
+            <Button component={Link} to="/maintenances/new">
+              Plan a maintenance
+            </Button>
+          </May>
         }
       />
       <div className="card">

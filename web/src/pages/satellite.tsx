@@ -2,6 +2,7 @@ import { Button, Menu } from '@mantine/core';
 import { Link, useNavigate, useParams } from '@tanstack/react-router';
 import { useState } from 'react';
 import { queries, queryClient, type Schemas, useAll, wordsOf } from '../api/client';
+import { May } from '../ui/may';
 import { Card, Facts, Head, Labels, Read } from '../ui/page';
 import { bytes, duration, plural } from '../ui/span';
 import { Status } from '../ui/status';
@@ -21,7 +22,13 @@ export function Satellite() {
       <Head
         title={s?.name ?? 'Satellite'}
         crumb={<Link to="/satellites">Satellites</Link>}
-        actions={s && <Actions of={s} />}
+        actions={
+          s && (
+            <May to="update-satellite">
+              <Actions of={s} />
+            </May>
+          )
+        }
       >
         {s && <Condition of={s} />}
         {s?.region && <span className="quiet">in {s.region}</span>}

@@ -2,7 +2,8 @@ import { Button, Checkbox, Select, TextInput } from '@mantine/core';
 import { useHotkeys } from '@mantine/hooks';
 import { Link } from '@tanstack/react-router';
 import { useDeferredValue, useMemo, useRef, useState } from 'react';
-import { type Schemas, useAll } from '../api/client';
+import { type Schemas, useAll, useMay } from '../api/client';
+import { May } from '../ui/may';
 import { Head, Labels, Read } from '../ui/page';
 import { matches } from '../ui/rows';
 import { plural } from '../ui/span';
@@ -137,7 +138,8 @@ export function Satellites() {
       ),
     [all.data, texts, query, url.region, url.status],
   );
-  const columns = useMemo(
+  const may = useMay()('update-satellite');
+  const choosable = useMemo(
     (): Column<Satellite>[] => [
       {
         key: 'chosen',
@@ -166,7 +168,14 @@ export function Satellites() {
   );
   return (
     <>
-      <Head title="Satellites" actions={<Button onClick={() => setUrl({ create: '1' })}>New satellite</Button>} />
+      <Head
+        title="Satellites"
+        actions={
+          <May to="create-satellite">
+            <Button onClick={() => setUrl({ create: '1' })}>New satellite</Button>
+          </May>
+        }
+      />
       <div className="row" style={{ marginBottom: '0.75rem' }}>
         <TextInput
           ref={search}
@@ -203,15 +212,17 @@ export function Satellites() {
               : `${rows.length.toLocaleString('en')} of ${plural(all.data.length, 'satellite')}`)}
         </span>
       </div>
-      <div style={{ marginBottom: '0.75rem' }}>
-        <Bulk chosen={rows.filter((s) => chosen.has(s.id))} shown={rows} choose={(ids) => setChosen(new Set(ids))} />
-      </div>
+      <May to="update-satellite">
+        <div style={{ marginBottom: '0.75rem' }}>
+          <Bulk chosen={rows.filter((s) => chosen.has(s.id))} shown={rows} choose={(ids) => setChosen(new Set(ids))} />
+        </div>
+      </May>
       <div className="card">
         <Read query={all}>
           {(data) => (
             <DataTable
               label="Satellites"
-              columns={columns}
+              columns={may ? choosable : COLUMNS}
               rows={rows}
               id={(s) => s.id}
               sortBy="status"

@@ -5,6 +5,7 @@ import { queries, type Schemas } from '../api/client';
 import { Bars } from '../ui/bars';
 import { barsOf, stepOf, summaryOf } from '../ui/history';
 import { Latency } from '../ui/latency';
+import { May } from '../ui/may';
 import { Card, Facts, Head, Labels, Read } from '../ui/page';
 import { duration, percent, plural } from '../ui/span';
 import { Status } from '../ui/status';
@@ -40,7 +41,14 @@ export function System() {
       <Head
         title={s?.system ?? 'System'}
         crumb={<Link to="/systems">Systems</Link>}
-        actions={s && system.data && <Actions of={system.data} />}
+        actions={
+          s &&
+          system.data && (
+            <May to="update-system">
+              <Actions of={system.data} />
+            </May>
+          )
+        }
       >
         {s && <Status of={s.status} />}
         {s?.since && (

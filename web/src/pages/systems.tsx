@@ -3,6 +3,7 @@ import { useHotkeys } from '@mantine/hooks';
 import { Link } from '@tanstack/react-router';
 import { useRef } from 'react';
 import { queries, type Schemas } from '../api/client';
+import { May } from '../ui/may';
 import { Head, Read } from '../ui/page';
 import { matches } from '../ui/rows';
 import { plural } from '../ui/span';
@@ -58,9 +59,11 @@ export function Systems() {
       <Head
         title="Systems"
         actions={
-          <Button component={Link} to="/systems/new">
-            New system
-          </Button>
+          <May to="create-system">
+            <Button component={Link} to="/systems/new">
+              New system
+            </Button>
+          </May>
         }
       />
       <Read query={status}>

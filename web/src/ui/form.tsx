@@ -1,7 +1,7 @@
 import { Button, Modal } from '@mantine/core';
 import { useBlocker } from '@tanstack/react-router';
 import { createContext, type FormEvent, type ReactNode, useContext, useEffect, useRef, useState } from 'react';
-import { type Problem, queryClient, wordsOf } from '../api/client';
+import { type Operation, type Problem, queryClient, useMay, wordsOf } from '../api/client';
 import { placed, says } from './wrong';
 
 interface Wrongs {
@@ -47,6 +47,7 @@ export function Form({
   disabled,
   dirty = false,
   touches,
+  may: operation,
   placeOf = (location) => location,
   children,
 }: {
@@ -58,9 +59,11 @@ export function Form({
   disabled?: boolean;
   dirty?: boolean; // there are changes that would be lost
   touches: string; // what of the API has to be read again
+  may?: Operation; // which operation it is, of which who may not do it sees what is there
   placeOf?: (location: string) => string; // a place of the request as one of the form
   children: ReactNode;
 }) {
+  const may = useMay();
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState<unknown>(null);
   const fields = useRef(new Set<string>());
@@ -114,9 +117,11 @@ export function Form({
           </div>
         )}
         <div className="row">
-          <Button type="submit" loading={busy} color={danger ? 'red' : undefined} disabled={disabled}>
-            {button}
-          </Button>
+          {(!operation || may(operation)) && (
+            <Button type="submit" loading={busy} color={danger ? 'red' : undefined} disabled={disabled}>
+              {button}
+            </Button>
+          )}
           {cancel && (
             <Button variant="default" onClick={cancel}>
               {cancelWord}

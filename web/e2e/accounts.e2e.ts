@@ -1,0 +1,312 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Browsing } from './browser';
+import { Core, Target } from './core';
+
+const PASSWORD = 'correct horse battery';
+
+let core: Core;
+let browsing: Browsing;
+let watched: string;
+const target = new Target();
+const wrong: string[] = []; // what axe found, told at the end
+const page = () => browsing.page;
+const main = () => page().getByRole('main');
+const dialog = () => page().getByRole('dialog');
+const menu = (name: string) => page().getByRole('navigation').getByRole('link', { name, exact: true });
+const button = (name: string | RegExp) => main().getByRole('button', { name, exact: true });
+
+// A fresh core, which nobody administers yet.
+beforeAll(async () => {
+  [core, watched] = await Promise.all([Core.start({ fresh: true }), target.start()]);
+  browsing = await Browsing.start(core.url);
+});
+afterAll(async () => {
+  await browsing?.stop();
+  await core?.stop();
+  target.stop();
+});
+
+async function looksRight(name?: string): Promise<void> {
+  wrong.push(...(await browsing.wrong()));
+  expect(await browsing.tooWide()).toBe(0);
+  if (name) await browsing.picture(name);
+}
+
+/** Signs in whoever is out. */
+async function signIn(user: string, password: string): Promise<void> {
+  await page().getByLabel('Name').fill(user);
+  await page().getByLabel(/^Password/).fill(password);
+  await page().getByRole('button', { name: 'Sign in', exact: true }).click();
+  await page().getByText('Live', { exact: true }).waitFor();
+}
+
+async function signOut(): Promise<void> {
+  await page().getByRole('button', { name: 'Appearance and session' }).click();
+  await page().getByRole('menuitem', { name: 'Sign out' }).click();
+  await page().getByRole('button', { name: 'Sign in', exact: true }).waitFor();
+}
+
+test('who has the code makes the administrator, something to watch, and a satellite that comes online', async () => {
+  const [, code] = /#setup=(\S+)/.exec(await core.says(/#setup=\S+/)) ?? [];
+  await page().goto('/');
+  await page().getByText('Nobody administers this core yet').waitFor();
+  await page().getByLabel('Set-up code').fill('AAAAAAAAAAAAAAAAAAAAAAAAAA');
+  await page().getByLabel('Name').fill('Root');
+  await page().getByLabel(/^Password/).fill(PASSWORD);
+  await page().getByRole('button', { name: 'Make the administrator' }).click();
+  await page().getByRole('alert').getByText('the set-up code is not right').waitFor();
+  await looksRight('set-up');
+  await page()
+    .getByLabel('Set-up code')
+    .fill(code as string);
+  await page().getByRole('button', { name: 'Make the administrator' }).click();
+
+  await page().getByRole('heading', { name: 'First steps' }).waitFor();
+  await main().getByLabel('Name').fill('shop');
+  await main().getByLabel('URL').fill(watched);
+  await looksRight('first-steps');
+  await button('Watch it').click();
+  await main().getByRole('link', { name: 'shop' }).waitFor();
+  await main().getByLabel('Satellite').fill('fra-1');
+  await main().getByLabel('Region').fill('eu');
+  await button('Make its record').click();
+  const command = (await page().locator('[data-command="shell"]').textContent()) ?? '';
+  const [, token] = /TOKEN=(\S+)/.exec(command) ?? [];
+  const [, id] = /--id (\S+)/.exec(command) ?? [];
+  core.satellite(id as string, token as string);
+  await page().getByText('It is online.').waitFor();
+  await button('Done').click();
+  await page().getByRole('heading', { name: 'Overview' }).waitFor();
+  await main().locator('[data-status="healthy"]').first().waitFor();
+
+  // The code is spent, and another start would print none.
+  const again = await fetch(`${core.url}/setup`, {
+    method: 'POST',
+    body: JSON.stringify({ code, user: 'eve', password: PASSWORD }),
+  });
+  expect(again.status).toBe(409);
+});
+
+test('a token is made, works from outside as what it may, and ends', async () => {
+  await menu('API tokens').click();
+  await button('New token').click();
+  await dialog().getByLabel('Name').fill('dashboard');
+  await dialog().getByRole('button', { name: 'Create' }).click();
+  const token = (await page().locator('[data-secret]').textContent()) ?? '';
+  expect(token).toMatch(/^perigee_/);
+  await dialog().getByRole('button', { name: 'Done' }).click();
+  const ask = (method: string, path: string, body?: object) =>
+    fetch(`${core.url}/api/v1${path}`, {
+      method,
+      headers: { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' },
+      body: body && JSON.stringify(body),
+    });
+  expect((await ask('GET', '/systems')).status).toBe(200);
+  expect((await ask('POST', '/systems', { name: 'mine' })).status).toBe(403);
+  await page().reload();
+  await main()
+    .getByRole('row', { name: /dashboard viewer root .*ago/ })
+    .waitFor();
+  await looksRight('tokens');
+  await button('Revoke dashboard').click();
+  await dialog().getByRole('button', { name: 'Revoke it' }).click();
+  await main()
+    .getByRole('row', { name: /dashboard/ })
+    .waitFor({ state: 'detached' });
+  expect((await ask('GET', '/systems')).status).toBe(401);
+});
+
+test('a secret is set and never shown', async () => {
+  await menu('Secrets').click();
+  await main().getByText('No secrets yet').waitFor();
+  await button('New secret').click();
+  await dialog().getByLabel('Name').fill('shop-password');
+  await dialog().getByLabel('Value').fill('hunter2hunter2');
+  await dialog().getByLabel('What it is for').fill('the shop’s sign-in');
+  await dialog().getByRole('button', { name: 'Set it' }).click();
+  await main()
+    .getByRole('row', { name: /shop-password .* 1 / })
+    .waitFor();
+  await page().reload();
+  await main()
+    .getByRole('row', { name: /shop-password/ })
+    .waitFor();
+  expect(await page().content()).not.toContain('hunter2');
+  await looksRight('secrets');
+  await button('Rotate the key').click();
+  await dialog().getByRole('button', { name: 'Rotate it' }).click();
+  await dialog().getByText('1 secret is sealed by key').waitFor();
+  await page().keyboard.press('Escape');
+  await dialog().waitFor({ state: 'detached' });
+});
+
+test('packages are listed, settings and the core itself shown', async () => {
+  await menu('Packages').click();
+  await main().getByText('No packages yet').waitFor();
+  await button('Add a package').click();
+  await dialog().getByLabel('Package').fill('zod');
+  await dialog().getByLabel('Exact version').fill('latest');
+  await dialog().getByRole('button', { name: 'Add it' }).click();
+  await dialog().getByText('not an exact version').waitFor();
+  await dialog().getByLabel('Exact version').fill('4.2.1');
+  await dialog().getByRole('button', { name: 'Add it' }).click();
+  await main()
+    .getByRole('row', { name: /zod 4\.2\.1 yes/ })
+    .waitFor();
+  await looksRight('packages');
+  await button('Leave out zod').click();
+  await main()
+    .getByRole('row', { name: /zod 4\.2\.1 left out/ })
+    .waitFor();
+  await button('Remove zod').click();
+  await dialog().getByRole('button', { name: 'Take it off the list' }).click();
+  await main().getByText('No packages yet').waitFor();
+
+  await menu('Settings').click();
+  await main()
+    .getByRole('row', { name: /--keep-audit 9600h/ })
+    .waitFor();
+  await button('Turn it off').click();
+  await dialog().getByRole('button', { name: 'Turn it off' }).click();
+  await button('Back to the default').click();
+  await dialog().getByRole('button', { name: 'Take the default' }).click();
+  await button('Back to the default').waitFor({ state: 'detached' });
+  await looksRight('settings');
+  await menu('About').click();
+  await main().getByText('sqlite').waitFor();
+  await main().getByText('this one').waitFor();
+  await looksRight('about');
+});
+
+test('a viewer sees nothing that is refused, and is refused what they try', async () => {
+  await menu('Users').click();
+  await button('New user').click();
+  await dialog().getByLabel('Name').fill('vera');
+  await dialog().getByRole('button', { name: 'Create' }).click();
+  const password = (await page().locator('[data-secret]').textContent()) ?? '';
+  await dialog().getByRole('button', { name: 'Done' }).click();
+  await main()
+    .getByRole('row', { name: /vera viewer yes never/ })
+    .waitFor();
+  await looksRight('users');
+  await button('Delete: root').click();
+  await dialog().getByRole('button', { name: 'Delete them' }).click();
+  await dialog().getByText('is the only administrator').waitFor();
+  await page().keyboard.press('Escape');
+  await signOut();
+  await signIn('vera', password);
+
+  expect(await menu('Users').count()).toBe(0);
+  expect(await menu('Audit log').count()).toBe(0);
+  const system = await page().evaluate(async () => (await (await fetch('/api/v1/systems')).json()).items[0].id);
+  const satellite = await page().evaluate(async () => (await (await fetch('/api/v1/satellites')).json()).items[0].id);
+  const places = [
+    '/',
+    '/systems',
+    `/systems/${system}`,
+    '/checks',
+    '/satellites',
+    `/satellites/${satellite}`,
+    '/incidents',
+  ];
+  for (const path of [
+    ...places,
+    '/maintenances',
+    '/automations',
+    '/channels',
+    '/packages',
+    '/secrets',
+    '/settings',
+    '/about',
+  ]) {
+    await page().goto(path);
+    await main().getByRole('heading', { level: 1 }).waitFor();
+    await main().getByText('Reading…').first().waitFor({ state: 'detached' });
+    const doing = main().getByRole('button', {
+      name: /^(New|Edit|Delete|Rotate|More|Run now|Plan|Open an|Add|Install|Send|Save|Enable|Disable|Remove|Turn|Maintain)/,
+    });
+    expect(await doing.allTextContents(), path).toEqual([]);
+    const links = main().getByRole('link', { name: /^(New|Edit|Plan)/ });
+    expect(await links.allTextContents(), path).toEqual([]);
+  }
+  const refused = await page().evaluate(
+    async (id) => (await fetch(`/api/v1/systems/${id}`, { method: 'DELETE' })).status,
+    system,
+  );
+  expect(refused).toBe(403);
+  await page().goto('/audit');
+  await main().getByText('this needs the role admin').waitFor();
+
+  // What they have of their own: a token, and another password.
+  await menu('API tokens').click();
+  await button('New token').waitFor();
+  await page().goto('/password');
+  await main().getByLabel('Your password now').fill('wrong');
+  await main().getByLabel(/^The new one\W*$/).fill(PASSWORD);
+  await main().getByLabel('The new one again').fill(PASSWORD);
+  await button('Change it and sign in again').click();
+  await main().getByText('this is not your password').waitFor();
+  await main().getByLabel('Your password now').fill(password);
+  await button('Change it and sign in again').click();
+  await signIn('vera', PASSWORD);
+  await signOut();
+  await signIn('root', PASSWORD);
+});
+
+test('the audit log has what was done, and is filtered in its address', async () => {
+  await page().goto('/audit');
+  await main()
+    .getByRole('row', { name: /root .*create-user users\/vera allowed/ })
+    .waitFor();
+  await main()
+    .getByRole('row', { name: /vera .*delete-system .*refused/ })
+    .waitFor();
+  await main()
+    .getByRole('row', { name: /root .*set-secret secrets\/shop-password allowed/ })
+    .waitFor();
+  expect(await main().textContent()).not.toContain('hunter2');
+  await looksRight('audit');
+  await main().getByLabel('Did, such as delete').fill('token');
+  await page().waitForURL(/what=token/);
+  await main()
+    .getByRole('row', { name: /revoke-token tokens\/dashboard/ })
+    .waitFor();
+  expect(
+    await main()
+      .getByRole('row', { name: /create-user/ })
+      .count(),
+  ).toBe(0);
+  await page().reload();
+  await main()
+    .getByRole('row', { name: /revoke-token tokens\/dashboard/ })
+    .waitFor();
+  expect(
+    await main()
+      .getByRole('row', { name: /create-user/ })
+      .count(),
+  ).toBe(0);
+});
+
+test('the pages fit a phone, in dark too, and axe found nothing serious', async () => {
+  await page().emulateMedia({ colorScheme: 'dark' });
+  await page().setViewportSize({ width: 390, height: 844 });
+  for (const path of [
+    '/users',
+    '/tokens',
+    '/audit',
+    '/packages',
+    '/secrets',
+    '/settings',
+    '/about',
+    '/welcome',
+    '/password',
+  ]) {
+    await page().goto(path);
+    await main().getByRole('heading', { level: 1 }).waitFor();
+    await main().getByText('Reading…').first().waitFor({ state: 'detached' });
+    wrong.push(...(await browsing.wrong()));
+    expect(await browsing.tooWide(), path).toBe(0);
+  }
+  expect(browsing.complaints).toEqual([]);
+  expect([...new Set(wrong)]).toEqual([]);
+});

@@ -1,0 +1,133 @@
+import { Button, Select, TextInput } from '@mantine/core';
+import { useInfiniteQuery } from '@tanstack/react-query';
+import { useDeferredValue } from 'react';
+import { api, clockAhead, type Problem, type Schemas } from '../api/client';
+import { Head, Read } from '../ui/page';
+import { Status } from '../ui/status';
+import { type Column, DataTable } from '../ui/table';
+import { Moment } from '../ui/time';
+import { useUrl } from '../ui/url';
+
+type Entry = Schemas['AuditEntry'];
+type Page = Schemas['ListAuditEntry'];
+
+const TONE = { allowed: 'healthy', refused: 'failed', failed: 'degraded' } as const;
+const HOURS: Record<string, number> = { hour: 1, day: 24, week: 168, month: 720 };
+
+const COLUMNS: Column<Entry>[] = [
+  { key: 'at', title: 'When', value: (e) => -e.id, cell: (e) => <Moment at={e.at} /> },
+  { key: 'who', title: 'Who', value: (e) => e.actor, cell: (e) => e.actor || <span className="quiet">somebody</span> },
+  { key: 'from', title: 'From', value: (e) => e.source, wideOnly: true },
+  { key: 'operation', title: 'Did', value: (e) => e.operation },
+  { key: 'object', title: 'To', value: (e) => e.object },
+  {
+    key: 'outcome',
+    title: 'Outcome',
+    value: (e) => e.outcome,
+    cell: (e) => <Status of={TONE[e.outcome]}>{e.outcome}</Status>,
+  },
+  {
+    key: 'what',
+    title: 'What',
+    value: (e) => e.change,
+    cell: (e) => (
+      <span className="reason">
+        {e.outcome === 'allowed' ? e.change : e.reason || e.change}
+        {e.missed > 0 && (
+          <span className="quiet"> ({e.missed} refusals before it were too many to be written down)</span>
+        )}
+      </span>
+    ),
+    wideOnly: true,
+  },
+];
+
+export function Audit() {
+  const [url, setUrl] = useUrl();
+  const who = useDeferredValue(url.who ?? '');
+  const what = useDeferredValue(url.what ?? '');
+  const to = useDeferredValue(url.to ?? '');
+  const entries = useInfiniteQuery<Page, Problem, Entry[], unknown[], string>({
+    queryKey: ['get', '/audit', { who, what, to, outcome: url.outcome, since: url.since }],
+    initialPageParam: '',
+    getNextPageParam: (page) => page.nextCursor ?? undefined,
+    select: ({ pages }) => pages.flatMap((page) => page.items ?? []),
+    queryFn: async ({ pageParam, signal }) => {
+      const hours = HOURS[url.since ?? ''];
+      const { data, error } = await api.GET('/audit', {
+        params: {
+          query: {
+            limit: 200,
+            ...(pageParam && { cursor: pageParam }),
+            ...(who && { actor: who }),
+            ...(what && { operation: what }),
+            ...(to && { object: to }),
+            ...(url.outcome && { outcome: url.outcome as Entry['outcome'] }),
+            ...(hours && { from: new Date(Date.now() + clockAhead - hours * 3_600_000).toISOString() }),
+          },
+        },
+        signal,
+      });
+      if (!data) throw error;
+      return data;
+    },
+  });
+  const field = (key: 'who' | 'what' | 'to', label: string) => (
+    <TextInput
+      aria-label={label}
+      placeholder={label}
+      value={url[key] ?? ''}
+      onChange={(e) => setUrl({ [key]: e.currentTarget.value })}
+      style={{ flex: '1 1 9rem', maxWidth: '14rem' }}
+    />
+  );
+  return (
+    <>
+      <Head title="Audit log" />
+      <div className="row" style={{ marginBottom: '0.75rem' }}>
+        {field('who', 'Who')}
+        {field('what', 'Did, such as delete')}
+        {field('to', 'To, such as satellites/')}
+        <Select
+          aria-label="Outcome"
+          placeholder="Any outcome"
+          clearable
+          data={['allowed', 'refused', 'failed']}
+          value={url.outcome ?? null}
+          onChange={(outcome) => setUrl({ outcome: outcome ?? undefined })}
+          w="9rem"
+        />
+        <Select
+          aria-label="When"
+          placeholder="At any time"
+          clearable
+          data={Object.keys(HOURS).map((value) => ({ value, label: `in the last ${value}` }))}
+          value={url.since ?? null}
+          onChange={(since) => setUrl({ since: since ?? undefined })}
+          w="11rem"
+        />
+      </div>
+      <div className="card">
+        <Read query={entries}>
+          {(rows) => (
+            <DataTable
+              label="Audit log"
+              columns={COLUMNS}
+              rows={rows}
+              id={(e) => String(e.id)}
+              sortBy="at"
+              empty="Nothing is like that. Every change, sign-in and refusal is noted here from now on."
+            />
+          )}
+        </Read>
+        {entries.hasNextPage && (
+          <p className="notice">
+            <Button variant="default" loading={entries.isFetchingNextPage} onClick={() => void entries.fetchNextPage()}>
+              Older ones
+            </Button>
+          </p>
+        )}
+      </div>
+    </>
+  );
+}

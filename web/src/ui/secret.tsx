@@ -1,0 +1,32 @@
+import { Alert, Button, CopyButton, Modal } from '@mantine/core';
+
+/** Something that is shown this once. */
+export function Secret({ title, what, text, close }: { title: string; what: string; text: string; close: () => void }) {
+  return (
+    <Modal
+      opened
+      onClose={close}
+      title={title}
+      closeOnClickOutside={false}
+      closeButtonProps={{ 'aria-label': 'Close' }}
+    >
+      <div className="stack">
+        <Alert color="yellow" variant="outline">
+          The {what} is shown this once. Copy it now.
+        </Alert>
+        {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard */}
+        <pre tabIndex={0} data-secret>
+          {text}
+        </pre>
+        <div className="row">
+          <CopyButton value={text}>
+            {({ copied, copy }) => <Button onClick={copy}>{copied ? 'Copied' : `Copy the ${what}`}</Button>}
+          </CopyButton>
+          <Button variant="default" onClick={close}>
+            Done
+          </Button>
+        </div>
+      </div>
+    </Modal>
+  );
+}
