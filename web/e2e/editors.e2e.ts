@@ -120,6 +120,8 @@ test('a check is made by form, is red, then green, with its evidence', async () 
     .getByText(/connect/)
     .waitFor();
   await button(/^Expect that statusCode equals 503/).waitFor();
+  await came.evaluate((node) => node.scrollIntoView({ block: 'center' }));
+  await browsing.picture('check-try');
   await main().getByRole('region', { name: 'Where it would run' }).getByText('It would run on 1 satellite.').waitFor();
   await main().getByText('The same in YAML').click();
   await main().locator('[data-document]').getByText('kind: Assignment').waitFor();
@@ -181,8 +183,8 @@ test('a script is written with completion, tried, and told where it is wrong', a
   await page().goto('/checks/new');
   await choose('Strategy', 'Script');
   await field('Name').fill('queue');
-  await button('Measure inline-script').click();
-  const editor = main().getByRole('textbox', { name: 'Script' });
+  await button('Add TypeScript').click();
+  const editor = main().getByRole('textbox', { name: 'Script', exact: true });
   await editor.click();
   await page().keyboard.type('const name = context.system.');
   await page()
@@ -310,6 +312,7 @@ test('an incident is opened, updated and resolved', async () => {
   await button('Add to the timeline').click();
   await main().getByText('A disk was full.').waitFor();
   await main().locator('[data-status="resolved"]').first().waitFor();
+  await browsing.picture('incident');
 });
 
 test('no page complained, the policy was kept, and axe found nothing serious', () => {

@@ -31,6 +31,8 @@ export function Collectors({
   special: Special;
 }) {
   const wrong = useWrong('spec.collectors');
+  const titleOf = (id: string) =>
+    (strategy.collectors?.find((c) => c.id === id)?.schema as Schema | undefined)?.title ?? shortOf(id);
   const kinds = (strategy.collectors ?? []).map((c) => c.id);
   const add = (collector: string) =>
     onChange([
@@ -67,7 +69,7 @@ export function Collectors({
       <div className="row">
         {kinds.map((k) => (
           <Button key={k} variant="default" onClick={() => add(k)}>
-            Measure {shortOf(k)}
+            Add {titleOf(k)}
           </Button>
         ))}
       </div>
