@@ -157,11 +157,18 @@ func watch() (descriptor int, err error) {
 		unix.SECCOMP_FILTER_FLAG_NEW_LISTENER|unix.SECCOMP_FILTER_FLAG_TSYNC|unix.SECCOMP_FILTER_FLAG_TSYNC_ESRCH)
 }
 
-// archOffset is where a filter finds for which architecture a call is meant (seccomp(2)).
-const archOffset = 4
+const (
+	// numberOffset is where a filter finds the number of a call, and archOffset for which
+	// architecture it is meant (seccomp(2)).
+	numberOffset = 0
+	archOffset   = 4
+	// firstX32 is the first number of a call by x32, which says that it is of its host's
+	// architecture. No other has numbers as high.
+	firstX32 = 0x40000000
+)
 
-// install loads a filter. Calls by the ABI of another architecture, of which the same
-// numbers mean something else, end the process: the library would let them through.
+// install loads a filter. Calls by another ABI, of which the same numbers mean something
+// else, end the process: the library would let some of them through.
 func install(groups []seccomp.SyscallGroup, flags uintptr) (int, error) {
 	info, err := arch.GetInfo("")
 	if err != nil {
@@ -175,6 +182,9 @@ func install(groups []seccomp.SyscallGroup, flags uintptr) (int, error) {
 	raw, err := bpf.Assemble(append([]bpf.Instruction{
 		bpf.LoadAbsolute{Off: archOffset, Size: 4},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(info.ID), SkipTrue: 1},
+		bpf.RetConstant{Val: unix.SECCOMP_RET_KILL_PROCESS},
+		bpf.LoadAbsolute{Off: numberOffset, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpLessThan, Val: firstX32, SkipTrue: 1},
 		bpf.RetConstant{Val: unix.SECCOMP_RET_KILL_PROCESS},
 	}, instructions...))
 	if err != nil {
