@@ -71,6 +71,14 @@ type Transition struct {
 	Actor    Actor     `json:"actor"`
 }
 
+// EventFilter chooses events: those after a number, of a kind and a type where these
+// are given; Newest the last of them instead of the first.
+type EventFilter struct {
+	Kind, Type string
+	After      int64
+	Newest     bool
+}
+
 // Event is what a change means to whoever reacts. Every change gives at least
 // one; TypeChanged when nothing more telling derives.
 type Event struct {

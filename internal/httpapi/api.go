@@ -132,6 +132,7 @@ type Records interface {
 	VerdictHistory(ctx context.Context, f health.VerdictFilter, p fleet.Page) ([]verdict.Verdict, string, error)
 	Evidence(ctx context.Context, verdictID string) (verdict.Judged, error)
 	Events(ctx context.Context, after int64, limit int) ([]entity.Event, error)
+	EventsOf(ctx context.Context, f entity.EventFilter, limit int) ([]entity.Event, error)
 	LastEvent(ctx context.Context) (int64, error)
 	health.HistoryStore
 }

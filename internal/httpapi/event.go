@@ -37,6 +37,8 @@ const (
 type eventQuery struct {
 	After int64 `query:"after" minimum:"0" doc:"Only events after this number."`
 	Limit int   `query:"limit" minimum:"1" maximum:"1000" default:"100"`
+	Kind  string `query:"kind" maxLength:"100" doc:"Only events of things of this kind, such as satellite or core."`
+	Type  string `query:"type" maxLength:"200" doc:"Only events of this type, such as core.blind. With its kind it is found quickly."`
 	// Newest leaves out all but the last Limit.
 	Newest bool `query:"newest" doc:"The last events instead of the first; oldest first all the same."`
 }
@@ -69,19 +71,11 @@ func (a *API) addEvents() {
 }
 
 func (a *API) listEvents(ctx context.Context, in *eventQuery) (EventList, error) {
-	after := in.After
-	if in.Newest {
-		last, err := a.Records.LastEvent(ctx)
-		if err != nil {
-			return EventList{}, err
-		}
-		after = max(after, last-int64(in.Limit))
-	}
-	events, err := a.Records.Events(ctx, after, in.Limit)
+	events, err := a.Records.EventsOf(ctx, entity.EventFilter{Kind: in.Kind, Type: in.Type, After: in.After, Newest: in.Newest}, in.Limit)
 	if err != nil {
 		return EventList{}, err
 	}
-	list := EventList{Items: append([]entity.Event{}, events...), Next: after}
+	list := EventList{Items: append([]entity.Event{}, events...), Next: in.After}
 	if n := len(events); n > 0 {
 		list.Next = events[n-1].Seq
 	}

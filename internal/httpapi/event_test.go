@@ -220,6 +220,31 @@ func TestTheNewestEvents(t *testing.T) {
 	}
 }
 
+func TestEventsOfAKindAndAType(t *testing.T) {
+	t.Parallel()
+	c := setup(t)
+	c.system("shop")
+	c.satellite("eu-1", "eu")
+	var want []entity.Event
+	for _, e := range c.events() {
+		if e.Kind == "satellite" && e.Type == "satellite.created" {
+			want = append(want, e)
+		}
+	}
+	for _, query := range []string{"type=satellite.created", "kind=satellite&type=satellite.created", "kind=satellite&type=satellite.created&newest=true"} {
+		var page httpapi.EventList
+		c.get("/events?"+query, &page)
+		if diff := cmp.Diff(want, page.Items); diff != "" || len(want) != 1 || page.Next != want[0].Seq {
+			t.Errorf("?%s, next %d (-want +got):\n%s", query, page.Next, diff)
+		}
+	}
+	var page httpapi.EventList
+	c.get("/events?kind=core", &page)
+	if len(page.Items) != 0 {
+		t.Errorf("events of kind core = %+v, want none", page.Items)
+	}
+}
+
 // While events are written by several at once, a reader whose connection breaks
 // again and again sees each event once, in order.
 func TestTheStreamLosesAndRepeatsNothing(t *testing.T) {

@@ -178,6 +178,29 @@ func (db *DB) Events(ctx context.Context, after int64, n int) ([]entity.Event, e
 		FROM events WHERE seq > $1 ORDER BY seq LIMIT $2`, after, limit(fleet.Page{Limit: n}))
 }
 
+// EventsOf are the first n events of a filter, or the last, oldest first all the
+// same. One that names a kind is quick however many events of others there are.
+func (db *DB) EventsOf(ctx context.Context, f entity.EventFilter, n int) ([]entity.Event, error) {
+	var w where
+	w.and("seq > $$", f.After)
+	if f.Kind != "" {
+		w.and("kind = $$", f.Kind)
+	}
+	if f.Type != "" {
+		w.and("type = $$", f.Type)
+	}
+	order := ""
+	if f.Newest {
+		order = " DESC"
+	}
+	events, err := all(ctx, db.reads(), scanEvent, `SELECT seq, type, kind, entity_id, change_id, changed, prev, next, payload, actor, at
+		FROM events`+w.String()+` ORDER BY seq`+order+` LIMIT `+w.arg(limit(fleet.Page{Limit: n})), w.args...)
+	if f.Newest {
+		slices.Reverse(events)
+	}
+	return events, err
+}
+
 func (db *DB) LastEvent(ctx context.Context) (int64, error) {
 	return one(ctx, db.reads(), "", scanInt64, `SELECT coalesce(max(seq), 0) FROM events`)
 }

@@ -35,7 +35,9 @@ async function looksRight(name?: string): Promise<void> {
 /** Signs in whoever is out. */
 async function signIn(user: string, password: string): Promise<void> {
   await page().getByLabel('Name').fill(user);
-  await page().getByLabel(/^Password/).fill(password);
+  await page()
+    .getByLabel(/^Password/)
+    .fill(password);
   await page().getByRole('button', { name: 'Sign in', exact: true }).click();
   await page().getByText('Live', { exact: true }).waitFor();
 }
@@ -52,7 +54,9 @@ test('who has the code makes the administrator, something to watch, and a satell
   await page().getByText('Nobody administers this core yet').waitFor();
   await page().getByLabel('Set-up code').fill('AAAAAAAAAAAAAAAAAAAAAAAAAA');
   await page().getByLabel('Name').fill('Root');
-  await page().getByLabel(/^Password/).fill(PASSWORD);
+  await page()
+    .getByLabel(/^Password/)
+    .fill(PASSWORD);
   await page().getByRole('button', { name: 'Make the administrator' }).click();
   await page().getByRole('alert').getByText('the set-up code is not right').waitFor();
   await looksRight('set-up');
@@ -242,7 +246,9 @@ test('a viewer sees nothing that is refused, and is refused what they try', asyn
   await button('New token').waitFor();
   await page().goto('/password');
   await main().getByLabel('Your password now').fill('wrong');
-  await main().getByLabel(/^The new one\W*$/).fill(PASSWORD);
+  await main()
+    .getByLabel(/^The new one\W*$/)
+    .fill(PASSWORD);
   await main().getByLabel('The new one again').fill(PASSWORD);
   await button('Change it and sign in again').click();
   await main().getByText('this is not your password').waitFor();

@@ -68,6 +68,16 @@ func testEvents(_ *testing.T, s *suite) {
 	s.same(want[:2], must(s.db.Events(s.ctx(), 0, 2))(s))
 	s.same(want[2:], must(s.db.Events(s.ctx(), want[1].Seq, 10))(s))
 	s.same(want[2].Seq, must(s.db.LastEvent(s.ctx()))(s))
+
+	other := []entity.Event{newEvent("d")}
+	other[0].Kind, other[0].Type, other[0].At = "core", "core.blind", at
+	s.tx(func(tx *store.Tx) error { return tx.AppendEvents(s.ctx(), other) })
+	of := func(f entity.EventFilter, n int) []entity.Event { return must(s.db.EventsOf(s.ctx(), f, n))(s) }
+	s.same(append(slices.Clone(want), other...), of(entity.EventFilter{}, 10))
+	s.same(want[:2], of(entity.EventFilter{Kind: want[0].Kind}, 2))
+	s.same(want[1:], of(entity.EventFilter{Kind: want[0].Kind, Newest: true}, 2))
+	s.same(other, of(entity.EventFilter{Kind: "core", Type: "core.blind", Newest: true}, 10))
+	s.same(0, len(of(entity.EventFilter{Type: "core.blind", After: other[0].Seq}, 10)))
 }
 
 // A reader that asks for what is after the last it has seen must see everything,

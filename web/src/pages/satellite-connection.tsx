@@ -20,12 +20,13 @@ export function ConnectionCard({ of: s }: { of: Schemas['Satellite'] }) {
   const transitions = queries.useQuery('get', '/satellites/{id}/transitions', {
     params: { path: { id: s.id }, query: { limit: 1000 } },
   });
-  const events = queries.useQuery('get', '/events', { params: { query: { newest: true, limit: 1000 } } });
+  const events = queries.useQuery('get', '/events', {
+    params: { query: { kind: 'core', type: 'core.blind', newest: true, limit: 1000 } },
+  });
   const edges = useMemo(() => edgesOf(transitions.data?.items ?? []), [transitions.data]);
   const blind = useMemo(
     () =>
       (events.data?.items ?? [])
-        .filter((e) => e.type === 'core.blind')
         .map((e) => e.payload as { from: string; to: string })
         .map((p) => ({ from: Date.parse(p.from), to: Date.parse(p.to) })),
     [events.data],
