@@ -35,8 +35,8 @@ const (
 )
 
 type eventQuery struct {
-	After int64 `query:"after" minimum:"0" doc:"Only events after this number."`
-	Limit int   `query:"limit" minimum:"1" maximum:"1000" default:"100"`
+	After int64  `query:"after" minimum:"0" doc:"Only events after this number."`
+	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
 	Kind  string `query:"kind" maxLength:"100" doc:"Only events of things of this kind, such as satellite or core."`
 	Type  string `query:"type" maxLength:"200" doc:"Only events of this type, such as core.blind. With its kind it is found quickly."`
 	// Newest leaves out all but the last Limit.
