@@ -110,14 +110,18 @@ type Collector struct {
 	Collector  string          `json:"collector"`
 	Config     json.RawMessage `json:"config,omitempty"`
 	Assertions []Assertion     `json:"assertions,omitempty"`
+	// Latency makes runs in which this collector is slow worse than they are.
+	Latency Latency `json:"latency,omitzero"`
 }
 
-// Assertion is a condition on one field of a collector's result (spec F.5).
+// Assertion is a condition on one field of a collector's result (spec F.5), or an
+// Expression over all of them, in place of everything else.
 type Assertion struct {
-	Field    string `json:"field"`
-	JSONPath string `json:"jsonPath,omitempty"`
-	Operator string `json:"operator"`
-	Value    any    `json:"value,omitempty"`
+	Field      string `json:"field" required:"false"`
+	JSONPath   string `json:"jsonPath,omitempty"`
+	Operator   string `json:"operator" required:"false"`
+	Value      any    `json:"value,omitempty"`
+	Expression string `json:"expression,omitempty"`
 }
 
 // Environment is one of several settings of a system in which the same check

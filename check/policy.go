@@ -194,15 +194,7 @@ func (p Policy) Validate() []PolicyProblem {
 			bad("window.failures", p.Window.Failures, "must be from 1 to window.of, %d", p.Window.Of)
 		}
 	}
-	if p.Latency.DegradedMs < 0 {
-		bad("latency.degradedMs", p.Latency.DegradedMs, "must not be negative")
-	}
-	if p.Latency.UnhealthyMs < 0 {
-		bad("latency.unhealthyMs", p.Latency.UnhealthyMs, "must not be negative")
-	}
-	if u, d := p.Latency.UnhealthyMs, p.Latency.DegradedMs; u > 0 && d > u {
-		bad("latency.degradedMs", d, "must be at most latency.unhealthyMs, %d", u)
-	}
+	wrong = append(wrong, p.Latency.Validate("latency")...)
 	if p.Flap != (Flap{}) {
 		flap := p.WithDefaults().Flap
 		within("flap.window", flap.Window, 3, MaxOutcomes)
@@ -212,6 +204,21 @@ func (p Policy) Validate() []PolicyProblem {
 		}
 	}
 	return append(wrong, append(p.Quorum.validate(), p.SecondOpinion.validate()...)...)
+}
+
+// Validate says what is wrong with the bounds, which stand at path.
+func (l Latency) Validate(path string) []PolicyProblem {
+	var wrong []PolicyProblem
+	if l.DegradedMs < 0 {
+		wrong = append(wrong, PolicyProblem{path + ".degradedMs", l.DegradedMs, "must not be negative"})
+	}
+	if l.UnhealthyMs < 0 {
+		wrong = append(wrong, PolicyProblem{path + ".unhealthyMs", l.UnhealthyMs, "must not be negative"})
+	}
+	if u, d := l.UnhealthyMs, l.DegradedMs; u > 0 && d > u {
+		wrong = append(wrong, PolicyProblem{path + ".degradedMs", d, fmt.Sprintf("must be at most %s.unhealthyMs, %d", path, u)})
+	}
+	return wrong
 }
 
 func (q Quorum) validate() []PolicyProblem {

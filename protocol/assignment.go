@@ -38,6 +38,17 @@ type Collector struct {
 	CollectorID string            `json:"collectorId"`
 	Config      json.RawMessage   `json:"config"`
 	Assertions  []check.Assertion `json:"assertions,omitempty"`
+	// Latency are bounds of this collector (feature expression).
+	Latency *check.Latency `json:"perigeeLatency,omitempty"`
+}
+
+// CollectorOf is the collector of a check as it travels.
+func CollectorOf(c check.Collector) Collector {
+	out := Collector{ID: c.ID, CollectorID: c.Collector, Config: c.Config, Assertions: c.Assertions}
+	if c.Latency != (check.Latency{}) {
+		out.Latency = &c.Latency
+	}
+	return out
 }
 
 // Pair names an assignment: what a satellite may report for.

@@ -57,7 +57,8 @@ func (m *Inventory) RunsAlike(other *Inventory) bool {
 	if m == nil || other == nil {
 		return m == other
 	}
-	return slices.Equal(m.Strategies, other.Strategies) && slices.Equal(m.Collectors, other.Collectors)
+	return slices.Equal(m.Strategies, other.Strategies) && slices.Equal(m.Collectors, other.Collectors) &&
+		slices.Contains(m.Features, FeatureExpression) == slices.Contains(other.Features, FeatureExpression)
 }
 
 // Authenticated answers Authenticate when the credentials are right (A.6).

@@ -63,11 +63,14 @@ const (
 	// FeatureTry: the core may ask for one run of what nobody has saved (Try), whose
 	// answer (Tried) goes to who asks.
 	FeatureTry = "try"
+	// FeatureExpression: the satellite evaluates assertions that are expressions, and
+	// bounds of how long single collectors take.
+	FeatureExpression = "expression"
 )
 
 // Features are all that this build knows, in a fixed order.
 func Features() []string {
-	return []string{FeatureAck, FeatureSlots, FeatureDelta, FeatureInventory, FeatureClock, FeatureAssert, FeatureChunk, FeatureSeal, FeatureDrain, FeatureRun, FeatureOpinion, FeatureObserver, FeatureLease, FeatureTry}
+	return []string{FeatureAck, FeatureSlots, FeatureDelta, FeatureInventory, FeatureClock, FeatureAssert, FeatureChunk, FeatureSeal, FeatureDrain, FeatureRun, FeatureOpinion, FeatureObserver, FeatureLease, FeatureTry, FeatureExpression}
 }
 
 // Agree returns the features that both lists name, in our order.

@@ -289,7 +289,7 @@ func (c *Collector) validate() *InvalidError {
 		return tooMany("assertions", MaxList)
 	}
 	for i, a := range c.Assertions {
-		if err := anyOf(name("field", a.Field), words("jsonPath", a.JSONPath), id("operator", a.Operator)); err != nil {
+		if err := anyOf(name("field", a.Field), words("jsonPath", a.JSONPath), id("operator", a.Operator), words("expression", a.Expression)); err != nil {
 			return err.in("assertions", i)
 		}
 	}

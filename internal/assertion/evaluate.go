@@ -33,6 +33,8 @@ type document struct {
 	raw map[string]json.RawMessage
 	// parsed are the fields that were read as JSON documents: values or errors.
 	parsed map[string]any
+	// tookMs is how long the collector took.
+	tookMs float64
 }
 
 // evaluate returns "" if the assertion holds, and otherwise the failure's text:

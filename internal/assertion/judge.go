@@ -30,8 +30,10 @@ type outcome struct {
 	JSONPath string `json:"jsonPath,omitempty"`
 	Operator string `json:"operator"`
 	Value    any    `json:"value,omitempty"`
-	Passed   bool   `json:"passed"`
-	Message  string `json:"message,omitempty"`
+	// Expression in place of them.
+	Expression string `json:"expression,omitempty"`
+	Passed     bool   `json:"passed"`
+	Message    string `json:"message,omitempty"`
 	// Got is what was found, as bounded JSON, where it is asked for (Explain).
 	Got string `json:"got,omitempty"`
 }
@@ -83,7 +85,8 @@ func judge(assertions map[string][]check.Assertion, collectorIDs map[string]stri
 		}
 		failed, before := "", len(object)
 		if len(judged) > 0 && !onlyError(object) {
-			failed, before = judgeObject(judged, object, explain), -1
+			doc := document{raw: object, parsed: make(map[string]any), tookMs: took(r, entry)}
+			failed, before = doc.judge(judged, explain), -1
 		}
 		for _, name := range ephemeral {
 			delete(object, name)
@@ -101,19 +104,56 @@ func judge(assertions map[string][]check.Assertion, collectorIDs map[string]stri
 	}
 }
 
-// judgeObject adds the outcomes to object and returns the first failure's text.
-func judgeObject(assertions []check.Assertion, object map[string]json.RawMessage, explain bool) string {
-	doc := document{raw: object, parsed: make(map[string]any)}
+// took is how long the entry took. Original agents tell how long the whole run did, and
+// nothing of its parts: that is no less.
+func took(r *check.Result, entry string) float64 {
+	if ms, ok := r.TookMs[entry]; ok {
+		return ms
+	}
+	return r.LatencyMs
+}
+
+// Slow judges how long collectors took by the bounds, given by entry. One that took as
+// long as a bound, or longer, makes the run that bad, unless it was worse already, and its
+// object gets the member _latencyMs.
+func Slow(bounds map[string]check.Latency, r *check.Result) {
+	for _, entry := range slices.Sorted(maps.Keys(bounds)) {
+		ms, by := took(r, entry), bounds[entry]
+		status, bound := check.Healthy, int64(0)
+		switch {
+		case by.UnhealthyMs > 0 && ms >= float64(by.UnhealthyMs):
+			status, bound = check.Unhealthy, by.UnhealthyMs
+		case by.DegradedMs > 0 && ms >= float64(by.DegradedMs):
+			status, bound = check.Degraded, by.DegradedMs
+		}
+		if check.Worst(r.Status, status) != r.Status {
+			r.Status = status
+			r.Message = fmt.Sprintf("Check %s: collector %s took %.0f ms, and %d ms are too many", status, entry, ms, bound)
+		}
+		var object map[string]json.RawMessage
+		if json.Unmarshal(r.Metadata.Collectors[entry], &object) != nil || object == nil {
+			continue // it reported nothing
+		}
+		object["_latencyMs"] = json.RawMessage(fmt.Sprintf("%.3f", ms))
+		if text, err := json.Marshal(object); err == nil {
+			r.Metadata.Collectors[entry] = text
+		}
+	}
+}
+
+// judge adds the outcomes to the object and returns the first failure's text.
+func (d *document) judge(assertions []check.Assertion, explain bool) string {
+	object := d.raw
 	outcomes := make([]outcome, len(assertions))
 	var failed string
 	for i, a := range assertions {
-		message, got := doc.evaluate(a)
+		message, got := d.outcome(a)
 		outcomes[i] = outcome{
-			Field: a.Field, JSONPath: a.JSONPath, Operator: a.Operator, Value: a.Value,
+			Field: a.Field, JSONPath: a.JSONPath, Operator: a.Operator, Value: a.Value, Expression: a.Expression,
 			Passed: message == "", Message: message,
 		}
 		if explain {
-			outcomes[i].Got = show(got)
+			outcomes[i].Got = got
 		}
 		if failed == "" {
 			failed = message
@@ -126,6 +166,15 @@ func judgeObject(assertions []check.Assertion, object map[string]json.RawMessage
 		object[keyFailed], _ = json.Marshal(failed)
 	}
 	return failed
+}
+
+// outcome is "" if the assertion holds, else the failure's text; and what was found.
+func (d *document) outcome(a check.Assertion) (failure, got string) {
+	if a.Expression != "" {
+		return d.express(a.Expression)
+	}
+	failure, actual := d.evaluate(a)
+	return failure, show(actual)
 }
 
 // onlyError reports whether the collector failed before it found anything.

@@ -13,14 +13,12 @@ import (
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
-	"cel.dev/cel-go/ext"
 	"cel.dev/cel-go/parser"
+
+	language "github.com/perigee-monitoring/perigee/internal/expression"
 )
 
 const (
-	// costLimit bounds an evaluation in CEL's own units, about one for each operation;
-	// the clock does not, so that the same input always gives the same answer.
-	costLimit = 200_000
 	// costBudget bounds all evaluations of one step of the engine.
 	costBudget = 20_000_000
 	// maxItems bounds what becomes of a value outside of expressions.
@@ -35,12 +33,7 @@ const (
 // their own, so that a misspelt one is refused when the definition is saved.
 var environment = sync.OnceValue(func() *cel.Env {
 	object := cel.MapType(cel.StringType, cel.DynType)
-	env, err := cel.NewEnv(
-		cel.OptionalTypes(),
-		cel.CrossTypeNumericComparisons(true),
-		cel.ParserExpressionSizeLimit(MaxExpression),
-		cel.ParserRecursionLimit(100),
-		ext.Strings(), ext.Math(), ext.Lists(), ext.Sets(), ext.TwoVarComprehensions(),
+	env, err := cel.NewEnv(append(language.Language(),
 		cel.Function("json", cel.Overload("json_dyn", []*cel.Type{cel.DynType}, cel.StringType, cel.UnaryBinding(jsonOf))),
 		cel.Variable("trigger.id", cel.StringType),
 		cel.Variable("trigger.event", cel.StringType),
@@ -60,7 +53,7 @@ var environment = sync.OnceValue(func() *cel.Env {
 		cel.Variable("state", cel.MapType(cel.StringType, object)),
 		cel.Variable("since", cel.MapType(cel.StringType, cel.MapType(cel.StringType, cel.TimestampType))),
 		cel.Variable("health.systems", object),
-	)
+	)...)
 	if err != nil { // it depends on nothing but this file
 		panic(err)
 	}
@@ -79,52 +72,20 @@ type expression struct {
 // compileExpression checks an expression. want is the type that it must have, nil for
 // any. The error is for people, with line and column inside of the text.
 func compileExpression(text string, want *cel.Type) (*expression, error) {
-	if strings.TrimSpace(text) == "" {
-		return nil, errors.New("must not be empty")
-	}
-	if len(text) > MaxExpression {
-		return nil, fmt.Errorf("must be at most %d KiB", MaxExpression>>10)
-	}
 	env := environment()
-	checked, issues := env.Compile(text)
-	if issues.Err() != nil {
-		var all []string
-		for _, e := range issues.Errors()[:min(3, len(issues.Errors()))] {
-			all = append(all, fmt.Sprintf("line %d, column %d: %s", e.Location.Line(), e.Location.Column()+1, compileMessage(e.Message)))
-		}
-		return nil, errors.New(strings.Join(all, "; "))
-	}
-	if got := checked.OutputType(); want != nil && got != cel.DynType && !got.IsExactType(want) {
-		return nil, fmt.Errorf("gives %s where %s is needed", typeName(got), typeName(want))
-	}
-	program, err := env.Program(checked, cel.CostLimit(costLimit), cel.EvalOptions(cel.OptOptimize))
+	checked, err := language.Check(env, text, want)
 	if err != nil {
 		return nil, err
 	}
-	traced, err := env.Program(checked, cel.CostLimit(costLimit), cel.EvalOptions(cel.OptTrackState))
+	program, err := env.Program(checked, cel.CostLimit(language.CostLimit), cel.EvalOptions(cel.OptOptimize))
+	if err != nil {
+		return nil, err
+	}
+	traced, err := env.Program(checked, cel.CostLimit(language.CostLimit), cel.EvalOptions(cel.OptTrackState))
 	if err != nil {
 		return nil, err
 	}
 	return &expression{text: text, program: program, traced: traced, ast: checked.NativeRep()}, nil
-}
-
-// compileMessage leaves out what is of use to the parser's author.
-func compileMessage(text string) string {
-	text = strings.TrimSuffix(text, " (in container '')")
-	text, _, _ = strings.Cut(text, " expecting {")
-	return strings.Replace(text, "input '<EOF>'", "end", 1)
-}
-
-func typeName(t *cel.Type) string {
-	switch t.Kind() {
-	case types.BoolKind:
-		return "true or false"
-	case types.StringKind:
-		return "text"
-	case types.IntKind, types.DoubleKind, types.UintKind:
-		return "a number"
-	}
-	return t.String()
 }
 
 // eval gives the value. Its error is for people; one of the states themselves is left in

@@ -80,11 +80,18 @@ func (s *seating) wishFor(a *Assignment, spec check.Spec) *wish {
 	return w
 }
 
+// judgesMore stands for assertions that are expressions, and bounds of how long single
+// collectors take. Satellites that judge without knowing them would be wrong.
+const judgesMore = "expressions in assertions, and latency of collectors"
+
 // needs are the ids of what a check is made of: its strategy, then its collectors.
 func needs(spec check.Spec) []string {
 	ids := []string{spec.Strategy}
 	for _, c := range spec.Collectors {
 		ids = append(ids, c.Collector)
+		if c.Latency != (check.Latency{}) || slices.ContainsFunc(c.Assertions, func(a check.Assertion) bool { return a.Expression != "" }) {
+			ids = append(ids, judgesMore)
+		}
 	}
 	slices.Sort(ids[1:])
 	return slices.Compact(ids)
@@ -105,6 +112,12 @@ func lacks(inventory *protocol.Inventory, spec check.Spec) string {
 		return ""
 	}
 	for _, id := range ids[1:] {
+		if id == judgesMore {
+			if slices.Contains(inventory.Features, protocol.FeatureAssert) && !slices.Contains(inventory.Features, protocol.FeatureExpression) {
+				return id
+			}
+			continue
+		}
 		if !slices.Contains(inventory.Collectors, id) {
 			return id
 		}

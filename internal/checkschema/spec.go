@@ -69,6 +69,9 @@ func ValidateSpec(spec check.Spec) []fault.Field {
 			fields = append(fields, validateKind(strategy, c, path, i, kinds)...)
 		}
 		fields = append(fields, validateAssertions(c, path)...)
+		for _, wrong := range c.Latency.Validate(path + ".latency") {
+			add(wrong.Path, wrong.Value, "%s", wrong.Message)
+		}
 	}
 	return fields
 }
@@ -101,6 +104,12 @@ func validateAssertions(c check.Collector, path string) []fault.Field {
 	var fields []fault.Field
 	for i, a := range c.Assertions {
 		at := fmt.Sprintf("%s.assertions[%d]", path, i)
+		if a.Expression != "" {
+			if err := assertion.ValidateExpression(c.Collector, a); err != nil {
+				fields = append(fields, fault.Field{Path: at + ".expression", Message: err.Error()})
+			}
+			continue
+		}
 		if err := assertion.Validate(a); err != nil {
 			fields = append(fields, fault.Field{Path: at, Message: err.Error()})
 			continue

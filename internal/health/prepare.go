@@ -110,10 +110,18 @@ func Prepare(o Origin, a *protocol.Assignment, r *protocol.Result, received time
 func judge(a *protocol.Assignment, r *check.Result) {
 	assertions := make(map[string][]check.Assertion, len(a.Collectors))
 	collectorIDs := make(map[string]string, len(a.Collectors))
+	var bounds map[string]check.Latency
 	for _, c := range a.Collectors {
 		assertions[c.ID], collectorIDs[c.ID] = c.Assertions, c.CollectorID
+		if c.Latency != nil {
+			if bounds == nil {
+				bounds = map[string]check.Latency{}
+			}
+			bounds[c.ID] = *c.Latency
+		}
 	}
 	assertion.Judge(assertions, collectorIDs, r)
+	assertion.Slow(bounds, r)
 }
 
 // executedAt reads the satellite's time. One that cannot be read is replaced by

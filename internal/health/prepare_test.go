@@ -143,6 +143,21 @@ func TestM8_L225_AssertionsOfOriginalAgentsAreEvaluatedHere(t *testing.T) {
 	}
 }
 
+// Original agents know no expressions, and tell how long the whole run took alone: both
+// are judged here.
+func TestM8_ExpressionsAndLatencyOfOriginalAgentsAreJudgedHere(t *testing.T) {
+	t.Parallel()
+	run := prepare(t, origin, assignment(check.Assertion{Expression: `result.body.contains("nothing")`}), result("2026-01-02T03:04:00Z"))
+	if run.Status != check.Unhealthy || !strings.Contains(run.Message, "does not hold") {
+		t.Errorf("an expression: %s, %s", run.Status, run.Message)
+	}
+	slow := assignment(check.Assertion{Expression: `result.statusCode == 200`})
+	slow.Collectors[0].Latency = &check.Latency{DegradedMs: 12}
+	if run = prepare(t, origin, slow, result("2026-01-02T03:04:00Z")); run.Status != check.Degraded || !strings.Contains(run.Message, "took 12 ms") {
+		t.Errorf("latency: %s, %s", run.Status, run.Message)
+	}
+}
+
 func TestOurSatellitesEvaluateThemselves(t *testing.T) {
 	t.Parallel()
 	failing := check.Assertion{Field: "statusCode", Operator: "equals", Value: 201.0}

@@ -158,6 +158,22 @@ func (x *executor) execute(ctx context.Context, w *work, l *lease) (r check.Resu
 func judge(a *protocol.Assignment, r *check.Result) {
 	assertions, collectorIDs := assertionsOf(a)
 	assertion.Judge(assertions, collectorIDs, r)
+	assertion.Slow(boundsOf(a), r)
+}
+
+// boundsOf gives how long collectors may take, by entry.
+func boundsOf(a *protocol.Assignment) map[string]check.Latency {
+	var bounds map[string]check.Latency
+	for _, c := range a.Collectors {
+		if c.Latency == nil {
+			continue
+		}
+		if bounds == nil {
+			bounds = map[string]check.Latency{}
+		}
+		bounds[c.ID] = *c.Latency
+	}
+	return bounds
 }
 
 // assertionsOf gives the assertions and the qualified collector ids, by entry.

@@ -73,6 +73,7 @@ func (x *executor) try(ctx context.Context, m *protocol.Try) *protocol.Tried {
 	answer.Inconclusive = x.inconclusive(ctx, r, began)
 	assertions, collectorIDs := assertionsOf(a)
 	assertion.Explain(assertions, &r)
+	assertion.Slow(boundsOf(a), &r)
 	fit(collectorIDs, &r)
 	tried := record(w, r, 0, x.now())
 	answer.Result, answer.TookMs, answer.ExecutedAt = tried.Result, r.TookMs, tried.ExecutedAt

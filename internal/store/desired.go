@@ -105,7 +105,8 @@ func (p *placed) assignment(pair protocol.Pair) protocol.Assignment {
 	}
 	a.Environments = p.environments.on(p.satellite)
 	for _, c := range spec.Collectors {
-		a.Collectors = append(a.Collectors, protocol.Collector{ID: c.ID, CollectorID: c.Collector, Config: objectOr(c.Config), Assertions: c.Assertions})
+		c.Config = objectOr(c.Config)
+		a.Collectors = append(a.Collectors, protocol.CollectorOf(c))
 	}
 	return a
 }

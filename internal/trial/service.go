@@ -166,7 +166,7 @@ func (s *Service) prepare(ctx context.Context, id string, in Input) (t secret.Tr
 		IntervalSeconds: time.Duration(spec.Interval).Seconds(),
 	}
 	for _, c := range spec.Collectors {
-		a.Collectors = append(a.Collectors, protocol.Collector{ID: c.ID, CollectorID: c.Collector, Config: c.Config, Assertions: c.Assertions})
+		a.Collectors = append(a.Collectors, protocol.CollectorOf(c))
 	}
 	t.Assignment, t.Credentials = a, written
 	return t, s.inSystem(ctx, a, in)

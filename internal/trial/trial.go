@@ -82,9 +82,11 @@ type Assertion struct {
 	JSONPath string `json:"jsonPath,omitempty"`
 	Operator string `json:"operator"`
 	Value    any    `json:"value,omitempty" doc:"What was expected."`
-	Passed   bool   `json:"passed"`
-	Got      string `json:"got,omitempty" doc:"What was found, as JSON that may be cut; \"undefined\" when there was nothing."`
-	Message  string `json:"message,omitempty" doc:"Why it does not hold."`
+	// Expression in place of field and operator.
+	Expression string `json:"expression,omitempty"`
+	Passed     bool   `json:"passed"`
+	Got        string `json:"got,omitempty" doc:"What was found, as JSON that may be cut, \"undefined\" when there was nothing; of an expression the values that it stands on."`
+	Message    string `json:"message,omitempty" doc:"Why it does not hold."`
 }
 
 // Order is a trial on its way to its satellite.
