@@ -153,6 +153,14 @@ function OneCollector({
         >
           Add an assertion
         </Button>
+        <Button
+          variant="default"
+          size="compact-sm"
+          onClick={() => set([...assertions, { expression: '' }])}
+          aria-label={`Add an expression to ${c.id}`}
+        >
+          Add an expression
+        </Button>
       </div>
       {choices.length > 0 && (
         <details open>
@@ -170,7 +178,7 @@ function OneCollector({
                   aria-label={`Expect that ${sentence(choice.suggestion)}`}
                   onClick={() => set([...assertions, choice.suggestion])}
                 >
-                  {OPERATORS[choice.suggestion.operator]?.words} {textOf(choice.suggestion.value)}
+                  {OPERATORS[choice.suggestion.operator ?? '']?.words} {textOf(choice.suggestion.value)}
                 </Button>
               </li>
             ))}
@@ -183,7 +191,8 @@ function OneCollector({
 
 /** An assertion as one says it. */
 export const sentence = (a: Assertion): string =>
-  [a.field, a.jsonPath, OPERATORS[a.operator]?.words ?? a.operator, textOf(a.value)].filter(Boolean).join(' ');
+  a.expression ??
+  [a.field, a.jsonPath, OPERATORS[a.operator ?? '']?.words ?? a.operator, textOf(a.value)].filter(Boolean).join(' ');
 
 function AssertionRow({
   value: a,
@@ -201,43 +210,64 @@ function AssertionRow({
   place: string;
 }) {
   const wrong = useWrong(place, true);
-  const operator = OPERATORS[a.operator];
+  const operator = OPERATORS[a.operator ?? ''];
   return (
     <fieldset className="plain" aria-label={`Assertion ${n}`}>
-      <div className="row">
-        <Autocomplete
-          aria-label={`Assertion ${n}: field`}
-          placeholder="field, such as statusCode"
-          data={fields}
-          required
-          value={a.field}
-          onChange={(field) => onChange({ ...a, field })}
-          style={{ flex: '2 1 9rem' }}
-        />
-        <TextInput
-          aria-label={`Assertion ${n}: JSONPath`}
-          placeholder="JSONPath, if any"
-          value={a.jsonPath ?? ''}
-          onChange={(e) => onChange({ ...a, jsonPath: e.currentTarget.value || undefined })}
-          style={{ flex: '2 1 8rem' }}
-        />
-        <Select
-          aria-label={`Assertion ${n}: comparison`}
-          data={Object.entries(OPERATORS).map(([value, { words }]) => ({ value, label: words }))}
-          value={a.operator}
-          allowDeselect={false}
-          onChange={(v) =>
-            onChange({ ...a, operator: v ?? 'equals', ...(v && OPERATORS[v]?.value ? {} : { value: undefined }) })
-          }
-          style={{ flex: '2 1 9rem' }}
-        />
-        {operator?.value !== false && (
-          <TypedValue label={`Assertion ${n}: value`} value={a.value} onChange={(value) => onChange({ ...a, value })} />
-        )}
-        <Button variant="default" size="compact-sm" onClick={remove} aria-label={`Remove assertion ${n}`}>
-          Remove
-        </Button>
-      </div>
+      {a.expression !== undefined ? (
+        <div className="row">
+          <TextInput
+            aria-label={`Assertion ${n}: expression`}
+            placeholder="result.statusCode in [200, 204]"
+            className="mono"
+            required
+            value={a.expression}
+            onChange={(e) => onChange({ expression: e.currentTarget.value })}
+            style={{ flex: '6 1 18rem' }}
+          />
+          <Button variant="default" size="compact-sm" onClick={remove} aria-label={`Remove assertion ${n}`}>
+            Remove
+          </Button>
+        </div>
+      ) : (
+        <div className="row">
+          <Autocomplete
+            aria-label={`Assertion ${n}: field`}
+            placeholder="field, such as statusCode"
+            data={fields}
+            required
+            value={a.field}
+            onChange={(field) => onChange({ ...a, field })}
+            style={{ flex: '2 1 9rem' }}
+          />
+          <TextInput
+            aria-label={`Assertion ${n}: JSONPath`}
+            placeholder="JSONPath, if any"
+            value={a.jsonPath ?? ''}
+            onChange={(e) => onChange({ ...a, jsonPath: e.currentTarget.value || undefined })}
+            style={{ flex: '2 1 8rem' }}
+          />
+          <Select
+            aria-label={`Assertion ${n}: comparison`}
+            data={Object.entries(OPERATORS).map(([value, { words }]) => ({ value, label: words }))}
+            value={a.operator}
+            allowDeselect={false}
+            onChange={(v) =>
+              onChange({ ...a, operator: v ?? 'equals', ...(v && OPERATORS[v]?.value ? {} : { value: undefined }) })
+            }
+            style={{ flex: '2 1 9rem' }}
+          />
+          {operator?.value !== false && (
+            <TypedValue
+              label={`Assertion ${n}: value`}
+              value={a.value}
+              onChange={(value) => onChange({ ...a, value })}
+            />
+          )}
+          <Button variant="default" size="compact-sm" onClick={remove} aria-label={`Remove assertion ${n}`}>
+            Remove
+          </Button>
+        </div>
+      )}
       {wrong && (
         <p className="tone-bad small" role="alert">
           {wrong}
