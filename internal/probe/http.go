@@ -130,6 +130,9 @@ func (s *httpSession) admit(r *http.Request) error {
 		}
 	}
 	for _, addr := range addrs {
+		if s.outlet.guard.denies(addr) {
+			return denied{addr.String()}
+		}
 		if err := s.outlet.admit(host, netip.AddrPortFrom(addr, uint16(at))); err != nil {
 			return err
 		}
