@@ -52,7 +52,7 @@ export function Shell() {
               {to === '/systems' && <Wrong />}
             </Link>
           ))}
-          <h2 className="group">Manage</h2>
+          <h2 className="nav-group">Manage</h2>
           {ADMIN.filter(([, , operation]) => may(operation)).map(([to, name]) => (
             <Link key={to} to={to} activeProps={{ className: 'active' }} activeOptions={{ includeSearch: false }}>
               {name}
