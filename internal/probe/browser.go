@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"strings"
@@ -111,7 +112,7 @@ func (s *browserSession) visit(ctx, tab context.Context, way *wayOut, c check.Br
 	err := chromedp.Do(tab, chromedp.Navigate(c.URL))
 	result.LoadTimeMs = precise(time.Since(start))
 	if err != nil {
-		return result, explain(ctx, way.reason(err), "loading the page")
+		return result, explain(ctx, way.reason(err, c.URL), "loading the page")
 	}
 	for i, step := range c.Steps {
 		if err := take(ctx, tab, step); err != nil {
@@ -173,8 +174,8 @@ type wayOut struct {
 	out     *http.Transport
 	serving sync.WaitGroup
 
-	mu   sync.Mutex
-	last error // of the last connection that failed
+	mu     sync.Mutex
+	failed map[string]error // by host, of the last connection that failed
 }
 
 func (s *browserSession) wayOut(ctx context.Context) (*wayOut, error) {
@@ -182,7 +183,7 @@ func (s *browserSession) wayOut(ctx context.Context) (*wayOut, error) {
 	if err != nil {
 		return nil, unsupported{"this satellite cannot listen on loopback: " + err.Error()}
 	}
-	w := &wayOut{address: listener.Addr().String(), dialer: s.prober.dialer(nil)}
+	w := &wayOut{address: listener.Addr().String(), dialer: s.prober.dialer(nil), failed: map[string]error{}}
 	w.out = &http.Transport{DialContext: w.dial, DisableCompression: true, MaxResponseHeaderBytes: maxHeader}
 	nowhere := log.New(io.Discard, "", 0)
 	forward := &httputil.ReverseProxy{Rewrite: func(*httputil.ProxyRequest) {}, Transport: w.out, ErrorLog: nowhere}
@@ -202,19 +203,29 @@ func (w *wayOut) dial(ctx context.Context, network, address string) (net.Conn, e
 	if err != nil {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.last = err
+		host, _, _ := net.SplitHostPort(address)
+		w.failed[host] = err
 	}
 	return conn, err
 }
 
-// reason is why a connection failed, where the browser only says that its proxy did.
-func (w *wayOut) reason(err error) error {
+// reason is why the connection to a page failed, where the browser only says that its proxy
+// did. The browser makes connections of its own, which have reasons of their own.
+func (w *wayOut) reason(err error, page string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.last != nil && (strings.Contains(err.Error(), "ERR_TUNNEL") || strings.Contains(err.Error(), "ERR_HTTP_RESPONSE_CODE_FAILURE")) {
-		return w.last
+	if why := w.failed[hostOf(page)]; why != nil && (strings.Contains(err.Error(), "ERR_TUNNEL") || strings.Contains(err.Error(), "ERR_HTTP_RESPONSE_CODE_FAILURE")) {
+		return why
 	}
 	return err
+}
+
+func hostOf(page string) string {
+	u, err := url.Parse(page)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
 }
 
 // tunnel joins two connections until one of them ends, or the run does.
