@@ -16,5 +16,5 @@ export default defineConfig({
     manifest: 'manifest.json',
     target: 'es2022',
   },
-  server: { proxy: { '/api': core, '/session': core } },
+  server: { proxy: { '/api': core, '/session': core, '/setup': core } },
 });

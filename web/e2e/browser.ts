@@ -13,7 +13,7 @@ const shots = join(import.meta.dirname, '../../docs/screenshots');
 async function serveDist(context: BrowserContext): Promise<void> {
   const dist = join(import.meta.dirname, '../dist');
   await context.route(
-    (url) => !/^\/(api|session|hooks)/.test(url.pathname),
+    (url) => !/^\/(api|session|setup|hooks)/.test(url.pathname),
     async (route) => {
       const { pathname } = new URL(route.request().url());
       if (pathname.startsWith('/assets/') || pathname === '/favicon.svg')
