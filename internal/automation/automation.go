@@ -90,7 +90,7 @@ const (
 	RunSuccess   RunStatus = "success"
 	RunFailed    RunStatus = "failed"
 	RunCancelled RunStatus = "cancelled"
-	RunSkipped   RunStatus = "skipped"
+	RunSkipped   RunStatus = "skipped" // never begun: the mode allowed no further one
 	// RunInDoubt ended at a step of which nobody can say whether it happened.
 	RunInDoubt RunStatus = "in_doubt"
 )

@@ -332,7 +332,12 @@ func (d *decider) admit(t *trigger, event entity.Event, out *Decision) error {
 		return err
 	}
 	run := d.run(t, event)
-	out.Outcome, out.Reason = Fired, "everything it asks for is so"
+	out.Outcome, out.Reason, out.Run = Fired, "everything it asks for is so", &run
+	// What is not begun is a run all the same, so that people see that it was not.
+	skip := func(why string, args ...any) {
+		run.Status, run.Reason, run.EndedAt = RunSkipped, fmt.Sprintf(why, args...), &d.Now
+		out.Outcome, out.Reason = Skipped, run.Reason
+	}
 	switch p.automation.Definition.Mode {
 	case ModeRestart:
 		for _, r := range active {
@@ -343,28 +348,24 @@ func (d *decider) admit(t *trigger, event entity.Event, out *Decision) error {
 		}
 	case ModeParallel:
 		if len(active) >= p.maxRuns {
-			out.Outcome, out.Reason = Skipped, fmt.Sprintf("%d runs go on, and max_runs is %d", len(active), p.maxRuns)
-			return nil
+			skip("%d runs go on, and max_runs is %d", len(active), p.maxRuns)
 		}
 	case ModeQueued:
 		switch {
 		case len(active) >= p.maxRuns+maxQueued:
-			out.Outcome, out.Reason = Skipped, fmt.Sprintf("%d runs wait already", maxQueued)
-			return nil
+			skip("%d runs wait already", maxQueued)
 		case len(active) >= p.maxRuns:
 			out.Outcome, out.Reason = Queued, fmt.Sprintf("it is number %d in the queue", len(active)-p.maxRuns+1)
 			run.Status, run.Reason = RunPending, "waits for its turn"
 		}
 	default:
 		if len(active) > 0 {
-			out.Outcome, out.Reason = Skipped, "a run goes on, and the mode is single"
-			return nil
+			skip("a run goes on, and the mode is single")
 		}
 	}
 	if out.Outcome == Fired {
 		run.StartedAt = &d.Now
 	}
-	out.Run = &run
 	return nil
 }
 

@@ -93,6 +93,39 @@ func owned(t *testing.T, db *store.DB, a automation.Automation) (run automation.
 	return run, owner
 }
 
+// What a mode does not let begin is a run that says so, and no run in its place.
+func TestWhatIsSkippedIsSaid(t *testing.T) {
+	t.Parallel()
+	pgtest.OnBoth(t, func(t *testing.T, url string) {
+		db := open(t, url)
+		c := begin(t, db, &outside{done: map[string]int{}}, 1_000_000)
+		defer c.end()
+		a := create(t, c, "lost", `{"triggers": [{"event": "satellite.disconnected"}, {"event": "automation.manual"}], "actions": [{"delay": {"hours": 1}}]}`)
+		happen(t, db, "satellite.disconnected", "s1", "offline")
+		happen(t, db, "satellite.disconnected", "s2", "offline")
+		c.rings.Ring("")
+		var skipped []automation.Run
+		until(t, "the second is skipped", func() bool {
+			var err error
+			skipped, _, err = db.AutomationRuns(t.Context(), automation.RunFilter{Status: automation.RunSkipped}, fleet.Page{Limit: 10})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(skipped) > 0
+		})
+		if r := skipped[0]; len(skipped) != 1 || r.ContextKey != "s2" || r.Reason != "a run goes on, and the mode is single" || r.EndedAt == nil {
+			t.Errorf("skipped: %+v", skipped)
+		}
+		if _, err := c.service.Start(t.Context(), entity.System, a.ID, "", nil); !fault.Is(err, fault.Conflict) {
+			t.Errorf("by hand, while one goes on: %v, want a conflict", err)
+		}
+		all, _, err := db.AutomationRuns(t.Context(), automation.RunFilter{}, fleet.Page{Limit: 10})
+		if err != nil || len(all) != 2 {
+			t.Errorf("%v: the runs are %+v, want the one that goes on and the one that was skipped", err, all)
+		}
+	})
+}
+
 // Two cores on one database decide events: each once, and each step once.
 func TestTwoCoresDoNothingTwice(t *testing.T) {
 	t.Parallel()

@@ -323,7 +323,7 @@ func (s *Service) start(ctx context.Context, ref, trigger string, event entity.E
 		if err != nil {
 			return err
 		}
-		if d.Run == nil {
+		if d.Run == nil || d.Outcome == Skipped {
 			return fault.New(fault.Conflict, "automation %q was not started: %s", a.Name, d.Reason)
 		}
 		for _, id := range d.Cancel {
