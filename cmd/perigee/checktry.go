@@ -103,6 +103,9 @@ func asserted(a *trial.Assertion) string {
 	if !a.Passed {
 		return a.Message
 	}
+	if a.Expression != "" {
+		return found(a.Expression) + ", with " + a.Got
+	}
 	words := []string{a.Field}
 	if a.JSONPath != "" {
 		words = append(words, a.JSONPath)

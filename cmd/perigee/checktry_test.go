@@ -34,6 +34,7 @@ const pageTrial = `{
     "result": {"statusCode": 200, "body": "{\"articles\":\n 3}"},
     "assertions": [
       {"field": "statusCode", "operator": "equals", "value": 200, "passed": true, "got": "200"},
+      {"expression": "result.statusCode < 300", "passed": true, "got": "result.statusCode = 200"},
       {"field": "body", "jsonPath": "$.articles", "operator": "greaterThan", "value": 5, "passed": false, "got": "3", "message": "body $.articles: expected to be greater than 5, got 3"}
     ]
   }]
@@ -59,6 +60,7 @@ Collector     page (healthcheck-http.request): unhealthy, 41.2 ms
   body        {"articles": 3}
   statusCode  200
   passed      statusCode equals 200, got 200
+  passed      result.statusCode < 300, with result.statusCode = 200
   FAILED      body $.articles: expected to be greater than 5, got 3
 `
 	if diff := gocmp.Diff(want, out.String()); diff != "" {
