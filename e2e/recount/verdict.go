@@ -215,8 +215,12 @@ func (v *verdicts) between(on judgedOn, j *judged) {
 		} else if should != wrong {
 			wrong, since = should, r.ReceivedAt
 		}
-		if until.Sub(since) > v.grace && !since.IsZero() {
-			v.differ("%+v: from %s to %s the results say %s, and the verdict was %s", on, since.Format(time.RFC3339Nano), until.Format(time.RFC3339Nano), should, j.statusAt(until))
+		patience := v.grace
+		if !policy.SecondOpinion.Off && !j.followed(until) {
+			patience += waitsAtMost + waitsBeyond
+		}
+		if until.Sub(since) > patience && !since.IsZero() {
+			v.differ("%+v: from %s to %s the results say %s, and the verdict was %s%s", on, since.Format(time.RFC3339Nano), until.Format(time.RFC3339Nano), should, j.statusAt(until), j.reasonAt(until))
 			since = time.Time{} // once is enough
 		}
 	}
@@ -247,6 +251,15 @@ func (j *judged) waits(t time.Time) bool {
 	return false
 }
 
+// followed reports whether another verdict was seen to come after that time. Where none
+// was, one may still have been waiting for others when the window ended.
+func (j *judged) followed(t time.Time) bool {
+	return slices.ContainsFunc(j.verdicts, func(one verdict.Judged) bool { return one.Verdict.At.After(t) })
+}
+
+// waitsAtMost is how long a verdict may be held for the answers of others.
+const waitsAtMost = 30 * time.Second
+
 // waitsBeyond is how much later than at its deadline a verdict that waited may come: a
 // core has to be there.
 const waitsBeyond = 15 * time.Second
@@ -256,6 +269,14 @@ func (j *judged) statusAt(t time.Time) check.Status {
 		return held.Verdict.Status
 	}
 	return check.Unknown
+}
+
+// reasonAt is why the verdict that held then was what it was.
+func (j *judged) reasonAt(t time.Time) string {
+	if held := j.at(t); held != nil {
+		return " (" + held.Verdict.Reason + ")"
+	}
+	return ""
 }
 
 // places are the satellites from which a check was measured, as its results make them.
