@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -325,5 +326,77 @@ func TestWhatCannotWorkSaysSo(t *testing.T) {
 	}
 	if n := o.refused.Load(); n != 1 {
 		t.Errorf("what was refused for good was tried %d times", n)
+	}
+}
+
+// between has something happen once while a core decides, after the first of the two reads
+// by which it learns of events and of automations.
+type between struct {
+	*store.DB
+	once sync.Once
+	do   func()
+}
+
+func (b *between) InTx(ctx context.Context, fn func(entity.Tx) error) error {
+	return b.DB.InTx(ctx, func(tx entity.Tx) error {
+		return fn(&interrupted{Tx: tx.(automation.Tx), b: b}) //nolint:errcheck // the store's
+	})
+}
+
+type interrupted struct {
+	automation.Tx
+	b *between
+}
+
+func (tx *interrupted) AutomationHeads(ctx context.Context) ([]automation.Head, error) {
+	defer tx.b.once.Do(tx.b.do)
+	return tx.Tx.AutomationHeads(ctx)
+}
+
+func (tx *interrupted) EventsAfter(ctx context.Context, seq int64, limit int) ([]entity.Event, error) {
+	defer tx.b.once.Do(tx.b.do)
+	return tx.Tx.EventsAfter(ctx, seq, limit)
+}
+
+// An automation reacts to what happens after it was made, also when both came about while
+// a core was deciding. (With SQLite nothing does: one writes at a time.)
+func TestAnEventBehindANewAutomationIsNotMissed(t *testing.T) {
+	t.Parallel()
+	db := open(t, pgtest.URL(t))
+	o := &outside{done: map[string]int{}}
+	rings := make(bell, 1)
+	service := automation.NewService(db, entity.NewRecorder(db, rings), o.actions())
+	var made automation.Automation
+	b := &between{DB: db, do: func() {
+		var err error
+		made, err = service.Create(context.Background(), entity.System, automation.Input{Name: "new", Definition: json.RawMessage(
+			`{"triggers": [{"event": "satellite.disconnected"}], "actions": [{"action": "once", "config": {"text": "gone"}}]}`)})
+		if err != nil {
+			t.Error(err)
+		}
+		happen(t, db, "satellite.disconnected", "s", "offline")
+	}}
+	runner := automation.NewRunner(b, entity.NewRecorder(b, rings), o.actions(), slog.New(slog.DiscardHandler), rings)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- runner.Run(ctx) }()
+	until(t, "all events are decided", func() bool {
+		seq := int64(0)
+		err := db.InTx(t.Context(), func(tx entity.Tx) (err error) {
+			seq, err = tx.(automation.Tx).LockAutomations(t.Context()) //nolint:errcheck // the store's
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return seq >= 2 // of the automation and of the satellite
+	})
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	runs, _, err := db.AutomationRuns(t.Context(), automation.RunFilter{Automation: made.ID}, fleet.Page{Limit: 10})
+	if err != nil || len(runs) != 1 {
+		t.Errorf("%v: there are %d runs, want one", err, len(runs))
 	}
 }

@@ -302,6 +302,12 @@ func (r *Runner) decide(ctx context.Context) (more bool, err error) {
 		if err != nil {
 			return err
 		}
+		// Events first: an automation that was made before one of them is seen as well then.
+		events, err := tx.EventsAfter(ctx, seq, decideAtOnce)
+		if err != nil {
+			return err
+		}
+		more = len(events) == decideAtOnce
 		programs, now, err := r.enabled(ctx, tx)
 		if err != nil {
 			return err
@@ -311,11 +317,6 @@ func (r *Runner) decide(ctx context.Context) (more bool, err error) {
 				return err
 			}
 		}
-		events, err := tx.EventsAfter(ctx, seq, decideAtOnce)
-		if err != nil {
-			return err
-		}
-		more = len(events) == decideAtOnce
 		var entities []string
 		for _, e := range events {
 			entities = append(entities, e.EntityID)
