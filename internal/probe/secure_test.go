@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,7 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -29,7 +27,6 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/perigee-monitoring/perigee/check"
-	"github.com/perigee-monitoring/perigee/internal/pgtest"
 )
 
 // files writes a certificate and its key where a server's program finds them.
@@ -183,40 +180,16 @@ func secureMariaDB(t *testing.T, c tls.Certificate) target {
 // securePostgres listens on an address of its own, because the port is the usual one. Its
 // key is a file that the server has written itself: it wants no other owner.
 func securePostgres(t *testing.T, ca *authority) target {
-	dir, err := os.MkdirTemp("", "perigee-hba")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	hba := write(t, dir, "pg_hba.conf", "local all perigee trust\nhostssl all all 127.0.0.0/8 scram-sha-256\n")
-	for _, name := range []string{dir, hba} { // the server may run as somebody else
-		if err := os.Chmod(name, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
 	address := fmt.Sprintf("127.%d.%d.2", 100+os.Getpid()%100, os.Getpid()/100%200)
-	cluster, err := pgtest.Start("", "hba_file="+hba, "listen_addresses="+address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cluster.Stop() })
-	conn, err := pgx.Connect(t.Context(), cluster.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(t.Context())
-	at, err := url.Parse(cluster.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
+	cluster, conn, dir := postgres(t, "hostssl all all 127.0.0.0/8 scram-sha-256", "listen_addresses="+address)
 	cert, key := files(t, t.TempDir(), ca.leaf(-day, day, address))
-	statements := []string{"CREATE ROLE u LOGIN PASSWORD 'right'"}
+	var statements []string
 	for setting, file := range map[string]string{"ssl_cert_file": cert, "ssl_key_file": key} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		its := filepath.Join(at.Query().Get("host"), setting)
+		its := filepath.Join(dir, setting)
 		statements = append(statements,
 			fmt.Sprintf("COPY (SELECT unnest(string_to_array('%s', E'\\n'))) TO '%s'", strings.TrimSpace(string(text)), its),
 			fmt.Sprintf("ALTER SYSTEM SET %s = '%s'", setting, its))
@@ -226,7 +199,7 @@ func securePostgres(t *testing.T, ca *authority) target {
 			t.Fatal(err)
 		}
 	}
-	key = filepath.Join(at.Query().Get("host"), "ssl_key_file")
+	key = filepath.Join(dir, "ssl_key_file")
 	if err := errors.Join(os.Chmod(key, 0o600), cluster.Shutdown(), cluster.Restart()); err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -62,34 +63,29 @@ func TestMySQL(t *testing.T) {
 	})
 }
 
-func TestPostgres(t *testing.T) {
-	t.Parallel()
-	dir, err := os.MkdirTemp("", "perigee-hba")
+// postgres is a cluster with a role u, whose password is "right", to which the rule lets
+// others than us in; dir is the cluster's own, and the connection is ours.
+func postgres(t *testing.T, rule string, settings ...string) (cluster *pgtest.Cluster, conn *pgx.Conn, dir string) {
+	t.Helper()
+	rules, err := os.MkdirTemp("", "perigee-hba")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	hba := write(t, dir, "pg_hba.conf", "local all perigee trust\nlocal all all scram-sha-256\n")
-	for _, name := range []string{dir, hba} { // the server may run as somebody else
+	t.Cleanup(func() { os.RemoveAll(rules) })
+	hba := write(t, rules, "pg_hba.conf", "local all perigee trust\n"+rule+"\n")
+	for _, name := range []string{rules, hba} { // the server may run as somebody else
 		if err := os.Chmod(name, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	cluster, err := pgtest.Start("", "hba_file="+hba)
-	if err != nil {
+	if cluster, err = pgtest.Start("", append(settings, "hba_file="+hba)...); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cluster.Stop() })
-	conn, err := pgx.Connect(t.Context(), cluster.URL())
-	if err != nil {
+	if conn, err = pgx.Connect(t.Context(), cluster.URL()); err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(t.Context())
-	var version string
-	if err := conn.QueryRow(t.Context(), "SELECT version()").Scan(&version); err != nil {
-		t.Fatal(err)
-	}
-	against(check.Postgres, "program", cut(version, 90))
+	t.Cleanup(func() { conn.Close(context.Background()) })
 	if _, err := conn.Exec(t.Context(), "CREATE ROLE u LOGIN PASSWORD 'right'"); err != nil {
 		t.Fatal(err)
 	}
@@ -97,9 +93,20 @@ func TestPostgres(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return cluster, conn, at.Query().Get("host")
+}
+
+func TestPostgres(t *testing.T) {
+	t.Parallel()
+	_, conn, dir := postgres(t, "local all all scram-sha-256")
+	var version string
+	if err := conn.QueryRow(t.Context(), "SELECT version()").Scan(&version); err != nil {
+		t.Fatal(err)
+	}
+	against(check.Postgres, "program", cut(version, 90))
 	// A cluster listens on a socket alone.
 	s := serve(t, func(conn net.Conn) {
-		socket, err := net.Dial("unix", filepath.Join(at.Query().Get("host"), ".s.PGSQL.5432"))
+		socket, err := net.Dial("unix", filepath.Join(dir, ".s.PGSQL.5432"))
 		if err != nil {
 			return
 		}

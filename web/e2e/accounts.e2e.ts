@@ -223,9 +223,7 @@ test('a viewer sees nothing that is refused, and is refused what they try', asyn
     '/settings',
     '/about',
   ]) {
-    await page().goto(path);
-    await main().getByRole('heading', { level: 1 }).waitFor();
-    await main().getByText('Reading…').first().waitFor({ state: 'detached' });
+    await browsing.visit(path);
     const doing = main().getByRole('button', {
       name: /^(New|Edit|Delete|Rotate|More|Run now|Plan|Open an|Add|Install|Send|Save|Enable|Disable|Remove|Turn|Maintain)/,
     });
@@ -307,9 +305,7 @@ test('the pages fit a phone, in dark too, and axe found nothing serious', async 
     '/welcome',
     '/password',
   ]) {
-    await page().goto(path);
-    await main().getByRole('heading', { level: 1 }).waitFor();
-    await main().getByText('Reading…').first().waitFor({ state: 'detached' });
+    await browsing.visit(path);
     wrong.push(...(await browsing.wrong()));
     expect(await browsing.tooWide(), path).toBe(0);
   }

@@ -106,6 +106,14 @@ export class Browsing {
     });
   }
 
+  /** Opens a page, and waits until it has read what it shows. */
+  async visit(path: string): Promise<void> {
+    const main = this.page.getByRole('main');
+    await this.page.goto(path);
+    await main.getByRole('heading', { level: 1 }).waitFor();
+    await main.getByText('Reading…').first().waitFor({ state: 'detached' });
+  }
+
   /** Keeps a picture for the documentation, when pictures are asked for. */
   async picture(name: string): Promise<void> {
     if (!process.env.PERIGEE_SCREENSHOTS) return;

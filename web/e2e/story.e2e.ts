@@ -209,9 +209,7 @@ test('each page is right in dark, and fits a phone', async () => {
   await page().setViewportSize({ width: 390, height: 844 });
   const tooWide: string[] = [];
   for (const path of PAGES) {
-    await page().goto(path);
-    await main().getByRole('heading', { level: 1 }).waitFor();
-    await main().getByText('Reading…').first().waitFor({ state: 'detached' });
+    await browsing.visit(path);
     wrong.push(...(await browsing.wrong()));
     const over = await page().evaluate(() => (document.scrollingElement?.scrollWidth ?? 0) - innerWidth);
     if (over > 0) tooWide.push(`${path} is ${over} px too wide`);

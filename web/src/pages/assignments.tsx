@@ -3,7 +3,8 @@ import { Link, useNavigate, useParams } from '@tanstack/react-router';
 import { useState } from 'react';
 import { queries, type Schemas, useAll } from '../api/client';
 import { AsDocument } from '../ui/document';
-import { Doing, Form, useWrong } from '../ui/form';
+import { Editor } from '../ui/editor';
+import { Doing, useWrong } from '../ui/form';
 import { May } from '../ui/may';
 import { Card, Head, Read } from '../ui/page';
 import { plural } from '../ui/span';
@@ -175,33 +176,43 @@ function Editing({
   button: string;
 }) {
   const navigate = useNavigate();
-  const [draft, setDraft] = useState(first);
-  const named = { ...draft, ...whereOf(draft), name: draft.name || `${draft.check}-${draft.system}` };
-  const { name, labels, ...spec } = named;
+  const named = (draft: AssignmentInput) => ({
+    ...draft,
+    ...whereOf(draft),
+    name: draft.name || `${draft.check}-${draft.system}`,
+  });
   return (
-    <div className="editor">
-      <Form
-        save={async () => {
-          await save(named);
-          await navigate({ to: '/checks/$id', params: { id: named.check } });
-        }}
-        button={button}
-        touches="/"
-        dirty={draft !== first}
-      >
-        <Card title="Where">
-          <div className="stack">
-            <What value={draft} onChange={setDraft} fixed={first.name !== ''} />
-            <WhereFields
-              value={draft}
-              onChange={(where) => setDraft({ ...draft, ...where })}
-              of={{ ...(draft.check ? { check: draft.check } : {}), ...(first.name ? { assignment: first.name } : {}) }}
-            />
-          </div>
-        </Card>
-        <AsDocument of={[{ kind: 'Assignment', metadata: { name, labels }, spec }]} />
-      </Form>
-    </div>
+    <Editor
+      first={first}
+      save={async (draft) => {
+        await save(named(draft));
+        await navigate({ to: '/checks/$id', params: { id: draft.check } });
+      }}
+      button={button}
+      touches="/"
+    >
+      {(draft, change) => {
+        const { name, labels, ...spec } = named(draft);
+        return (
+          <>
+            <Card title="Where">
+              <div className="stack">
+                <What value={draft} onChange={change} fixed={first.name !== ''} />
+                <WhereFields
+                  value={draft}
+                  onChange={(where) => change({ ...draft, ...where })}
+                  of={{
+                    ...(draft.check ? { check: draft.check } : {}),
+                    ...(first.name ? { assignment: first.name } : {}),
+                  }}
+                />
+              </div>
+            </Card>
+            <AsDocument of={[{ kind: 'Assignment', metadata: { name, labels }, spec }]} />
+          </>
+        );
+      }}
+    </Editor>
   );
 }
 

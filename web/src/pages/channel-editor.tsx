@@ -1,8 +1,8 @@
 import { Checkbox, Select, Textarea, TextInput } from '@mantine/core';
 import { Link, useNavigate, useParams } from '@tanstack/react-router';
-import { useState } from 'react';
 import { queries, type Schemas } from '../api/client';
-import { Doing, Form, useWrong } from '../ui/form';
+import { Editor } from '../ui/editor';
+import { Doing, useWrong } from '../ui/form';
 import { Card, Head, Read } from '../ui/page';
 import { type Schema, SchemaFields } from '../ui/schema-fields';
 
@@ -106,27 +106,26 @@ function Editing({
   kind?: boolean;
 }) {
   const navigate = useNavigate();
-  const [draft, setDraft] = useState(first);
   const leave = () => navigate({ to: '/channels' });
   return (
-    <div className="editor">
-      <Form
-        save={async () => {
-          await save(draft);
-          await leave();
-        }}
-        button={button}
-        cancel={() => void leave()}
-        touches="/channels"
-        dirty={draft !== first}
-      >
+    <Editor
+      first={first}
+      save={async (draft) => {
+        await save(draft);
+        await leave();
+      }}
+      button={button}
+      cancel={() => void leave()}
+      touches="/channels"
+    >
+      {(draft, change) => (
         <Card title="How people are told">
           <div className="stack">
-            <ChannelFields value={draft} onChange={setDraft} kind={kind} />
+            <ChannelFields value={draft} onChange={change} kind={kind} />
           </div>
         </Card>
-      </Form>
-    </div>
+      )}
+    </Editor>
   );
 }
 

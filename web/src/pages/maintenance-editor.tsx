@@ -3,7 +3,8 @@ import { Link, useNavigate, useParams } from '@tanstack/react-router';
 import { useState } from 'react';
 import { clockAhead, queries, type Schemas, useAll } from '../api/client';
 import { AsDocument } from '../ui/document';
-import { Form, useWrong } from '../ui/form';
+import { Editor } from '../ui/editor';
+import { useWrong } from '../ui/form';
 import { MapField } from '../ui/map-field';
 import { Card, Head, Read } from '../ui/page';
 import { useUrl } from '../ui/url';
@@ -75,34 +76,37 @@ function Editing({
   button: string;
 }) {
   const navigate = useNavigate();
-  const [draft, setDraft] = useState(first);
-  const { name, labels, ...spec } = draft;
   const leave = () => navigate({ to: '/maintenances' });
   return (
-    <div className="editor">
-      <Form
-        save={async () => {
-          await save(draft);
-          await leave();
-        }}
-        button={button}
-        cancel={() => void leave()}
-        touches="/"
-        dirty={draft !== first}
-      >
-        <Card title="Of what">
-          <div className="stack">
-            <Covered value={draft} onChange={setDraft} />
-          </div>
-        </Card>
-        <Card title="When">
-          <div className="stack">
-            <Times value={draft} onChange={setDraft} />
-          </div>
-        </Card>
-        <AsDocument of={[{ kind: 'Maintenance', metadata: { name, labels }, spec }]} />
-      </Form>
-    </div>
+    <Editor
+      first={first}
+      save={async (draft) => {
+        await save(draft);
+        await leave();
+      }}
+      button={button}
+      cancel={() => void leave()}
+      touches="/"
+    >
+      {(draft, change) => {
+        const { name, labels, ...spec } = draft;
+        return (
+          <>
+            <Card title="Of what">
+              <div className="stack">
+                <Covered value={draft} onChange={change} />
+              </div>
+            </Card>
+            <Card title="When">
+              <div className="stack">
+                <Times value={draft} onChange={change} />
+              </div>
+            </Card>
+            <AsDocument of={[{ kind: 'Maintenance', metadata: { name, labels }, spec }]} />
+          </>
+        );
+      }}
+    </Editor>
   );
 }
 

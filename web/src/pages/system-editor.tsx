@@ -3,7 +3,8 @@ import { Link, useNavigate, useParams } from '@tanstack/react-router';
 import { useState } from 'react';
 import { queries, type Schemas, useAll } from '../api/client';
 import { AsDocument } from '../ui/document';
-import { Doing, Form, useWrong } from '../ui/form';
+import { Editor } from '../ui/editor';
+import { Doing, useWrong } from '../ui/form';
 import { MapField } from '../ui/map-field';
 import { Card, Head, Read } from '../ui/page';
 import { plural } from '../ui/span';
@@ -69,29 +70,33 @@ function Editing({
   button: string;
 }) {
   const navigate = useNavigate();
-  const [draft, setDraft] = useState(first);
-  const { name, labels, ...rest } = draft;
-  const spec = { ...rest, environments: rest.environments?.map(({ name, fields }) => ({ name, fields })) };
   return (
-    <div className="editor">
-      <Form
-        save={async () => {
-          const { id } = await save(draft);
-          await navigate({ to: '/systems/$id', params: { id } });
-        }}
-        button={button}
-        touches="/"
-        dirty={draft !== first}
-      >
-        <Card title="What it is">
-          <div className="stack">
-            <SystemFields value={draft} onChange={setDraft} />
-          </div>
-        </Card>
-        <AsDocument of={[{ kind: 'System', metadata: { name, labels }, spec }]} />
-      </Form>
-    </div>
+    <Editor
+      first={first}
+      save={async (draft) => {
+        const { id } = await save(draft);
+        await navigate({ to: '/systems/$id', params: { id } });
+      }}
+      button={button}
+      touches="/"
+    >
+      {(draft, change) => (
+        <>
+          <Card title="What it is">
+            <div className="stack">
+              <SystemFields value={draft} onChange={change} />
+            </div>
+          </Card>
+          <AsDocument of={[documentOf(draft)]} />
+        </>
+      )}
+    </Editor>
   );
+}
+
+function documentOf({ name, labels, ...rest }: SystemInput) {
+  const environments = rest.environments?.map(({ name, fields }) => ({ name, fields }));
+  return { kind: 'System', metadata: { name, labels }, spec: { ...rest, environments } };
 }
 
 function SystemFields({ value: s, onChange }: { value: SystemInput; onChange: (s: SystemInput) => void }) {
