@@ -78,7 +78,7 @@ func (in AssignmentInput) resolve(ctx context.Context, e *edit, a Assignment) (A
 			continue
 		}
 		sat := e.satellites.after[id]
-		if what := lacks(sat.Inventory, run.Spec); what != "" && run.ID != "" {
+		if what := Lacks(sat.Inventory, run.Spec); what != "" && run.ID != "" {
 			p.add(fmt.Sprintf("satellites.names[%d]", i), name, "cannot run %s: it is version %s and has it not; name another, or upgrade it", what, cmp.Or(sat.Inventory.Version, "unknown"))
 		}
 	}

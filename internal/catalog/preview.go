@@ -163,7 +163,7 @@ func (s *seating) previewed(a *Assignment, w *wish, spec check.Spec) PlacementPr
 		post := &s.posts[i]
 		sat := s.e.satellites.after[post.id]
 		at := PreviewedPlace{ID: sat.ID, Name: sat.Name, Region: sat.Region, Status: sat.Status, Seat: seat[i]}
-		what := lacks(post.inventory, spec)
+		what := Lacks(post.inventory, spec)
 		switch {
 		case post.name == LocalSatellite && a.IncludeLocal:
 			at.By, at.Runs = PickedLocal, what == ""

@@ -69,7 +69,7 @@ func (s *seating) wishFor(a *Assignment, spec check.Spec) *wish {
 		id: a.ID, count: a.Satellites.Count, spreadBy: a.Satellites.SpreadBy,
 		pool: a.Satellites.Selector + "\x00" + strings.Join(needs(spec), "\x00"),
 		fits: func(p *post) bool {
-			return p.name != LocalSatellite && selects.Matches(p.labels) && lacks(p.inventory, spec) == ""
+			return p.name != LocalSatellite && selects.Matches(p.labels) && Lacks(p.inventory, spec) == ""
 		},
 	}
 	for _, name := range a.Satellites.Names {
@@ -97,10 +97,10 @@ func needs(spec check.Spec) []string {
 	return slices.Compact(ids)
 }
 
-// lacks names the first thing that a check is made of and that the satellite cannot
+// Lacks names the first thing that a check is made of and that the satellite cannot
 // run, "" when it can run all (spec M71). One that has never told can run anything, as
 // far as we know.
-func lacks(inventory *protocol.Inventory, spec check.Spec) string {
+func Lacks(inventory *protocol.Inventory, spec check.Spec) string {
 	if inventory == nil || len(inventory.Strategies) == 0 {
 		return ""
 	}

@@ -19,11 +19,11 @@ func TestASatelliteIsNotNamedForARuntimeThatItLacks(t *testing.T) {
 		"": {Strategies: script, Collectors: []string{check.ScriptInline}, Runtimes: []string{"builtin", "node"}},
 		"healthcheck-script.inline-script in node": {Strategies: script, Collectors: []string{check.ScriptInline}, Runtimes: []string{"builtin"}},
 	} {
-		if got := lacks(inventory, needed); got != want {
+		if got := Lacks(inventory, needed); got != want {
 			t.Errorf("it lacks %q, want %q", got, want)
 		}
 	}
-	if got := lacks(&protocol.Inventory{Strategies: script, Collectors: []string{check.ScriptInline}}, needed); got != "" {
+	if got := Lacks(&protocol.Inventory{Strategies: script, Collectors: []string{check.ScriptInline}}, needed); got != "" {
 		t.Errorf("who does not tell lacks %q", got)
 	}
 }

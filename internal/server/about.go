@@ -42,16 +42,15 @@ func (s *Server) about(ctx context.Context) (httpapi.About, error) {
 func (s *Server) settings() []httpapi.InForce {
 	c := s.config
 	onOff := map[bool]string{true: "on", false: "off"}
-	forgotten := func(d time.Duration) string { return strings.TrimSuffix(strings.TrimSuffix(d.String(), "0s"), "0m") }
 	blobs, _, _ := strings.Cut(c.Blobs, ":")
 	return []httpapi.InForce{
-		{Name: "--keep-runs", Value: forgotten(c.Keep.Runs), Means: "how long single results and skips are kept"},
-		{Name: "--keep-details", Value: forgotten(c.Keep.Details), Means: "how long the evidence of healthy results is kept that followed healthy ones"},
-		{Name: "--keep-minutes", Value: forgotten(c.Keep.Minutes), Means: "how long history is kept by the minute"},
-		{Name: "--keep-hours", Value: forgotten(c.Keep.Hours), Means: "how long history is kept by the hour"},
-		{Name: "--keep-days", Value: forgotten(c.Keep.Days), Means: "how long history is kept by the day"},
-		{Name: "--keep-transitions", Value: forgotten(c.KeepTransitions), Means: "how long it is known what happened to satellites and systems"},
-		{Name: "--keep-audit", Value: forgotten(c.KeepAudit), Means: "how long it is known who changed what"},
+		{Name: "--keep-runs", Value: inShort(c.Keep.Runs), Means: "how long single results and skips are kept"},
+		{Name: "--keep-details", Value: inShort(c.Keep.Details), Means: "how long the evidence of healthy results is kept that followed healthy ones"},
+		{Name: "--keep-minutes", Value: inShort(c.Keep.Minutes), Means: "how long history is kept by the minute"},
+		{Name: "--keep-hours", Value: inShort(c.Keep.Hours), Means: "how long history is kept by the hour"},
+		{Name: "--keep-days", Value: inShort(c.Keep.Days), Means: "how long history is kept by the day"},
+		{Name: "--keep-transitions", Value: inShort(c.KeepTransitions), Means: "how long it is known what happened to satellites and systems"},
+		{Name: "--keep-audit", Value: inShort(c.KeepAudit), Means: "how long it is known who changed what"},
 		{Name: "--disconnect-grace", Value: c.Grace.String(), Means: "how long a satellite may be away before that is told"},
 		{Name: "--placement-hold-off", Value: cmp.Or(c.HoldOff, catalog.DefaultHoldOff).String(), Means: "how long a satellite may be lost before its seats move"},
 		{Name: "--max-clock-skew", Value: cmp.Or(c.MaxClockSkew, fleet.DefaultMaxSkew).String(), Means: "how far a satellite's clock may be off before that is told"},
@@ -62,4 +61,15 @@ func (s *Server) settings() []httpapi.InForce {
 		{Name: "--blobs", Value: map[string]string{"": "db"}[blobs] + blobs, Means: "where the bytes of script packages are kept"},
 		{Name: "--vault-addr", Value: onOff[c.Vault != nil], Means: "secrets are fetched from a vault"},
 	}
+}
+
+// inShort is a duration without the zeroes behind it: 168h, 30m.
+func inShort(d time.Duration) string {
+	text := d.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, zero) {
+			text = text[:len(text)-2]
+		}
+	}
+	return text
 }

@@ -210,14 +210,14 @@ func (s *Service) place(ctx context.Context, in Input) (Place, error) {
 		return Place{}, wrong("from", in.From, "there is no such satellite")
 	}
 	p := places[0]
-	if why := Unable(&p, in.Spec); why != "" {
+	if why := unable(&p, in.Spec); why != "" {
 		return Place{}, wrong("from", p.Satellite, "the satellite cannot try it: "+why)
 	}
 	return Place{ID: p.SatelliteID, Name: p.Satellite, Region: p.Region}, nil
 }
 
-// Unable says why the satellite cannot try the check now; "" when it can.
-func Unable(p *fleet.RunPlace, spec check.Spec) string {
+// unable says why the satellite cannot try the check now; "" when it can.
+func unable(p *fleet.RunPlace, spec check.Spec) string {
 	switch {
 	case !p.Online:
 		return "it is offline"
@@ -227,13 +227,9 @@ func Unable(p *fleet.RunPlace, spec check.Spec) string {
 		return "it is an original agent, which runs only what is saved and assigned to it"
 	case !slices.Contains(p.Inventory.Features, protocol.FeatureTry):
 		return "it does not know how to try checks; update it"
-	case !slices.Contains(p.Inventory.Strategies, spec.Strategy):
-		return "it has no strategy " + spec.Strategy
 	}
-	for _, c := range spec.Collectors {
-		if !slices.Contains(p.Inventory.Collectors, c.Collector) {
-			return "it has no collector " + c.Collector
-		}
+	if what := catalog.Lacks(p.Inventory, spec); what != "" {
+		return "it has no " + what
 	}
 	return ""
 }
