@@ -70,6 +70,9 @@ func (a *Authenticator) holder(ctx context.Context, look func() (Token, error)) 
 		return Principal{}, fault.New(fault.Unauthenticated, "the token has expired")
 	}
 	p := Principal{TokenID: t.ID, UserID: t.UserID, Name: t.Name, Role: t.Role}
+	if t.ExpiresAt != nil {
+		p.Ends = *t.ExpiresAt
+	}
 	if t.UserID != "" {
 		owner, err := a.store.User(ctx, t.UserID)
 		if fault.Is(err, fault.NotFound) || err == nil && owner.Disabled {

@@ -8,47 +8,47 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// How many attempts may fail from one network before it has to wait, how fast it
-// is forgiven, and how many networks are remembered.
+// How many attempts may fail from one network, or with one account, before it has to
+// wait, how fast it is forgiven, and how many are remembered.
 const (
 	failureBurst    = 10
 	failureInterval = 3 * time.Second // forgives one
-	maxNetworks     = 10_000
+	maxGuessers     = 10_000
 )
 
-// failures counts failed attempts by network. The zero value is ready.
+// failures counts failed attempts by whoever makes them. The zero value is ready.
 type failures struct {
 	mu        sync.Mutex
-	byNetwork map[string]*rate.Limiter // of those that failed lately
+	byGuesser map[string]*rate.Limiter // of those that failed lately
 }
 
-// exhausted reports whether the network has to wait. Attempts under way at the
+// exhausted reports whether the guesser has to wait. Attempts under way at the
 // same time are not counted yet, so a few more than the burst may get through.
-func (f *failures) exhausted(network string) bool {
+func (f *failures) exhausted(guesser string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	l, ok := f.byNetwork[network]
+	l, ok := f.byGuesser[guesser]
 	return ok && l.Tokens() < 1
 }
 
-// note counts a failed attempt. When too many networks are remembered, any one is
+// note counts a failed attempt. When too many are remembered, any one is
 // forgotten: who has ten thousand addresses is not held up by counting addresses.
-func (f *failures) note(network string) {
+func (f *failures) note(guesser string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	l, ok := f.byNetwork[network]
+	l, ok := f.byGuesser[guesser]
 	if !ok {
-		if f.byNetwork == nil {
-			f.byNetwork = map[string]*rate.Limiter{}
+		if f.byGuesser == nil {
+			f.byGuesser = map[string]*rate.Limiter{}
 		}
-		if len(f.byNetwork) >= maxNetworks {
-			for other := range f.byNetwork {
-				delete(f.byNetwork, other)
+		if len(f.byGuesser) >= maxGuessers {
+			for other := range f.byGuesser {
+				delete(f.byGuesser, other)
 				break
 			}
 		}
 		l = rate.NewLimiter(rate.Every(failureInterval), failureBurst)
-		f.byNetwork[network] = l
+		f.byGuesser[guesser] = l
 	}
 	l.Allow()
 }

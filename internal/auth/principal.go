@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/entity"
 )
@@ -12,6 +13,7 @@ type Principal struct {
 	TokenID string // "" in a session that a password opened
 	Name    string // of the user, or of the token
 	Role    Role
+	Ends    time.Time // of the token; zero is never
 }
 
 // Actor is the principal as history names it.

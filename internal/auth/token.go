@@ -141,6 +141,9 @@ func (n NewAPIToken) validate(p Principal, now time.Time) error {
 	if n.ExpiresAt != nil && !n.ExpiresAt.After(now) {
 		wrong = append(wrong, fault.Field{Path: "expiresAt", Message: "must be in the future"})
 	}
+	if !p.Ends.IsZero() && (n.ExpiresAt == nil || n.ExpiresAt.After(p.Ends)) {
+		wrong = append(wrong, fault.Field{Path: "expiresAt", Message: fmt.Sprintf("must not be after %s, when the token ends with which you make it", p.Ends.UTC().Format(time.RFC3339))})
+	}
 	if len(wrong) == 0 {
 		return nil
 	}

@@ -51,6 +51,7 @@ var userName = regexp.MustCompile(`^[a-z0-9][a-z0-9._@+-]{0,62}$`)
 type Accounts struct {
 	store     Store
 	passwords *digester
+	failures  failures // of those who say their present password, by user
 }
 
 // NewAccounts makes the service.
@@ -260,10 +261,14 @@ func (a *Accounts) setPassword(ctx context.Context, id, digest string) error {
 }
 
 // ChangePassword gives p another password when they know the present one; all their
-// sessions end. Faults: Forbidden for who has none, Invalid.
+// sessions end. Faults: Forbidden for who has none, Invalid, TooMany after too many wrong
+// ones: who found an open session shall not guess its password.
 func (a *Accounts) ChangePassword(ctx context.Context, p Principal, present, next string) error {
 	if p.UserID == "" || p.TokenID != "" {
 		return fault.New(fault.Forbidden, "only who signed in with a password can change it")
+	}
+	if a.failures.exhausted(p.UserID) {
+		return fault.New(fault.TooMany, "the present password was wrong too often; try again later")
 	}
 	account, err := a.store.User(ctx, p.UserID)
 	if err != nil {
@@ -274,6 +279,7 @@ func (a *Accounts) ChangePassword(ctx context.Context, p Principal, present, nex
 		return err
 	}
 	if !right {
+		a.failures.note(p.UserID)
 		return &fault.Error{Kind: fault.Invalid, Message: "the password was not changed", Fields: []fault.Field{{Path: "present", Message: "this is not your password"}}}
 	}
 	if next == "" {

@@ -295,6 +295,47 @@ func TestTokensDoNoMoreThanTheirOwner(t *testing.T) {
 	}
 }
 
+func TestATokenDoesNotOutliveTheOneThatMakesIt(t *testing.T) {
+	t.Parallel()
+	accounts, a, _ := people(t)
+	_, root := signIn(t, a, "root", password)
+	soon := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
+	_, text, err := accounts.CreateToken(t.Context(), root, auth.NewAPIToken{Name: "hour", Role: auth.Admin, ExpiresAt: &soon})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hour, err := a.Token(t.Context(), from, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := soon.Add(time.Minute)
+	for name, end := range map[string]*time.Time{"never": nil, "later": &later} {
+		if _, _, err := accounts.CreateToken(t.Context(), hour, auth.NewAPIToken{Name: name, Role: auth.Viewer, ExpiresAt: end}); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, _, err := accounts.CreateToken(t.Context(), hour, auth.NewAPIToken{Name: "as-long", Role: auth.Viewer, ExpiresAt: &soon}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestGuessesOfThePresentPasswordAreLimited(t *testing.T) {
+	t.Parallel()
+	accounts, a, _ := people(t)
+	_, vera := signIn(t, a, "vera", password)
+	_, root := signIn(t, a, "root", password)
+	var err error
+	for n := 0; n < 20 && !fault.Is(err, fault.TooMany); n++ {
+		err = accounts.ChangePassword(t.Context(), vera, "not it", "another good phrase")
+	}
+	if !fault.Is(err, fault.TooMany) {
+		t.Errorf("after twenty guesses: %v", err)
+	}
+	if err := accounts.ChangePassword(t.Context(), root, password, "another good phrase"); err != nil {
+		t.Errorf("somebody else: %v", err)
+	}
+}
+
 func TestTheSetupCodeMakesOneAdministrator(t *testing.T) {
 	t.Parallel()
 	db, _ := open(t)
