@@ -74,7 +74,7 @@ var arrows = map[string]string{
 	// The edges of the core.
 	"internal/hub":               "internal/trial internal/redact internal/secret check protocol internal/link internal/scriptpkg internal/fleet internal/health internal/catalog internal/entity internal/fault",
 	"internal/store":             "internal/trial internal/automation internal/incident internal/notify verdict internal/sandbox internal/packages internal/secret check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth",
-	"internal/server/servertest": "internal/client internal/server",
+	"internal/server/servertest": "internal/client internal/server internal/dbtest",
 	"internal/store/storetest": "internal/automation internal/incident internal/notify verdict internal/sandbox internal/packages internal/scriptpkg internal/secret check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth " +
 		"internal/store internal/pgtest",
 	"internal/httpapi":  "internal/bus internal/trial internal/fence internal/automation internal/incident internal/notify verdict internal/sandbox internal/packages internal/secret check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth internal/hub internal/checkschema internal/selector",
@@ -100,6 +100,7 @@ var arrows = map[string]string{
 	"internal/schemagen": "check",
 	"internal/targets":   "",
 	"internal/pgtest":    "",
+	"internal/dbtest":    "internal/pgtest internal/store",
 	"internal/npmtest":   "",
 	"e2e":                "",
 	// Outside the house: it knows the API and the public packages.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/npmtest"
 	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/server"
@@ -45,8 +46,14 @@ const scriptToken = "perigee_test-administrator"
 // withCore runs a core until the script ends, on SQLite when no database is given.
 // Packages come from the registry.
 func withCore(env *testscript.Env, registry, database string) error {
+	dir := filepath.Join(env.WorkDir, ".core")
+	if database == "" {
+		if err := dbtest.File(filepath.Join(dir, "perigee.db")); err != nil {
+			return err
+		}
+	}
 	s, err := server.New(context.Background(), server.Config{
-		Listen: "127.0.0.1:0", DataDir: filepath.Join(env.WorkDir, ".core"), AdminToken: scriptToken, Version: "test", Registry: registry, Database: database,
+		Listen: "127.0.0.1:0", DataDir: dir, AdminToken: scriptToken, Version: "test", Registry: registry, Database: database,
 		Log: slog.New(slog.NewTextHandler(scriptLog{env.T()}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {

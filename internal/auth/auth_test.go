@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/auth"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/store"
@@ -24,8 +25,8 @@ import (
 // open opens a store in a file of its own, and gives the folder.
 func open(t *testing.T) (*store.DB, string) {
 	t.Helper()
-	dir := t.TempDir()
-	db, err := store.Open(t.Context(), filepath.Join(dir, "perigee.db"), slog.New(slog.DiscardHandler))
+	url := dbtest.SQLite(t)
+	db, err := store.Open(t.Context(), url, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +35,7 @@ func open(t *testing.T) (*store.DB, string) {
 			t.Error(err)
 		}
 	})
-	return db, dir
+	return db, filepath.Dir(url)
 }
 
 func tokens(t *testing.T, s auth.Store) int {

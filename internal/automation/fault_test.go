@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/perigee-monitoring/perigee/internal/automation"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
@@ -25,7 +26,7 @@ import (
 // lease is over, and not before; what may not be repeated is not.
 func TestRunsOfADeadCoreAreTakenOverWhenItsLeaseIsOver(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		db := open(t, url)
 		o := &outside{done: map[string]int{}}
 		first := begin(t, db, o, 1_000_000)
@@ -97,7 +98,7 @@ func owned(t *testing.T, db *store.DB, a automation.Automation) (run automation.
 // What a mode does not let begin is a run that says so, and no run in its place.
 func TestWhatIsSkippedIsSaid(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		db := open(t, url)
 		c := begin(t, db, &outside{done: map[string]int{}}, 1_000_000)
 		defer c.end()
@@ -131,7 +132,7 @@ func TestWhatIsSkippedIsSaid(t *testing.T) {
 func TestTwoCoresDoNothingTwice(t *testing.T) {
 	t.Parallel()
 	const events = 300
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		db := open(t, url)
 		o := &outside{done: map[string]int{}}
 		one := begin(t, db, o, 1_000_000)
@@ -211,7 +212,7 @@ func TestTwoCoresDoNothingTwice(t *testing.T) {
 // A run that waits, for whatever, ends when it is cancelled, and nothing wakes it again.
 func TestWaitingRunsAreCancelled(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		db := open(t, url)
 		o := &outside{done: map[string]int{}}
 		c := begin(t, db, o, 1_000_000)
@@ -262,7 +263,7 @@ func TestWaitingRunsAreCancelled(t *testing.T) {
 // What cannot work is refused when it is saved, or its run fails and says why.
 func TestWhatCannotWorkSaysSo(t *testing.T) {
 	t.Parallel()
-	db := open(t, t.TempDir()+"/perigee.db")
+	db := open(t, dbtest.SQLite(t))
 	o := &outside{done: map[string]int{}}
 	c := begin(t, db, o, 1_000_000)
 	for name, test := range map[string]struct{ definition, refused, failed string }{

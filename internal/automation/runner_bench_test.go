@@ -2,12 +2,12 @@ package automation_test
 
 import (
 	"fmt"
-	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/automation"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 )
 
@@ -23,7 +23,7 @@ func BenchmarkRuns(b *testing.B) {
 			{"action": "repeatable", "config": {"text": "${{ variables.name }} is gone"}}
 		]}`
 	const atOnce = 500
-	db := open(b, filepath.Join(b.TempDir(), "perigee.db"))
+	db := open(b, dbtest.SQLite(b))
 	o := &outside{done: map[string]int{}}
 	c := begin(b, db, o, 1<<40)
 	a := create(b, c, "told", definition)

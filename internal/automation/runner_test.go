@@ -15,10 +15,10 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/perigee-monitoring/perigee/internal/automation"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
-	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/store"
 )
 
@@ -219,7 +219,7 @@ func ended(t *testing.T, db *store.DB, c *core, a automation.Automation) automat
 // can say, the run says so.
 func TestCrashAtEveryJournalBoundary(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		db := open(t, url)
 		for lives := int64(0); ; lives++ {
 			o := &outside{done: map[string]int{}}
@@ -268,7 +268,7 @@ func TestCrashAtEveryJournalBoundary(t *testing.T) {
 // A wait hears the events that come while it waits (M57), and of the state of entities.
 func TestM57_WaitsAreWokenByEvents(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		db := open(t, url)
 		o := &outside{done: map[string]int{}}
 		c := begin(t, db, o, 1_000_000)
@@ -314,7 +314,7 @@ func waiting(t *testing.T, db *store.DB, a automation.Automation) automation.Run
 // A dwell with twenty restarts inside of it fires once, and not before its time.
 func TestM56_DwellOutlivesRestarts(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		db := open(t, url)
 		o := &outside{done: map[string]int{}}
 		c := begin(t, db, o, 1_000_000)
@@ -342,7 +342,7 @@ func TestM56_DwellOutlivesRestarts(t *testing.T) {
 // event that said so: it is not the same spell when it goes away once more.
 func TestM56_AnyEventOfTheEntityEndsADwell(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		db := open(t, url)
 		o := &outside{done: map[string]int{}}
 		c := begin(t, db, o, 1_000_000)
@@ -361,7 +361,7 @@ func TestM56_AnyEventOfTheEntityEndsADwell(t *testing.T) {
 // What a trigger waits for outlives a change of something else, and not one of itself.
 func TestDwellsOutliveChangesOfSomethingElse(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		db := open(t, url)
 		o := &outside{done: map[string]int{}}
 		c := begin(t, db, o, 1_000_000)
@@ -417,7 +417,7 @@ func TestDwellsOutliveChangesOfSomethingElse(t *testing.T) {
 // A call of a hook that is repeated is no second event.
 func TestRepeatedCallsOfHooksAreOneEvent(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		db := open(t, url)
 		c := begin(t, db, &outside{done: map[string]int{}}, 1_000_000)
 		create(t, c, "called", `{"triggers": [{"event": "automation.webhook", "config": {"hook": "deploy", "secret": "deploys"}}],

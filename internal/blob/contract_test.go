@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/perigee-monitoring/perigee/internal/blob"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/store"
@@ -32,7 +33,7 @@ var stores = map[string]func(t *testing.T) blob.Store{
 	"dir": func(t *testing.T) blob.Store { return openDir(t, filepath.Join(t.TempDir(), "blobs")) },
 	"s3":  func(t *testing.T) blob.Store { return startS3(t).open() },
 	"db on SQLite": func(t *testing.T) blob.Store {
-		return openDB(t, filepath.Join(t.TempDir(), "db"))
+		return openDB(t, dbtest.SQLite(t))
 	},
 	"db on PostgreSQL": func(t *testing.T) blob.Store { return openDB(t, pgtest.URL(t)) },
 }
@@ -284,7 +285,7 @@ func TestAPutThatBreaksOffLeavesNothingThatLooksWhole(t *testing.T) {
 		holds(t, s, integrity, data)
 	})
 	for name, url := range map[string]func(t *testing.T) string{
-		"SQLite": func(t *testing.T) string { return filepath.Join(t.TempDir(), "db") }, "PostgreSQL": func(t *testing.T) string { return pgtest.URL(t) },
+		"SQLite": func(t *testing.T) string { return dbtest.SQLite(t) }, "PostgreSQL": func(t *testing.T) string { return pgtest.URL(t) },
 	} {
 		t.Run("db on "+name+", whoever asked has gone", func(t *testing.T) {
 			t.Parallel()

@@ -3,10 +3,10 @@ package catalog_test
 import (
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"testing"
 
 	"github.com/perigee-monitoring/perigee/internal/catalog"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/store"
 )
@@ -16,7 +16,7 @@ import (
 // and record.
 func BenchmarkOneAssignment(b *testing.B) {
 	b.Run("memory", func(b *testing.B) { benchmarkOneAssignment(b, newWorld(b)) })
-	for engine, url := range map[string]string{"sqlite": "sqlite:" + filepath.Join(b.TempDir(), "perigee.db"), "postgres": pgtest.URL(b)} {
+	for engine, url := range map[string]string{"sqlite": dbtest.SQLite(b), "postgres": pgtest.URL(b)} {
 		b.Run(engine, func(b *testing.B) {
 			db := must(store.Open(b.Context(), url, slog.New(slog.DiscardHandler)))
 			defer db.Close()

@@ -12,9 +12,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/perigee-monitoring/perigee/internal/catalog"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
-	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/store"
 )
 
@@ -28,7 +28,7 @@ type movable struct {
 // SQLite, which is for one process, they share it.
 func onCores(t *testing.T, run func(t *testing.T, a, b movable)) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		open := func() *store.DB {
 			db := must(store.Open(t.Context(), url, slog.New(slog.DiscardHandler)))
 			t.Cleanup(func() {

@@ -14,17 +14,17 @@ import (
 
 	"github.com/perigee-monitoring/perigee/internal/catalog"
 	"github.com/perigee-monitoring/perigee/internal/checkschema"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
-	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/store"
 	"github.com/perigee-monitoring/perigee/protocol"
 )
 
 // onBoth runs a test over a real store on each engine.
 func onBoth(t *testing.T, validate catalog.ValidateSpec, run func(t *testing.T, w *world, db *store.DB)) {
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		db := must(store.Open(t.Context(), url, slog.New(slog.DiscardHandler)))
 		t.Cleanup(func() {
 			if err := db.Close(); err != nil {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/perigee-monitoring/perigee/internal/bus"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
@@ -60,7 +61,7 @@ func start(t *testing.T, url string) *core {
 // onBoth runs the test on both engines; url opens the same database again.
 func onBoth(t *testing.T, test func(t *testing.T, url string)) {
 	t.Parallel()
-	pgtest.OnBoth(t, test)
+	dbtest.OnBoth(t, test)
 }
 
 func (c *core) create(t *testing.T, name string) (fleet.Satellite, string) {

@@ -16,6 +16,7 @@ import (
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/bus"
 	"github.com/perigee-monitoring/perigee/internal/catalog"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
@@ -107,7 +108,7 @@ func newWorld(t *testing.T, url string, checks int) *world {
 
 func onBoth(t *testing.T, test func(t *testing.T, url string)) {
 	t.Parallel()
-	pgtest.OnBoth(t, test)
+	dbtest.OnBoth(t, test)
 }
 
 // run is a run of a check at a satellite, so long before the world's now.

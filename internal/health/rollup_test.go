@@ -19,11 +19,11 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/health"
-	"github.com/perigee-monitoring/perigee/internal/pgtest"
 )
 
 // counted is what history must say, counted run by run.
@@ -225,7 +225,7 @@ func (tx dyingTx) PutRollups(ctx context.Context, t health.Tier, rows []health.R
 // time what the runs say.
 func TestHistorySaysWhatTheRunsSay(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		w := newWorld(t, url, 2)
 		r := rand.New(rand.NewPCG(1, 2))
 		roller := health.NewRoller(w.db, slog.New(slog.DiscardHandler))
@@ -281,7 +281,7 @@ func TestHistorySaysWhatTheRunsSay(t *testing.T) {
 // cores that roll up at once, change nothing.
 func TestManyCoresRollUp(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		w := newWorld(t, url, 2)
 		r := rand.New(rand.NewPCG(3, 4))
 		known := map[string]health.Run{}
@@ -356,7 +356,7 @@ func TestPercentilesAreWithinTheirBound(t *testing.T) {
 }
 
 func percentiles(t *testing.T, rolled bool) {
-	w := newWorld(t, "sqlite:"+t.TempDir()+"/perigee.db", 2)
+	w := newWorld(t, dbtest.SQLite(t), 2)
 	r := rand.New(rand.NewPCG(5, 6))
 	var latencies []int64
 	var runs []health.Run

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +22,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/bus"
 	"github.com/perigee-monitoring/perigee/internal/catalog"
 	"github.com/perigee-monitoring/perigee/internal/checkschema"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/health"
@@ -75,7 +75,7 @@ func setup(t *testing.T, change ...func(*httpapi.Options)) *core {
 	c := &core{t: t, token: auth.NewToken(), log: &logText{}}
 	log := slog.New(slog.NewTextHandler(c.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
-	if c.db, err = store.Open(t.Context(), filepath.Join(t.TempDir(), "perigee.db"), log); err != nil {
+	if c.db, err = store.Open(t.Context(), dbtest.SQLite(t), log); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

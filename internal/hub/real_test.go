@@ -14,6 +14,7 @@ import (
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/bus"
 	"github.com/perigee-monitoring/perigee/internal/catalog"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
@@ -36,7 +37,7 @@ type core struct {
 // onBoth runs a test over a core on each engine.
 func onBoth(t *testing.T, test func(t *testing.T, c *core)) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) { test(t, newCore(t, url)) })
+	dbtest.OnBoth(t, func(t *testing.T, url string) { test(t, newCore(t, url)) })
 }
 
 func newCore(t *testing.T, url string, limits ...hub.Limits) *core {

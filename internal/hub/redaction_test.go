@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
-	"path/filepath"
 	"sync"
 	"testing"
 
@@ -13,6 +12,7 @@ import (
 
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/bus"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/hub"
 	"github.com/perigee-monitoring/perigee/internal/redact"
@@ -63,7 +63,7 @@ func (l *looks) Redactor(ctx context.Context, a *protocol.Assignment) (*redact.R
 func hubWithSecrets(tb testing.TB, assignments ...protocol.Assignment) (*hub.Hub, *looks) {
 	tb.Helper()
 	log := slog.New(slog.DiscardHandler)
-	db, err := store.Open(tb.Context(), filepath.Join(tb.TempDir(), "db"), log)
+	db, err := store.Open(tb.Context(), dbtest.SQLite(tb), log)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -3,13 +3,13 @@ package hub_test
 import (
 	"bytes"
 	"log/slog"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/bus"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/hub"
@@ -24,7 +24,7 @@ var bellOnly = hub.Limits{Poll: time.Hour}
 // onBothByBell is onBoth of a core that does not poll.
 func onBothByBell(t *testing.T, test func(t *testing.T, c *core)) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) { test(t, newCore(t, url, bellOnly)) })
+	dbtest.OnBoth(t, func(t *testing.T, url string) { test(t, newCore(t, url, bellOnly)) })
 }
 
 func (c *core) rotate(m *protocol.Authenticate, r fleet.Rotation) *protocol.Authenticate {
@@ -159,7 +159,7 @@ func TestReal_M32_RevocationReachesTheOtherCore(t *testing.T) {
 // error for anybody to look at.
 func TestReal_M54_LateWordsOfADeletedSatellite(t *testing.T) {
 	t.Parallel()
-	for engine, url := range map[string]string{"sqlite": "sqlite:" + filepath.Join(t.TempDir(), "perigee.db"), "postgres": pgtest.URL(t)} {
+	for engine, url := range map[string]string{"sqlite": dbtest.SQLite(t), "postgres": pgtest.URL(t)} {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
 			var logged lines

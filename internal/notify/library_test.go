@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/notify"
@@ -104,7 +105,7 @@ var services = map[string]struct {
 // fail, with the reason and without its credentials, and take it when it is tried again.
 func TestServicesOfTheLibrary(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, t.TempDir()+"/perigee.db")
+	w := newWorld(t, dbtest.SQLite(t))
 	web := &internet{}
 	w.SendBy(web.client(t))
 	for name, s := range services {
@@ -150,7 +151,7 @@ func TestServicesOfTheLibrary(t *testing.T) {
 // do not tell it.
 func TestURLsOfServicesAreJudgedWhenTheyAreSaved(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, t.TempDir()+"/perigee.db")
+	w := newWorld(t, dbtest.SQLite(t))
 	for name, value := range map[string]string{
 		"no-url":          "hunter2hunter2",
 		"no-service":      "pigeon://hunter2hunter2@loft",

@@ -15,10 +15,10 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/perigee-monitoring/perigee/internal/bus"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/notify"
-	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/secret"
 	"github.com/perigee-monitoring/perigee/internal/store"
 	"github.com/perigee-monitoring/perigee/internal/targets"
@@ -66,7 +66,7 @@ func (w world) make(t *testing.T, in notify.Input) {
 
 func TestMailReachesAServerOnce(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		server, err := targets.ListenMail()
 		if err != nil {
 			t.Fatal(err)
@@ -123,7 +123,7 @@ func TestMailReachesAServerOnce(t *testing.T) {
 
 func TestWebhookIsSignedAndItsSecretStaysInside(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, t.TempDir()+"/perigee.db")
+	w := newWorld(t, dbtest.SQLite(t))
 	answer := http.StatusOK
 	var got notify.Message
 	receiver := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -159,7 +159,7 @@ func TestWebhookIsSignedAndItsSecretStaysInside(t *testing.T) {
 
 func TestChannelsHoldReferencesOnly(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, t.TempDir()+"/perigee.db")
+	w := newWorld(t, dbtest.SQLite(t))
 	for name, in := range map[string]notify.Input{
 		"password": {Name: "a", Type: notify.Email, Config: notify.Config{Server: "h:25", From: "a@b", To: []string{"a@b"}, Password: "hunter2"}},
 		"url":      {Name: "a", Type: notify.Shoutrrr, Config: notify.Config{URL: "slack://token@channel"}},

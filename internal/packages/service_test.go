@@ -16,11 +16,11 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/perigee-monitoring/perigee/internal/bus"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/npmtest"
 	"github.com/perigee-monitoring/perigee/internal/packages"
-	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/scriptpkg"
 	"github.com/perigee-monitoring/perigee/internal/store"
 )
@@ -125,7 +125,7 @@ var tree = []string{
 
 func TestInstallation(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		r := setup(t, url)
 		state := r.state()
 		if diff := cmp.Diff(packages.State{Status: packages.Idle, Warnings: []string{}, Registry: r.registry.URL}, state); diff != "" {
@@ -191,7 +191,7 @@ func TestInstallation(t *testing.T) {
 
 func TestM86_PiecesComeFromMemory(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		counted := &counting{}
 		r := setup(t, url, func(c *packages.Config) {
 			counted.BlobStore = c.Blobs[0]
@@ -280,7 +280,7 @@ func (c *counting) reads() int {
 
 func TestM82_UnknownAndFormerTrees(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		r := setup(t, url)
 		r.add("is-number@6.0.0")
 		first := r.ready()
@@ -304,7 +304,7 @@ func TestM82_UnknownAndFormerTrees(t *testing.T) {
 
 func TestM88_NoPackagesIsNull(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		r := setup(t, url)
 		r.add("is-number@6.0.0")
 		r.ready()
@@ -333,7 +333,7 @@ func TestM88_NoPackagesIsNull(t *testing.T) {
 
 func TestTheListIsOfExactVersions(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		r := setup(t, url)
 		r.add("is-number@6.0.0")
 		for _, c := range []struct {
@@ -368,7 +368,7 @@ func TestTheListIsOfExactVersions(t *testing.T) {
 
 func TestM39_ForgedTarballIsNotTakenIn(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		r := setup(t, url)
 		r.add("is-number@6.0.0")
 		hash := r.ready()
@@ -390,7 +390,7 @@ func TestM39_ForgedTarballIsNotTakenIn(t *testing.T) {
 
 func TestChangesAreEvents(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		r := setup(t, url)
 		r.add("is-number@6.0.0")
 		hash := r.ready()
@@ -422,7 +422,7 @@ func TestChangesAreEvents(t *testing.T) {
 
 func TestSizeIsBounded(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		r := setup(t, url, func(c *packages.Config) { c.WarnBytes, c.BlockBytes = 2000, 5000 })
 		r.add("is-number@6.0.0")
 		if state := r.install(); state.Status != packages.Ready || len(state.Warnings) != 1 {
@@ -437,7 +437,7 @@ func TestSizeIsBounded(t *testing.T) {
 
 func TestThePrivateRegistryGetsItsToken(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		r := setup(t, url)
 		r.registry.Require("s3cret")
 		r.add("is-number@6.0.0")
@@ -455,7 +455,7 @@ func TestThePrivateRegistryGetsItsToken(t *testing.T) {
 // A document that names another host does not send us there.
 func TestTarballsComeFromTheRegistry(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		r := setup(t, url)
 		elsewhere := npmtest.New(t)
 		r.registry.Change(t, "is-number", "6.0.0", func(m *npmtest.Manifest) { m.Dist.Tarball = elsewhere.URL + "/is-number/-/is-number-6.0.0.tgz" })
@@ -469,7 +469,7 @@ func TestTarballsComeFromTheRegistry(t *testing.T) {
 
 func TestOneCoreInstallsAtATime(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		hold := &holding{entered: make(chan struct{}), leave: make(chan struct{})}
 		r := setup(t, url, func(c *packages.Config) {
 			hold.BlobStore = c.Blobs[0]
@@ -518,7 +518,7 @@ func (h *holding) Put(ctx context.Context, integrity string, data []byte) error 
 
 func TestACoreThatStopsSaysSo(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		hold := &holding{entered: make(chan struct{}), leave: make(chan struct{})}
 		r := setup(t, url)
 		r.add("is-number@6.0.0")
@@ -550,7 +550,7 @@ func TestACoreThatStopsSaysSo(t *testing.T) {
 // abandon makes the lease of whoever installs lapse, as if its core had been killed.
 func TestAKilledCoreIsTakenOverFrom(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		r := setup(t, url)
 		r.add("is-number@6.0.0")
 		killed, err := packages.New(r.config) // it never runs
@@ -584,7 +584,7 @@ func TestAKilledCoreIsTakenOverFrom(t *testing.T) {
 
 func TestL250_Collect(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		counted := &counting{}
 		r := setup(t, url, func(c *packages.Config) {
 			c.Grace = time.Microsecond
@@ -668,7 +668,7 @@ func (r *rig) replaceTwice() {
 
 func TestL250_GraceIsHonoured(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		r := setup(t, url)
 		r.add("is-number@6.0.0")
 		r.ready()
@@ -681,7 +681,7 @@ func TestL250_GraceIsHonoured(t *testing.T) {
 
 func TestL250_BlobsAreReadAndDeletedWhereTheyAre(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		r := setup(t, url, func(c *packages.Config) { c.Grace = time.Microsecond })
 		r.add("is-number@6.0.0")
 		hash := r.ready()
@@ -710,7 +710,7 @@ func TestL250_BlobsAreReadAndDeletedWhereTheyAre(t *testing.T) {
 // What was lost or has rotted in a store is found out and made anew.
 func TestALostBlobIsMadeAnew(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		r := setup(t, url)
 		r.add("is-number@6.0.0")
 		hash := r.ready()
@@ -745,7 +745,7 @@ func TestALostBlobIsMadeAnew(t *testing.T) {
 
 func TestTheCacheIsBounded(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		counted := &counting{}
 		r := setup(t, url, func(c *packages.Config) {
 			c.CacheBytes = 6000

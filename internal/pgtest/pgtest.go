@@ -3,7 +3,6 @@ package pgtest
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -35,20 +34,6 @@ func URL(t testing.TB) string {
 		}
 	})
 	return url
-}
-
-// OnBoth runs a test on both engines at the same time, each time with the URL of an
-// empty database of its own.
-func OnBoth(t *testing.T, test func(t *testing.T, url string)) {
-	t.Helper()
-	t.Run("SQLite", func(t *testing.T) {
-		t.Parallel()
-		test(t, filepath.Join(t.TempDir(), "perigee.db"))
-	})
-	t.Run("PostgreSQL", func(t *testing.T) {
-		t.Parallel()
-		test(t, URL(t))
-	})
 }
 
 // New gives the test a cluster of its own, to kill and to bring back.

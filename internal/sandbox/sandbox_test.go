@@ -9,10 +9,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/perigee-monitoring/perigee/internal/bus"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fence"
-	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/sandbox"
 	"github.com/perigee-monitoring/perigee/internal/store"
 )
@@ -21,7 +21,7 @@ var ada = entity.Actor{Type: "user", ID: "u1", Name: "Ada"}
 
 func TestThePolicyIsSetAndReset(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		db, err := store.Open(t.Context(), url, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)

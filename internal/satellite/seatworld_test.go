@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,6 +16,7 @@ import (
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/bus"
 	"github.com/perigee-monitoring/perigee/internal/catalog"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
@@ -58,7 +58,7 @@ func newSeatWorld(t *testing.T, satellites int) *seatWorld {
 	w := &seatWorld{t: t, began: map[seatSlot][]string{}}
 	quiet := slog.New(slog.DiscardHandler)
 	var err error
-	if w.db, err = store.Open(t.Context(), filepath.Join(t.TempDir(), "perigee.db"), quiet); err != nil {
+	if w.db, err = store.Open(t.Context(), dbtest.SQLite(t), quiet); err != nil {
 		t.Fatal(err)
 	}
 	recorder := entity.NewRecorder(w.db, &w.bell, seatDerivers()...)

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -18,10 +17,10 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/bus"
 	"github.com/perigee-monitoring/perigee/internal/catalog"
 	"github.com/perigee-monitoring/perigee/internal/checkschema"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
-	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/secret"
 	"github.com/perigee-monitoring/perigee/protocol"
 )
@@ -78,7 +77,7 @@ func fieldOf(t *testing.T, c catalog.Check, name string) string {
 // change of anything.
 func TestM34_CredentialsDoNotStandInDefinitions(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		w := open(t, url, root(1), nil)
 		checks := w.definitions(t, true)
 		ctx := t.Context()
@@ -172,7 +171,7 @@ func TestM34_CredentialsDoNotStandInDefinitions(t *testing.T) {
 
 func TestM34_CredentialsOfOlderVersionsAreTakenIntoKeeping(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		w := open(t, url, root(1), nil)
 		old, err := w.definitions(t, false).CreateCheck(t.Context(), ada, loginCheck(basic(password)))
 		if err != nil || fieldOf(t, old, "authPassword") != password {
@@ -211,7 +210,7 @@ func TestM34_CredentialsOfOlderVersionsAreTakenIntoKeeping(t *testing.T) {
 // A core that has not come to it yet, or could not, shows no credential of before either.
 func TestM34_CredentialsOfOlderVersionsAreNotTold(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		w := open(t, url, root(1), nil)
 		for _, name := range []string{"applied", "updated", "deleted"} {
 			in := loginCheck(basic(password))
@@ -260,7 +259,7 @@ func TestM34_CredentialsInConfigsThatAreNotValid(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := open(t, filepath.Join(t.TempDir(), "perigee.db"), root(1), nil)
+			w := open(t, dbtest.SQLite(t), root(1), nil)
 			in := catalog.Import{Checks: []catalog.ImportCheck{{ID: "018f0000-0000-7000-8000-000000000001", Name: "login", Spec: loginCheck(c.config).Spec}}}
 			for keep, id := range map[bool]string{true: in.Checks[0].ID, false: "018f0000-0000-7000-8000-000000000002"} {
 				in.Checks[0].ID = id
@@ -289,7 +288,7 @@ func TestM34_CredentialsInConfigsThatAreNotValid(t *testing.T) {
 // come later, or never.
 func TestM34_ANewCredentialIsNotGivenAsItWas(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		w := open(t, url, root(1), nil)
 		checks := w.definitions(t, true)
 		c, err := checks.CreateCheck(t.Context(), ada, loginCheck(basic(password)))
@@ -320,7 +319,7 @@ func TestM34_ANewCredentialIsNotGivenAsItWas(t *testing.T) {
 // A core whose root key is wrong goes on with everything that needs no secret.
 func TestChecksWithoutCredentialsNeedNoRootKey(t *testing.T) {
 	t.Parallel()
-	url := filepath.Join(t.TempDir(), "perigee.db")
+	url := dbtest.SQLite(t)
 	right := open(t, url, root(1), nil)
 	c, err := right.definitions(t, true).CreateCheck(t.Context(), ada, loginCheck(basic(password)))
 	if err != nil {

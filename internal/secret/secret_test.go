@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/perigee-monitoring/perigee/internal/bus"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/pgtest"
@@ -96,7 +97,7 @@ func ask(assignments []*protocol.Assignment, collector string) secret.Ask {
 
 func TestL26_OnlyTheNamedCollectorsSecretEnvIsResolved(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		w := open(t, url, root(1), nil)
 		w.set(t, "API_TOKEN", "canary-token")
 		w.set(t, "user", "canary-user")
@@ -122,7 +123,7 @@ func TestL26_OnlyTheNamedCollectorsSecretEnvIsResolved(t *testing.T) {
 
 func TestL27_L28_L29_M35_WhatIsNotDeclaredIsNotGiven(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		w := open(t, url, root(1), nil)
 		w.set(t, "known", "canary")
 		good := shell(`{"secretEnv":{"A":"known"}}`)
@@ -152,7 +153,7 @@ func TestL27_L28_L29_M35_WhatIsNotDeclaredIsNotGiven(t *testing.T) {
 
 func TestL253_ConfigSecretsByPath(t *testing.T) {
 	t.Parallel()
-	w := open(t, filepath.Join(t.TempDir(), "perigee.db"), root(1), nil)
+	w := open(t, dbtest.SQLite(t), root(1), nil)
 	w.set(t, "pw", "canary-pw")
 	w.set(t, "tok", "canary-tok")
 	all := []*protocol.Assignment{{
@@ -186,7 +187,7 @@ func TestL253_ConfigSecretsByPath(t *testing.T) {
 
 func TestM36_WhatIsDeclaredNowAndWasBeforeIsTakenOut(t *testing.T) {
 	t.Parallel()
-	w := open(t, filepath.Join(t.TempDir(), "perigee.db"), root(1), nil)
+	w := open(t, dbtest.SQLite(t), root(1), nil)
 	w.set(t, "tok", "canary-oldest")
 	w.set(t, "tok", "canary-old")
 	w.set(t, "tok", "canary-new")
@@ -225,7 +226,7 @@ func TestM36_EscapedKeysDeclareToo(t *testing.T) {
 
 func TestRotatingTheKeyTouchesNoValue(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		w := open(t, url, root(1), nil)
 		first := w.set(t, "a", "canary-a1")
 		w.set(t, "a", "canary-a2")
@@ -263,7 +264,7 @@ func TestRotatingTheKeyTouchesNoValue(t *testing.T) {
 // A value that is moved to another row, or whose row is altered, does not open.
 func TestASealedValueBelongsToItsRow(t *testing.T) {
 	t.Parallel()
-	w := open(t, filepath.Join(t.TempDir(), "perigee.db"), root(1), nil)
+	w := open(t, dbtest.SQLite(t), root(1), nil)
 	w.set(t, "mine", "canary-mine")
 	w.set(t, "theirs", "canary-theirs")
 	found, err := w.db.SecretsNamed(t.Context(), []string{"mine", "theirs"})
@@ -302,7 +303,7 @@ func TestAnotherRootKeyOpensNothing(t *testing.T) {
 
 func TestWhatCannotBeASecretIsRefused(t *testing.T) {
 	t.Parallel()
-	w := open(t, filepath.Join(t.TempDir(), "perigee.db"), root(1), nil)
+	w := open(t, dbtest.SQLite(t), root(1), nil)
 	for name, in := range map[string]secret.Input{
 		"1x":                    {Value: "v"},
 		"check:c1:strategy:pw":  {Value: "v"},
@@ -328,7 +329,7 @@ func TestWhatCannotBeASecretIsRefused(t *testing.T) {
 // The values stand nowhere: not in the file, the log, the events.
 func TestL257_CanariesStandNowhereInTheClear(t *testing.T) {
 	t.Parallel()
-	w := open(t, filepath.Join(t.TempDir(), "perigee.db"), root(1), nil)
+	w := open(t, dbtest.SQLite(t), root(1), nil)
 	const canary = "canary-7f3a9c-value"
 	w.set(t, "tok", canary+"-old")
 	w.set(t, "tok", canary)
@@ -365,7 +366,7 @@ func TestL257_CanariesStandNowhereInTheClear(t *testing.T) {
 
 func TestCollectForgetsWhatIsOld(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		w := open(t, url, root(1), nil)
 		w.set(t, "a", "one")
 		w.set(t, "a", "two")
@@ -411,7 +412,7 @@ func TestValuesAreFetchedFromAVault(t *testing.T) {
 	defer vault.Close()
 	token := "s.token"
 	kv := &secret.KV{Address: vault.URL + "/", Mount: "kv", Client: vault.Client(), Token: func() (string, error) { return token, nil }}
-	w := open(t, filepath.Join(t.TempDir(), "perigee.db"), root(1), kv)
+	w := open(t, dbtest.SQLite(t), root(1), kv)
 	for name, place := range map[string]string{"pw": "apps/shop#password", "port": "apps/shop#port", "gone": "apps/none#x", "field": "apps/shop#none"} {
 		if _, err := w.Set(t.Context(), ada, name, secret.Input{External: place}); err != nil {
 			t.Fatal(err)
@@ -507,7 +508,7 @@ func (b *busy) FormerSecrets(ctx context.Context, names []string) ([]secret.Form
 // no run fails for that, and nothing is left unmasked.
 func TestValuesCanBeHadWhileKeysAreRotated(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		w := open(t, url, root(1), nil)
 		w.set(t, "PW", "the-one-before")
 		w.set(t, "PW", "the-one-now")

@@ -430,6 +430,7 @@ func startUntil(t *testing.T, c server.Config) (*server.Server, func()) {
 	t.Helper()
 	c.Listen, c.AdminToken, c.Version, c.Log = "127.0.0.1:0", token, "test", slog.New(slog.DiscardHandler)
 	c.DataDir = cmp.Or(c.DataDir, t.TempDir())
+	schema(t, c)
 	s, err := server.New(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/perigee-monitoring/perigee/internal/client"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/health"
@@ -29,6 +31,16 @@ func TestMain(m *testing.M) {
 
 const token = "perigee_test-administrator"
 
+// schema spares a core on SQLite that starts for the first time its migrations.
+func schema(t *testing.T, c server.Config) {
+	t.Helper()
+	if c.Database == "" {
+		if err := dbtest.File(filepath.Join(c.DataDir, "perigee.db")); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // start runs a core until the test ends, and fails it when the stop is not clean.
 func start(t *testing.T, c server.Config) (*server.Server, *client.Client) {
 	t.Helper()
@@ -37,6 +49,7 @@ func start(t *testing.T, c server.Config) (*server.Server, *client.Client) {
 	if c.DataDir == "" {
 		c.DataDir = t.TempDir()
 	}
+	schema(t, c)
 	s, err := server.New(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)

@@ -6,16 +6,16 @@ import (
 	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/catalog"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
-	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/store"
 )
 
 // A seat that is handed over ends where the lease ends, and begins there elsewhere.
 func TestSeatsAreHandedOverAtTheEndOfTheLease(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		db, err := store.Open(t.Context(), url, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/store"
 	"github.com/perigee-monitoring/perigee/internal/store/storetest"
@@ -29,7 +30,7 @@ func open(t testing.TB, url string) *store.DB {
 
 func openPostgres(t testing.TB) *store.DB { return open(t, pgtest.URL(t)) }
 
-func openSQLite(t testing.TB) *store.DB { return open(t, sqliteURL(t)) }
+func openSQLite(t testing.TB) *store.DB { return open(t, dbtest.SQLite(t)) }
 
 var engines = map[string]func(t testing.TB) *store.DB{"postgres": openPostgres, "sqlite": openSQLite}
 

@@ -16,11 +16,11 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/automation"
 	"github.com/perigee-monitoring/perigee/internal/automation/action"
 	"github.com/perigee-monitoring/perigee/internal/bus"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/incident"
 	"github.com/perigee-monitoring/perigee/internal/notify"
-	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/redact"
 	"github.com/perigee-monitoring/perigee/internal/store"
 )
@@ -60,7 +60,7 @@ func do(t *testing.T, s action.Services, name, path, config string) (map[string]
 // What has one cause is one incident, and a step that is repeated is one entry.
 func TestIncidentOfOneCause(t *testing.T) {
 	t.Parallel()
-	pgtest.OnBoth(t, func(t *testing.T, url string) {
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
 		db, err := store.Open(t.Context(), url, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
@@ -118,7 +118,7 @@ func TestIncidentOfOneCause(t *testing.T) {
 // A cause with parts is over when the last of them is well.
 func TestIncidentOfParts(t *testing.T) {
 	t.Parallel()
-	db, err := store.Open(t.Context(), t.TempDir()+"/perigee.db", slog.New(slog.DiscardHandler))
+	db, err := store.Open(t.Context(), dbtest.SQLite(t), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

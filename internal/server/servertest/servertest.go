@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/perigee-monitoring/perigee/internal/client"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/server"
 )
 
@@ -18,6 +19,9 @@ const Token = "perigee_administrator-of-a-test"
 func Core(tb testing.TB, c server.Config) (url string, api *client.Client) {
 	tb.Helper()
 	c.Listen, c.AdminToken, c.DataDir, c.Version, c.Log = "127.0.0.1:0", Token, tb.TempDir(), "test", slog.New(slog.DiscardHandler)
+	if c.Database == "" {
+		c.Database = dbtest.SQLite(tb)
+	}
 	s, err := server.New(tb.Context(), c)
 	if err != nil {
 		tb.Fatal(err)
