@@ -32,7 +32,7 @@ func (c *NTPTimeConfig) defaults() {}
 type NTPTimeResult struct {
 	// How far the clock of this satellite is behind the server's.
 	OffsetMs float64 `json:"offsetMs"`
-	// How many servers are between this one and a clock: 1 has the clock, 16 has none.
+	// How many servers are between this one and a clock: 1 has the clock, 0 or 16 has none.
 	Stratum int `json:"stratum"`
 	// Where it has the time from: a name such as GPS, or an address.
 	Reference string `json:"reference,omitempty"`

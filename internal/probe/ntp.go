@@ -77,13 +77,13 @@ func (s *ntpSession) ask(ctx context.Context, try time.Duration) (*ntp.Response,
 }
 
 func ntpResult(answer *ntp.Response) (*check.NTPTimeResult, error) {
-	if answer.Stratum == 0 {
+	if answer.Stratum == 0 && answer.KissCode != "" {
 		return nil, fmt.Errorf("the server refused: %s", cut(answer.KissCode, 20))
 	}
 	result := &check.NTPTimeResult{
 		OffsetMs: precise(answer.ClockOffset), Stratum: int(answer.Stratum), Reference: cut(strings.Trim(answer.ReferenceString(), "."), 100),
 		RootDistanceMs: precise(answer.RootDistance), ResponseTimeMs: precise(answer.RTT),
-		Synchronized: answer.Leap != ntp.LeapNotInSync && answer.Stratum < 16,
+		Synchronized: answer.Leap != ntp.LeapNotInSync && answer.Stratum > 0 && answer.Stratum < 16,
 	}
 	if !result.Synchronized {
 		return result, errors.New("the server says that its clock is not set")
