@@ -48,7 +48,7 @@ type JenkinsServerInfoResult struct {
 	NumExecutors  int `json:"numExecutors"`
 	UsableWorkers int `json:"usableWorkers"`
 	TotalJobs     int `json:"totalJobs"`
-	// Hours since it started. The server tells nobody; there for the original's sake.
+	// Hours since it started, where the Metrics plugin is installed and the user may view metrics: Jenkins itself tells nobody.
 	Uptime *float64 `json:"uptime,omitempty"`
 }
 

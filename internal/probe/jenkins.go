@@ -77,10 +77,35 @@ func (s *jenkinsSession) server(ctx context.Context) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	uptime, err := s.uptime(ctx)
+	if err != nil {
+		return nil, err
+	}
 	return &check.JenkinsServerInfoResult{
-		JenkinsVersion: cut(cmp.Or(header.Get("X-Jenkins"), "unknown"), 100), Mode: cut(cmp.Or(told.Mode, "NORMAL"), 100),
+		Uptime: uptime, JenkinsVersion: cut(cmp.Or(header.Get("X-Jenkins"), "unknown"), 100), Mode: cut(cmp.Or(told.Mode, "NORMAL"), 100),
 		NumExecutors: told.NumExecutors, UsableWorkers: told.UsableWorkers, TotalJobs: len(told.Jobs),
 	}, nil
+}
+
+// uptime is how many hours the server runs, nil where it does not tell this user: only
+// its Metrics plugin knows, and only those who may view metrics are told.
+func (s *jenkinsSession) uptime(ctx context.Context) (*float64, error) {
+	var told struct {
+		Gauges struct {
+			Uptime *struct {
+				Value float64 `json:"value"`
+			} `json:"vm.uptime.milliseconds"`
+		} `json:"gauges"`
+	}
+	_, err := s.get(ctx, below(s.base, "/metrics/currentUser/metrics"), &told)
+	if code := answered(err); code == http.StatusNotFound || code == http.StatusForbidden || err == nil && told.Gauges.Uptime == nil {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("asking how long the server runs: %w", err)
+	}
+	hours := hundredths(told.Gauges.Uptime.Value / float64(time.Hour/time.Millisecond))
+	return &hours, nil
 }
 
 func (s *jenkinsSession) queue(ctx context.Context) (any, error) {

@@ -3,10 +3,8 @@ package probe
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -28,7 +26,7 @@ func site(t *testing.T, documents map[string]string, sign func(*http.Request) bo
 		text, ok := documents[r.URL.Path]
 		if !ok {
 			w.WriteHeader(http.StatusNotFound)
-			text = `{"message":"No such container: x"}`
+			text = `{"message":"There is nothing here"}`
 		}
 		w.Header().Set("X-Jenkins", "2.516.3")
 		fmt.Fprint(w, text)
@@ -53,69 +51,13 @@ func tryAt(t *testing.T, strategy, config string, trials []trial) {
 	}
 }
 
-func TestContainer(t *testing.T) {
-	t.Parallel()
-	against(check.Container, "stand-in", "answers in the form of Docker's API, over HTTP and a Unix socket")
-	documents := map[string]string{
-		"/_ping": "OK",
-		"/containers/web/json": `{"Id":"4f","Name":"/web","RestartCount":2,"State":{"Status":"running","Running":true,"OOMKilled":false,
-			"ExitCode":0,"Health":{"Status":"healthy","FailingStreak":0}}}`,
-		"/containers/job/json": `{"State":{"Status":"exited","Running":false,"OOMKilled":true,"ExitCode":137},"RestartCount":0}`,
-		"/containers/web/stats": `{"cpu_stats":{"cpu_usage":{"total_usage":3000000000},"system_cpu_usage":110000000000,"online_cpus":4},
-			"precpu_stats":{"cpu_usage":{"total_usage":2000000000},"system_cpu_usage":100000000000,"online_cpus":4},
-			"memory_stats":{"usage":300000000,"limit":1000000000,"stats":{"inactive_file":50000000}}}`,
-		"/containers/job/stats": `{"cpu_stats":{"cpu_usage":{"total_usage":0}},"precpu_stats":{},"memory_stats":{}}`,
-	}
-	url := site(t, documents, nil)
-	config := func(name string) string { return fmt.Sprintf(`{"endpoint":%q,"container":%q}`, url, name) }
-	tryAt(t, check.Container, config("web"), []trial{
-		{"the runtime answers", "", "", "", "", nil},
-		{"running", "", check.ContainerStatus, `{}`, "", map[string]any{
-			"exists": true, "running": true, "state": "running", "health": "healthy", "exitCode": 0.0, "restartCount": 2.0, "oomKilled": false,
-		}},
-		{"stats", "", check.ContainerStats, `{}`, "", map[string]any{
-			"cpuPercent": 40.0, "memoryPercent": 25.0, "memoryUsageBytes": 250000000.0, "memoryLimitBytes": 1000000000.0,
-		}},
-	})
-	tryAt(t, check.Container, config("job"), []trial{
-		{"ended", "", check.ContainerStatus, `{}`, "", map[string]any{
-			"exists": true, "running": false, "state": "exited", "health": "none", "exitCode": 137.0, "restartCount": 0.0, "oomKilled": true,
-		}},
-		{"nothing used", "", check.ContainerStats, `{}`, "", map[string]any{}},
-	})
-	tryAt(t, check.Container, config("gone"), []trial{
-		{"there is none", "", check.ContainerStatus, `{}`, "", map[string]any{"exists": false}},
-		{"stats of none", "", check.ContainerStats, `{}`, "Check failed: there is no such container", nil},
-	})
-	t.Run("socket", func(t *testing.T) {
-		t.Parallel()
-		dir, err := os.MkdirTemp("", "c") // the path of a socket is short
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { os.RemoveAll(dir) })
-		listener, err := net.Listen("unix", filepath.Join(dir, "s"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, documents[r.URL.Path]) })}
-		go s.Serve(listener)
-		t.Cleanup(func() { s.Close() })
-		config := fmt.Sprintf(`{"endpoint":"unix://%s/s","container":"job"}`, dir)
-		r := New(Options{}).Execute(t.Context(), assignment(check.Container, config, check.ContainerStats, `{}`), nil, nil)
-		wantFound(t, r, trial{want: map[string]any{}})
-	})
-	closed := closedPort(t)
-	r := New(Options{}).Execute(t.Context(), assignment(check.Container, fmt.Sprintf(`{"endpoint":"http://%s","container":"x"}`, closed.address()), "", ""), nil, nil)
-	wantUnconnected(t, r, fmt.Sprintf("connection refused (%s)", closed.address()))
-}
-
 func TestJenkins(t *testing.T) {
 	t.Parallel()
-	against(check.Jenkins, "stand-in", "answers in the form of Jenkins' API: neither Debian nor a Go module has the server")
+	against(check.Jenkins, "stand-in", "answers in the form of Jenkins' remote API: Debian, the Go modules and npm have clients alone")
 	hour := time.Now().Add(-time.Hour).UnixMilli()
 	url := site(t, map[string]string{
 		"/ci/api/json":                        `{"_class":"hudson.model.Hudson","mode":"NORMAL","numExecutors":2,"usableWorkers":1,"jobs":[{"name":"a"},{"name":"b"}]}`,
+		"/ci/metrics/currentUser/metrics":     `{"version":"4.0.0","gauges":{"vm.count":{"value":61},"vm.uptime.milliseconds":{"value":12179131}},"counters":{}}`,
 		"/ci/queue/api/json":                  fmt.Sprintf(`{"items":[{"blocked":true,"inQueueSince":%d},{"buildable":true,"inQueueSince":%d}]}`, hour, hour),
 		"/ci/job/team/job/ship%20it/api/json": "",
 		"/ci/job/team/job/ship it/api/json": fmt.Sprintf(`{"name":"ship it","buildable":true,"color":"blue","inQueue":false,
@@ -135,7 +77,7 @@ func TestJenkins(t *testing.T) {
 	tryAt(t, check.Jenkins, config, []trial{
 		{"connecting signs in", "", "", "", "", nil},
 		{"server", "", check.JenkinsServerInfo, `{}`, "", map[string]any{
-			"jenkinsVersion": "2.516.3", "mode": "NORMAL", "numExecutors": 2.0, "usableWorkers": 1.0, "totalJobs": 2.0,
+			"jenkinsVersion": "2.516.3", "mode": "NORMAL", "numExecutors": 2.0, "usableWorkers": 1.0, "totalJobs": 2.0, "uptime": 3.38,
 		}},
 		{"queue", "", check.JenkinsQueueInfo, `{}`, "", map[string]any{
 			"queueLength": 2.0, "blockedCount": 1.0, "buildableCount": 1.0, "stuckCount": 0.0, "oldestWaitingMs": some, "avgWaitingMs": some,
@@ -170,6 +112,12 @@ func TestJenkins(t *testing.T) {
 		{"broken node", "", check.JenkinsNodeHealth, `{"nodeName":"broken"}`, "Check failed: the node is offline: disk full", map[string]any{
 			"totalNodes": 1.0, "onlineNodes": 0.0, "offlineNodes": 1.0, "busyExecutors": 0.0, "idleExecutors": 2.0, "totalExecutors": 2.0, "executorUtilization": 0.0,
 			"nodeDisplayName": "broken", "nodeOffline": true, "nodeOfflineReason": "disk full",
+		}},
+	})
+	plain := site(t, map[string]string{"/api/json": `{"mode":"EXCLUSIVE","jobs":[]}`}, nil)
+	tryAt(t, check.Jenkins, fmt.Sprintf(`{"baseUrl":%q,"username":"u","apiToken":"t"}`, plain), []trial{
+		{"without metrics", "", check.JenkinsServerInfo, `{}`, "", map[string]any{
+			"jenkinsVersion": "2.516.3", "mode": "EXCLUSIVE", "numExecutors": 0.0, "usableWorkers": 0.0, "totalJobs": 0.0,
 		}},
 	})
 	tryAt(t, check.Jenkins, fmt.Sprintf(`{"baseUrl":"%s/ci/","username":"u","apiToken":"wrong"}`, url), []trial{
