@@ -67,7 +67,7 @@ web/dist/index.html: web/src/api/schema.ts $(web_sources)
 	cd web && npm run -s build
 
 .PHONY: test
-test: need-go need-cc need-postgres need-servers need-bun need-chromium ## every test, on both databases, with the race detector, and in a browser
+test: need-go need-cc need-postgres need-servers need-ferretdb need-bun need-chromium ## every test, on both databases, with the race detector, and in a browser
 	CGO_ENABLED=1 $(GO) test -race -timeout 25m -run '$(RUN)' $(PKG)
 ifeq ($(PKG) $(RUN),./... .)
 	@$(MAKE) webtest
@@ -163,6 +163,6 @@ verify: need-go ## generated files and go.mod are up to date; all builds without
 clean: ## remove what was built
 	rm -rf bin web/dist/assets web/dist/*.*
 
-.PHONY: need-go need-cc need-postgres need-servers need-node need-bun need-chromium
-need-go need-cc need-postgres need-servers need-node need-bun need-chromium: need-%:
+.PHONY: need-go need-cc need-postgres need-servers need-ferretdb need-node need-bun need-chromium
+need-go need-cc need-postgres need-servers need-ferretdb need-node need-bun need-chromium: need-%:
 	@.ci/need $*

@@ -12,6 +12,7 @@ require (
 	cel.dev/cel-go v0.33.2
 	deps.dev/util/semver v0.0.0-20260727054525-2946ae4a6141
 	github.com/DataDog/sketches-go v1.4.8
+	github.com/Tnze/go-mc v1.20.2
 	github.com/alecthomas/kong v1.17.0
 	github.com/beevik/ntp v1.6.0
 	github.com/chromedp/chromedp v0.23.0

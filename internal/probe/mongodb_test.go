@@ -4,11 +4,11 @@ package probe
 
 import (
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
 	"testing"
 
-	"github.com/xdg-go/scram"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/perigee-monitoring/perigee/check"
@@ -16,24 +16,11 @@ import (
 
 func init() { whole = append(whole, plausible{check.MongoDB, ``, check.MongoDBServer, `{}`}) }
 
-// replica is a stand-in for a member of a replica set, which neither Debian nor a
-// small Go module has. It says what MongoDB's documentation says, and knows one user.
+// replica is a stand-in for a member of a replica set, which FerretDB is never. It says
+// what MongoDB's documentation says.
 func replica(t *testing.T, hello bson.M) target {
 	t.Helper()
-	client, err := scram.SHA256.NewClient("u", "right", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	stored, err := client.GetStoredCredentialsWithError(scram.KeyFactors{Salt: "salt of the test", Iters: 4096})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, err := scram.SHA256.NewServer(func(string) (scram.StoredCredentials, error) { return stored, nil })
-	if err != nil {
-		t.Fatal(err)
-	}
 	return serve(t, func(conn net.Conn) {
-		talk := server.NewConversation()
 		for {
 			var head [16]byte
 			if _, err := io.ReadFull(conn, head[:]); err != nil {
@@ -43,25 +30,13 @@ func replica(t *testing.T, hello bson.M) target {
 			if _, err := io.ReadFull(conn, body); err != nil {
 				return
 			}
-			var command struct {
-				Hello, Ping  int
-				SaslStart    int         `bson:"saslStart"`
-				SaslContinue int         `bson:"saslContinue"`
-				Payload      bson.Binary `bson:"payload"`
-			}
+			var command struct{ Hello int }
 			if err := bson.Unmarshal(body[5:], &command); err != nil {
 				return
 			}
 			answer := bson.M{"ok": 1.0}
-			switch {
-			case command.Hello == 1:
+			if command.Hello == 1 {
 				answer = hello
-			case command.SaslStart == 1 || command.SaslContinue == 1:
-				word, err := talk.Step(string(command.Payload.Data))
-				answer = bson.M{"ok": 1.0, "conversationId": 7, "done": talk.Done(), "payload": []byte(word)}
-				if err != nil {
-					answer = bson.M{"ok": 0.0, "code": 18, "errmsg": "Authentication failed."}
-				}
 			}
 			text, _ := bson.Marshal(answer)
 			var message []byte
@@ -75,14 +50,34 @@ func replica(t *testing.T, hello bson.M) target {
 
 func TestMongoDB(t *testing.T) {
 	t.Parallel()
-	against(check.MongoDB, "stand-in", "answers in the form of a replica set's members, with the driver's documents and a real SCRAM exchange")
-	primary := replica(t, bson.M{"ok": 1.0, "isWritablePrimary": true, "setName": "rs0", "primary": "db1:27017"})
-	found := map[string]any{"role": "primary", "writable": true, "setName": "rs0", "primary": "db1:27017"}
-	try(t, primary, check.MongoDB, []trial{
-		{"greeting", ``, "", "", "", nil},
-		{"primary", ``, check.MongoDBServer, `{}`, "", found},
-		{"signed in", `"username":"u","password":"right"`, check.MongoDBServer, `{}`, "", found},
+	path := program(t, "ferretdb")
+	against(check.MongoDB, "program", "FerretDB, "+versionOf(t, path, "--version"))
+	ferret := func(more ...string) target {
+		return child(t, func(port int) []string {
+			return append([]string{
+				path, "--handler=sqlite", "--sqlite-url=file:" + t.TempDir() + "/", "--state-dir=-", "--telemetry=disable", "--debug-addr=-", "--log-level=error",
+				fmt.Sprintf("--listen-addr=127.0.0.1:%d", port),
+			}, more...)
+		})
+	}
+	const right = `"username":"u","password":"right"`
+	alone := map[string]any{"role": "standalone", "writable": true}
+	try(t, ferret("--test-enable-new-auth", "--setup-database=admin", "--setup-username=u", "--setup-password=right"), check.MongoDB, []trial{
+		{"connecting signs in", right, "", "", "", nil},
+		{"signed in", right, check.MongoDBServer, `{}`, "", alone},
 		{"wrong password", `"username":"u","password":"wrong"`, check.MongoDBServer, `{}`, "signing in: the server answered 18: Authentication failed.", nil},
+		{"no such user", `"username":"nobody","password":"right"`, "", "", "signing in: the server answered 18: Authentication failed.", nil},
+		{"another database", right + `,"authSource":"shop"`, "", "", "signing in: the server answered 18: Authentication failed.", nil},
+		{"TLS that it does not speak", right + `,"tls":true`, "", "", "connection closed before the answer was complete", nil},
+	})
+	try(t, ferret(), check.MongoDB, []trial{{"as nobody", ``, check.MongoDBServer, `{}`, "", alone}})
+}
+
+func TestMongoDBReplicaSet(t *testing.T) {
+	t.Parallel()
+	against(check.MongoDB, "stand-in", "answers in the form of a replica set's members, with the driver's documents")
+	try(t, replica(t, bson.M{"ok": 1.0, "isWritablePrimary": true, "setName": "rs0", "primary": "db1:27017"}), check.MongoDB, []trial{
+		{"primary", ``, check.MongoDBServer, `{}`, "", map[string]any{"role": "primary", "writable": true, "setName": "rs0", "primary": "db1:27017"}},
 	})
 	try(t, replica(t, bson.M{"ok": 1.0, "secondary": true, "setName": "rs0"}), check.MongoDB, []trial{
 		{"secondary", ``, check.MongoDBServer, `{}`, "", map[string]any{"role": "secondary", "writable": false, "setName": "rs0"}},

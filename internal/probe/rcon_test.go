@@ -1,60 +1,71 @@
 package probe
 
 import (
-	"bytes"
-	"encoding/binary"
-	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
+
+	mcnet "github.com/Tnze/go-mc/net"
 
 	"github.com/perigee-monitoring/perigee/check"
 )
 
-// console is a stand-in for a game server, which neither Debian nor a Go module has:
-// it signs in by the password, answers commands by what they are in the map, and
-// splits long answers as servers do.
-func console(t *testing.T, answers map[string]string) target {
+// console is a game server's: Minecraft's protocol is foreign code, and the game's
+// answers, by the commands in the map, are words that such games say. Long ones are
+// split as servers do, and source greets as those of the Source engine do.
+func console(t *testing.T, source bool, answers map[string]string) target {
 	t.Helper()
-	return serve(t, func(conn net.Conn) {
-		send := func(id, kind int32, text string) {
-			packet := binary.LittleEndian.AppendUint32(nil, uint32(len(text)+10))
-			packet = binary.LittleEndian.AppendUint32(packet, uint32(id))
-			packet = binary.LittleEndian.AppendUint32(packet, uint32(kind))
-			conn.Write(append(append(packet, text...), 0, 0))
-		}
+	listener, err := mcnet.ListenRCON("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	t.Cleanup(func() { listener.Close(); serving.Wait() })
+	serving.Go(func() {
 		for {
-			var head [4]byte
-			if _, err := io.ReadFull(conn, head[:]); err != nil {
+			conn, err := listener.Accept()
+			if err != nil {
 				return
 			}
-			packet := make([]byte, binary.LittleEndian.Uint32(head[:]))
-			if _, err := io.ReadFull(conn, packet); err != nil {
-				return
-			}
-			id, kind := int32(binary.LittleEndian.Uint32(packet)), binary.LittleEndian.Uint32(packet[4:])
-			text := string(bytes.TrimRight(packet[8:], "\x00"))
-			switch {
-			case kind == 3 && text == "right":
-				send(id, 0, "")
-				send(id, 2, "")
-			case kind == 3:
-				send(-1, 2, "")
-			case kind == 0:
-				send(id, 0, "Unknown request 0")
-			default:
-				answer, ok := answers[text]
-				if !ok {
-					answer = "Unknown or incomplete command, see below for error"
-				}
-				for len(answer) > 4096 {
-					send(id, 0, answer[:4096])
-					answer = answer[4096:]
-				}
-				send(id, 0, answer)
-			}
+			serving.Go(func() { defer conn.Close(); play(conn.(*mcnet.RCONConn), source, answers) })
 		}
 	})
+	return target{"127.0.0.1", listener.Addr().(*net.TCPAddr).Port}
+}
+
+func play(conn *mcnet.RCONConn, source bool, answers map[string]string) {
+	if source {
+		if conn.WritePacket(1, rconAnswer, "") != nil {
+			return
+		}
+	}
+	if conn.AcceptLogin("right") != nil {
+		return
+	}
+	for {
+		id, kind, command, err := conn.ReadPacket()
+		if err != nil {
+			return
+		}
+		answer, ok := answers[command]
+		switch {
+		case kind != rconCommand:
+			answer = "Unknown request 0"
+		case !ok:
+			answer = "Unknown or incomplete command, see below for error"
+		}
+		conn.ReqID = id
+		for len(answer) > mcnet.MaxRCONPackageSize {
+			if conn.RespCmd(answer[:mcnet.MaxRCONPackageSize]) != nil {
+				return
+			}
+			answer = answer[mcnet.MaxRCONPackageSize:]
+		}
+		if conn.RespCmd(answer) != nil {
+			return
+		}
+	}
 }
 
 const sourceAnswer = `hostname: Friday night
@@ -73,9 +84,9 @@ players : 2 humans, 1 bots (20/0 max) (not hibernating)
 
 func TestRCON(t *testing.T) {
 	t.Parallel()
-	against(check.RCON, "stand-in", "answers in the form of the Source engine's and Minecraft's servers")
+	against(check.RCON, "module", "github.com/Tnze/go-mc/net, which answers with words of the Source engine's and Minecraft's servers")
 	long := strings.Repeat("0123456789abcdef", 700)
-	source := console(t, map[string]string{"status": sourceAnswer, "cvarlist": long})
+	source := console(t, true, map[string]string{"status": sourceAnswer, "cvarlist": long})
 	try(t, source, check.RCON, []trial{
 		{"connecting signs in", `"password":"right"`, "", "", "", nil},
 		{"wrong password", `"password":"wrong"`, check.RCONCommand, `{"command":"x"}`, "the server refused the password", nil},
@@ -90,7 +101,7 @@ func TestRCON(t *testing.T) {
 			"Check failed: the answer to list is not that of a Minecraft server: \"Unknown…", nil,
 		},
 	})
-	paper := console(t, map[string]string{
+	paper := console(t, false, map[string]string{
 		"list": "There are §c2§r of a max of §c20§r players online: Ann, Bob", "tps": "§6TPS from last 1m, 5m, 15m: §a19.97, §a20.0, §a20.0", "motd": "§aWelcome\n",
 	})
 	try(t, paper, check.RCON, []trial{
@@ -100,7 +111,7 @@ func TestRCON(t *testing.T) {
 		}},
 		{"yet another game", `"password":"right"`, check.RCONSourceStatus, `{}`, "Check failed: the answer to status is not that of a Source server: …", nil},
 	})
-	vanilla := console(t, map[string]string{"list": "There are 0/20 players online:\n"})
+	vanilla := console(t, false, map[string]string{"list": "There are 0/20 players online:\n"})
 	try(t, vanilla, check.RCON, []trial{
 		{"vanilla", `"password":"right"`, check.RCONMinecraftServer, `{"includeTps":true}`, "", map[string]any{}},
 		{"nobody", `"password":"right"`, check.RCONMinecraftPlayers, `{}`, "", map[string]any{"onlinePlayers": 0.0, "maxPlayers": 20.0, "playerNames": []any{}}},

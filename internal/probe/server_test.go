@@ -55,18 +55,18 @@ func (s suite) Run() int {
 	return code
 }
 
-// program finds a server's program, in sbin too, which is not on everybody's path.
-// Without it the test fails: .ci/need servers installs them.
+// program finds a server's program, in sbin too, which is not on everybody's path, and
+// where .ci/need puts what it builds. Without it the test fails.
 func program(t testing.TB, names ...string) string {
 	t.Helper()
 	for _, name := range names {
-		for _, candidate := range []string{name, "/usr/sbin/" + name, "/usr/local/sbin/" + name, "/usr/lib/openssh/" + name} {
+		for _, candidate := range []string{name, "/usr/sbin/" + name, "/usr/local/sbin/" + name, "/usr/lib/openssh/" + name, "../../.ci/" + name + "/" + name} {
 			if path, err := exec.LookPath(candidate); err == nil {
 				return path
 			}
 		}
 	}
-	t.Fatalf("%s is not installed; on Debian, .ci/need servers installs it", names[0])
+	t.Fatalf("%s is not installed; on Debian, .ci/need servers installs it, or .ci/need with its name", names[0])
 	return ""
 }
 
