@@ -39,7 +39,7 @@ func TestBrowser(t *testing.T) {
 		made.(*browserSession).unsandbox = true // tests may run as root
 		return made, nil
 	}
-	closed := closedPort(t)
+	closed, silent, mad := closedPort(t), serve(t, waitClosed), serve(t, flood([]byte("x")))
 	for _, c := range []trial{
 		{"a script's text", `"timeout":60000`, check.BrowserPage, `{"url":"` + s.URL + `","steps":[{"action":"text","selector":"#late","value":"made by a script"}]}`, "", map[string]any{
 			"success": true, "title": "Shop", "url": s.URL + "/", "loadTimeMs": some, "stepCount": 1.0, "stepsPassed": 1.0,
@@ -49,6 +49,10 @@ func TestBrowser(t *testing.T) {
 			"success": true, "title": "Account", "url": s.URL + "/account?word=sesame", "loadTimeMs": some, "stepCount": 3.0, "stepsPassed": 3.0,
 		}},
 		{"never there", `"timeout":3000`, check.BrowserPage, `{"url":"` + s.URL + `","steps":[{"action":"wait","selector":"#nothing"}]}`, "Check failed: timed out after 3000 ms while …", nil},
+		{"silence", `"timeout":3000`, check.BrowserPage, `{"url":"http://` + silent.address() + `/"}`, "Check failed: timed out after 3000 ms while …", nil},
+		{"nonsense", `"timeout":60000`, check.BrowserPage, `{"url":"http://` + mad.address() + `/"}`, "Check failed: …", map[string]any{
+			"success": false, "loadTimeMs": some, "stepCount": 0.0, "stepsPassed": 0.0,
+		}},
 		{"refused", `"timeout":60000`, check.BrowserPage, `{"url":"http://` + closed.address() + `/"}`, "Check failed: connection refused…", map[string]any{
 			"success": false, "loadTimeMs": some, "stepCount": 0.0, "stepsPassed": 0.0,
 		}},
@@ -56,7 +60,7 @@ func TestBrowser(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			r := p.Execute(t.Context(), assignment(check.Browser, "{"+c.more+"}", c.collector, c.config), nil, nil)
-			if c.name == "never there" {
+			if c.name == "never there" || c.name == "silence" {
 				if want := "Check failed: timed out after 3000 ms while "; r.Status != check.Unhealthy || len(r.Message) < len(want) || r.Message[:len(want)] != want {
 					t.Errorf("%s, %q", r.Status, r.Message)
 				}

@@ -5,18 +5,28 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"reflect"
 	"strings"
 	"testing"
 
 	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/protocol"
 )
 
-// plausible is a config with which a check could run.
+// plausible is a config with which a check could run: more is what it has beside host
+// and port. Where it has a URL instead, $AT stands for them.
 type plausible struct{ strategy, more, collector, config string }
 
+// at is the check of a server. The config's timeout is given in milliseconds.
+func (w plausible) at(s target, limit int) *protocol.Assignment {
+	more := strings.TrimPrefix(fmt.Sprintf(`%s,"timeout":%d`, w.more, limit), ",")
+	if !strings.Contains(w.more+w.config, "$AT") {
+		return s.assignment(w.strategy, more, w.collector, w.config)
+	}
+	return assignment(w.strategy, "{"+strings.ReplaceAll(more, "$AT", s.address())+"}", w.collector, strings.ReplaceAll(w.config, "$AT", s.address()))
+}
+
 // whole are configs of strategies and collectors in which nothing that is needed is
-// missing, for strategies that connect by TCP to a host and a port.
+// missing, for strategies that connect by TCP.
 var whole = []plausible{
 	{check.Redis, `"password":"p"`, check.RedisCommand, `{}`},
 	{check.RCON, `"password":"p"`, check.RCONCommand, `{"command":"status"}`},
@@ -29,25 +39,34 @@ var whole = []plausible{
 	{check.IMAP, `"security":"none"`, check.IMAPMailbox, `{}`},
 	{check.LDAP, ``, check.LDAPSearch, `{}`},
 	{check.MQTT, ``, check.MQTTRoundTrip, `{"topic":"t"}`},
+	{check.Container, `"endpoint":"http://$AT","container":"c"`, check.ContainerStatus, `{}`},
+	{check.Jenkins, `"baseUrl":"http://$AT","username":"u","apiToken":"t"`, check.JenkinsQueueInfo, `{}`},
+	{check.Prometheus, `"baseUrl":"http://$AT"`, check.PrometheusQuery, `{"query":"up"}`},
+	{check.Composite, ``, check.CompositeJourney, `{"steps":[{"name":"a","url":"http://$AT/"}]}`},
+	{check.WebSocket, `"url":"ws://$AT"`, check.WebSocketMessage, `{}`},
 }
 
-func TestEveryStrategyOfAPortIsTriedWithHostileServers(t *testing.T) {
+// hostileElsewhere are the strategies that are tried with hostile servers in tests of
+// their own: over datagrams, or because more than nonsense is nonsense to them.
+var hostileElsewhere = map[string]string{
+	check.TCP: "TestTCPReset", check.TLS: "TestTLSFailures", check.HTTP: "TestHTTPFailures", check.HTTP3: "TestHTTP3",
+	check.DNS: "TestDNSRefusals", check.NTP: "TestNTPHostile", check.SNMP: "TestSNMP", check.Browser: "TestBrowser",
+	check.Ping: "TestPingLosses", check.Script: "has no server",
+}
+
+func TestEveryStrategyIsTriedWithHostileServers(t *testing.T) {
 	t.Parallel()
-	tried := map[string]bool{check.TCP: true, check.TLS: true} // have tests of their own
+	tried := map[string]bool{}
 	for _, w := range whole {
 		tried[w.strategy] = true
 	}
 	offered, _, _ := New(Options{}).Inventory()
 	for _, id := range offered {
-		kind, _ := check.Strategy(id)
-		if _, ok := reflect.TypeOf(kind.Default).FieldByName("Port"); ok && !tried[id] && !datagrams[id] {
-			t.Errorf("%s is not in the table of hostile_test.go", id)
+		if _, elsewhere := hostileElsewhere[id]; elsewhere == tried[id] {
+			t.Errorf("%s must be in one of the tables of hostile_test.go", id)
 		}
 	}
 }
-
-// datagrams are the strategies with a port that is not one of TCP.
-var datagrams = map[string]bool{check.SNMP: true, check.NTP: true}
 
 func TestRefused(t *testing.T) {
 	t.Parallel()
@@ -55,7 +74,7 @@ func TestRefused(t *testing.T) {
 	for _, w := range whole {
 		t.Run(w.strategy, func(t *testing.T) {
 			t.Parallel()
-			r := New(Options{}).Execute(t.Context(), s.assignment(w.strategy, w.more, w.collector, w.config), nil, nil)
+			r := New(Options{}).Execute(t.Context(), w.at(s, 30_000), nil, nil)
 			if want := fmt.Sprintf("connection refused (127.0.0.1:%d)", s.port); r.Status != check.Unhealthy || !strings.HasSuffix(r.Message, want) {
 				t.Errorf("%s, %q, want %q", r.Status, r.Message, want)
 			}
@@ -70,8 +89,7 @@ func TestTimedOut(t *testing.T) {
 	for _, w := range whole {
 		t.Run(w.strategy, func(t *testing.T) {
 			t.Parallel()
-			more := strings.TrimPrefix(w.more+`,"timeout":300`, ",")
-			r := New(Options{}).Execute(t.Context(), s.assignment(w.strategy, more, w.collector, w.config), nil, nil)
+			r := New(Options{}).Execute(t.Context(), w.at(s, 300), nil, nil)
 			if r.Status != check.Unhealthy || !strings.Contains(r.Message, "timed out after 300 ms") {
 				t.Errorf("%s, %q", r.Status, r.Message)
 			}
@@ -103,8 +121,7 @@ func TestMalformedAnswers(t *testing.T) {
 				if patient {
 					limit = 1000
 				}
-				more := strings.TrimPrefix(fmt.Sprintf(`%s,"timeout":%d`, w.more, limit), ",")
-				r := New(Options{}).Execute(t.Context(), s.assignment(w.strategy, more, w.collector, w.config), nil, nil)
+				r := New(Options{}).Execute(t.Context(), w.at(s, limit), nil, nil)
 				if text, _ := json.Marshal(r); r.Status != check.Unhealthy || len(text) > 100<<10 {
 					t.Errorf("%s with %d bytes: %s", r.Status, len(text), cut(string(text), 500))
 				}
