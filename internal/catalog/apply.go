@@ -249,6 +249,15 @@ func (e *edit) apply(ctx context.Context, items []item) (Plan, error) {
 			plan.Changes[i], wrong[i] = change, slices.Concat(it.wrong, dangling)
 		}
 	}
+	for i, it := range items {
+		if c, ok := e.checks.named(it.Metadata.Name); ok && it.Kind == DocCheck {
+			outgrown, err := e.outgrown(ctx, e.checks.before[c.ID].Spec, c)
+			if err != nil {
+				return Plan{}, err
+			}
+			wrong[i] = append(wrong[i], outgrown...)
+		}
+	}
 	e.sharedPairs(items, wrong)
 	e.circles(items, wrong)
 	var all problems
@@ -372,7 +381,10 @@ func (e *edit) sharedPairs(items []item, wrong []problems) {
 
 // Export gives every definition and satellite as documents, sorted by kind and
 // name; applied again they change nothing. The built-in satellite is left out.
-func (c *Catalog) Export(ctx context.Context) ([]Document, error) {
+//
+// All are of one moment. also reads what is kept elsewhere in the same transaction, in
+// which no definition changes; it may be called several times.
+func (c *Catalog) Export(ctx context.Context, also ...func(entity.Tx) error) ([]Document, error) {
 	docs := []Document{}
 	err := entity.InTx(ctx, c.recorder, func(tx Tx) error {
 		e, err := c.begin(ctx, tx)
@@ -392,6 +404,11 @@ func (c *Catalog) Export(ctx context.Context) ([]Document, error) {
 			}
 		}
 		docs = appendDocuments(docs, e.systems, systemDocument)
+		for _, read := range also {
+			if err := read(tx); err != nil {
+				return err
+			}
+		}
 		return nil
 	})
 	return docs, err

@@ -66,20 +66,22 @@ func (in AssignmentInput) resolve(ctx context.Context, e *edit, a Assignment) (A
 		p.add("system", in.System, "%s", strictjson.Missing("system", in.System, e.systems.names()))
 	}
 	for i, name := range in.Satellites.Names {
-		if slices.Contains(a.Satellites.Names, name) {
+		had := slices.Contains(a.Satellites.Names, name)
+		if had && run.ID == a.CheckID {
 			continue
 		}
 		if err := e.loadSatellites(ctx); err != nil {
 			return a, nil, err
 		}
-		id, ok := e.satellites.ids[name]
+		sat, ok := e.satellites.named(name)
 		if !ok {
-			p.add(fmt.Sprintf("satellites.names[%d]", i), name, "%s", strictjson.Missing("satellite", name, e.satellites.names()))
+			if !had {
+				p.add(fmt.Sprintf("satellites.names[%d]", i), name, "%s", strictjson.Missing("satellite", name, e.satellites.names()))
+			}
 			continue
 		}
-		sat := e.satellites.after[id]
 		if what := Lacks(sat.Inventory, run.Spec); what != "" && run.ID != "" {
-			p.add(fmt.Sprintf("satellites.names[%d]", i), name, "cannot run %s: it is version %s and has it not; name another, or upgrade it", what, cmp.Or(sat.Inventory.Version, "unknown"))
+			p.add(fmt.Sprintf("satellites.names[%d]", i), name, "has no %s: it is version %s; name another, or upgrade it", what, cmp.Or(sat.Inventory.Version, "unknown"))
 		}
 	}
 	p.environmentChoice(in, system, a)

@@ -1,6 +1,7 @@
 package catalog_test
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -408,28 +409,81 @@ func TestM71_ASatelliteIsNotNamedForWhatItCannotRun(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	http := []string{"healthcheck-http.http"}
-	for name, inventory := range map[string]*protocol.Inventory{
+	w.inventories(map[string]*protocol.Inventory{
 		"able":     {Version: "2.0", Strategies: http, Collectors: []string{"healthcheck-http.request"}},
 		"old":      {Version: "1.0", Strategies: []string{"healthcheck-tcp.tcp"}, Collectors: []string{"healthcheck-tcp.banner"}},
 		"half":     {Version: "1.5", Strategies: http, Collectors: []string{"healthcheck-http.other"}},
 		"original": nil, // does not tell
-	} {
-		s := w.satellite(name)
-		s.Inventory = inventory
-		w.store.mu.Lock()
-		w.store.data.satellites[s.ID] = s
-		w.store.mu.Unlock()
-	}
+	})
 	w.assigned("front", named("able", "original"))
 	_, err := w.CreateAssignment(t.Context(), actor, catalog.AssignmentInput{
 		Name: "x", Check: "front-check", System: "front-system", Satellites: named("able", "half", "old", "original"),
 	})
 	want := map[string]string{
-		"satellites.names[1]": "cannot run healthcheck-http.request: it is version 1.5 and has it not; name another, or upgrade it",
-		"satellites.names[2]": "cannot run healthcheck-http.http: it is version 1.0 and has it not; name another, or upgrade it",
+		"satellites.names[1]": "has no healthcheck-http.request: it is version 1.5; name another, or upgrade it",
+		"satellites.names[2]": "has no healthcheck-http.http: it is version 1.0; name another, or upgrade it",
 	}
 	if diff := cmp.Diff(want, fields(err)); diff != "" {
 		t.Errorf("fields (-want +got):\n%s", diff)
+	}
+}
+
+// A check that is named for a satellite does not become one that it cannot run, whichever
+// of them is changed; one that it could not run before may be changed further.
+func TestM71_ANamedSatelliteIsNotOutgrown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	http, request, judges := []string{"healthcheck-http.http"}, []string{"healthcheck-http.request"}, []string{protocol.FeatureAssert}
+	w.inventories(map[string]*protocol.Inventory{
+		"new": {Version: "2.0", Strategies: http, Collectors: request, Features: append(judges, protocol.FeatureExpression)},
+		"old": {Version: "1.0", Strategies: http, Collectors: request, Features: judges},
+	})
+	front := w.assigned("front", named("new", "old"))
+	more := spec
+	more.Collectors = slices.Clone(spec.Collectors)
+	more.Collectors[0].Assertions = []check.Assertion{{Expression: "result.statusCode == 200"}}
+	lacks := func(name string) string {
+		return "satellite old, which assignment " + name + " names, has no support for expressions in assertions and latency of collectors: it is version 1.0; upgrade it, or take it out of the assignment"
+	}
+	wantFields := func(what string, err error, want map[string]string) {
+		t.Helper()
+		if diff := cmp.Diff(want, fields(err)); diff != "" {
+			t.Errorf("%s: fields (-want +got):\n%s", what, diff)
+		}
+	}
+	_, err := w.UpdateCheck(t.Context(), actor, "front-check", catalog.CheckInput{Name: "front-check", Spec: more})
+	wantFields("the check", err, map[string]string{"spec": lacks("front")})
+
+	text, err := json.Marshal(more)
+	if err != nil {
+		t.Fatal(err)
+	}
+	grown := doc(catalog.DocCheck, "front-check", string(text))
+	_, err = w.Apply(t.Context(), actor, []catalog.Document{grown}, false)
+	wantFields("its document", err, map[string]string{"documents[0].spec": lacks("front")})
+
+	if _, err := w.CreateCheck(t.Context(), actor, catalog.CheckInput{Name: "grown", Spec: more}); err != nil {
+		t.Fatal(err)
+	}
+	other := inputOf(front)
+	other.Check = "grown"
+	_, err = w.UpdateAssignment(t.Context(), actor, "front", other)
+	wantFields("another check", err, map[string]string{
+		"satellites.names[1]": "has no support for expressions in assertions and latency of collectors: it is version 1.0; name another, or upgrade it",
+	})
+
+	// Both at once is fine, in either order.
+	if _, err := w.Apply(t.Context(), actor, []catalog.Document{
+		grown, doc(catalog.DocAssignment, "front", `{"check":"front-check","system":"front-system","includeLocal":false,"satellites":{"names":["new"]}}`),
+	}, false); err != nil {
+		t.Error(err)
+	}
+
+	// Of a satellite that was made older nobody is kept from changing the check.
+	w.inventories(map[string]*protocol.Inventory{"new": {Version: "0.9", Strategies: http, Collectors: request, Features: judges}})
+	more.Description = "of what is for sale"
+	if _, err := w.UpdateCheck(t.Context(), actor, "front-check", catalog.CheckInput{Name: "front-check", Spec: more}); err != nil {
+		t.Error(err)
 	}
 }
 

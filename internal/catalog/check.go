@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"slices"
@@ -96,7 +97,11 @@ func (c *Catalog) putCheck(ctx context.Context, actor entity.Actor, in CheckInpu
 		if after.Spec, wrong, err = e.conceal(ctx, id, check.Spec, after.Spec); err != nil {
 			return err
 		}
-		if err := wrong.fault("the check is not valid"); err != nil {
+		outgrown, err := e.outgrown(ctx, check.Spec, after)
+		if err != nil {
+			return err
+		}
+		if err := append(wrong, outgrown...).fault("the check is not valid"); err != nil {
 			return err
 		}
 		return e.checks.put(after)
@@ -105,6 +110,29 @@ func (c *Catalog) putCheck(ctx context.Context, actor entity.Actor, in CheckInpu
 		return Check{}, err
 	}
 	return c.store.Check(ctx, id)
+}
+
+// outgrown are the satellites that assignments of the check name and that could run it
+// as it was, but not as it will be (spec M71).
+func (e *edit) outgrown(ctx context.Context, before check.Spec, after Check) (problems, error) {
+	var p problems
+	for _, name := range e.assignments.names() {
+		a, _ := e.assignments.named(name)
+		if a.CheckID != after.ID || len(a.Satellites.Names) == 0 {
+			continue
+		}
+		if err := e.loadSatellites(ctx); err != nil {
+			return nil, err
+		}
+		for _, at := range a.Satellites.Names {
+			sat, _ := e.satellites.named(at)
+			if what := Lacks(sat.Inventory, after.Spec); what != "" && Lacks(sat.Inventory, before) == "" {
+				p.add("spec", nil, "satellite %s, which assignment %s names, has no %s: it is version %s; upgrade it, or take it out of the assignment",
+					at, name, what, cmp.Or(sat.Inventory.Version, "unknown"))
+			}
+		}
+	}
+	return p, nil
 }
 
 // DeleteCheck removes a check, named by id or name, and its assignments.

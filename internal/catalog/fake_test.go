@@ -20,6 +20,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
+	"github.com/perigee-monitoring/perigee/protocol"
 )
 
 // memory is a store in memory with one writer: a transaction works on a copy that
@@ -489,6 +490,31 @@ func (w *world) satellite(name string, tags ...string) fleet.Satellite {
 var spec = check.Spec{
 	Strategy: "healthcheck-http.http", Interval: check.Duration(10 * time.Second), Config: []byte(`{"timeout":5000}`),
 	Collectors: []check.Collector{{ID: "root", Collector: "healthcheck-http.request", Config: []byte(`{"url":"http://127.0.0.1/"}`)}},
+}
+
+// inventories lets satellites, which are made where there are none, tell what they can run.
+func (w *world) inventories(all map[string]*protocol.Inventory) {
+	w.Helper()
+	for name, inventory := range all {
+		s := w.satelliteNamed(name)
+		s.Inventory = inventory
+		w.store.mu.Lock()
+		w.store.data.satellites[s.ID] = s
+		w.store.mu.Unlock()
+	}
+}
+
+func (w *world) satelliteNamed(name string) fleet.Satellite {
+	w.Helper()
+	w.store.mu.Lock()
+	for _, s := range w.store.data.satellites {
+		if s.Name == name {
+			w.store.mu.Unlock()
+			return s
+		}
+	}
+	w.store.mu.Unlock()
+	return w.satellite(name)
 }
 
 // assigned defines check NAME-check, system NAME-system and assignment NAME of both.

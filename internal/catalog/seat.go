@@ -82,7 +82,7 @@ func (s *seating) wishFor(a *Assignment, spec check.Spec) *wish {
 
 // judgesMore stands for assertions that are expressions, and bounds of how long single
 // collectors take. Satellites that judge without knowing them would be wrong.
-const judgesMore = "expressions in assertions, and latency of collectors"
+const judgesMore = "support for expressions in assertions and latency of collectors"
 
 // needs are the ids of what a check is made of: its strategy, then its collectors.
 func needs(spec check.Spec) []string {
