@@ -84,6 +84,15 @@ func (s *Service) Automations(ctx context.Context, p fleet.Page) ([]Automation, 
 	return s.store.Automations(ctx, p)
 }
 
+// All are those that the transaction of somebody else sees, by name.
+func (s *Service) All(ctx context.Context, other entity.Tx) ([]Automation, error) {
+	tx, ok := other.(Tx)
+	if !ok {
+		return nil, fmt.Errorf("automation: the store's transaction %T is not an automation.Tx", other)
+	}
+	return tx.AllAutomations(ctx)
+}
+
 // Read judges what people say, without keeping it. Fault: Invalid, with every wrong place.
 func (s *Service) Read(in Input, path string) (Automation, error) {
 	wanted := in.Wanted()

@@ -81,7 +81,7 @@ type Catalog interface {
 	DeleteMaintenance(ctx context.Context, actor entity.Actor, ref string) error
 
 	Apply(ctx context.Context, actor entity.Actor, docs []catalog.Document, dryRun bool) (catalog.Plan, error)
-	Export(ctx context.Context) ([]catalog.Document, error)
+	Export(ctx context.Context, also ...func(entity.Tx) error) ([]catalog.Document, error)
 	Import(ctx context.Context, actor entity.Actor, in catalog.Import, dryRun bool) (catalog.ImportPlan, error)
 }
 

@@ -10,8 +10,8 @@ import (
 
 	"github.com/perigee-monitoring/perigee/internal/automation"
 	"github.com/perigee-monitoring/perigee/internal/catalog"
+	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
-	"github.com/perigee-monitoring/perigee/internal/fleet"
 )
 
 // apply makes the definitions be as the documents say: those of the catalog in one
@@ -146,29 +146,23 @@ func automationDocument(a automation.Automation) (catalog.Document, error) {
 	}, nil
 }
 
-// export gives all definitions as documents, sorted by kind and name.
+// export gives all definitions as documents, sorted by kind and name, as they are at one
+// moment.
 func (a *API) export(ctx context.Context) ([]catalog.Document, error) {
-	documents, err := a.Catalog.Export(ctx)
+	var automations []automation.Automation
+	documents, err := a.Catalog.Export(ctx, func(tx entity.Tx) (err error) {
+		automations, err = a.Automations.All(ctx, tx)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	p := fleet.Page{Limit: 1000}
-	for {
-		automations, next, err := a.Automations.Automations(ctx, p)
+	for _, m := range automations {
+		document, err := automationDocument(m)
 		if err != nil {
 			return nil, err
 		}
-		for _, m := range automations {
-			document, err := automationDocument(m)
-			if err != nil {
-				return nil, err
-			}
-			documents = append(documents, document)
-		}
-		if next == "" {
-			break
-		}
-		p.Cursor = next
+		documents = append(documents, document)
 	}
 	slices.SortStableFunc(documents, func(x, y catalog.Document) int { return strings.Compare(x.Kind, y.Kind) })
 	return documents, nil

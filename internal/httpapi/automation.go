@@ -20,6 +20,8 @@ import (
 type Automations interface {
 	Automation(ctx context.Context, ref string) (automation.Automation, error)
 	Automations(ctx context.Context, p fleet.Page) ([]automation.Automation, string, error)
+	// All are those that the transaction of somebody else sees, by name.
+	All(ctx context.Context, tx entity.Tx) ([]automation.Automation, error)
 	Create(ctx context.Context, actor entity.Actor, in automation.Input) (automation.Automation, error)
 	Update(ctx context.Context, actor entity.Actor, ref string, in automation.Input) (automation.Automation, error)
 	SetEnabled(ctx context.Context, actor entity.Actor, ref string, enabled bool) (automation.Automation, error)
