@@ -194,7 +194,7 @@ func (s *Service) inSystem(ctx context.Context, a *protocol.Assignment, in Input
 			return nil
 		}
 	}
-	return wrong("environment", in.Environment, "the system has no such environment")
+	return wrong("environment", in.Environment, fmt.Sprintf("system %s has no environment %q", system.Name, in.Environment))
 }
 
 // place is the satellite that is to run it, if it can.
@@ -207,7 +207,7 @@ func (s *Service) place(ctx context.Context, in Input) (Place, error) {
 		if in.From == catalog.LocalSatellite {
 			return Place{}, wrong("from", in.From, "this core has no satellite of its own; say from which one")
 		}
-		return Place{}, wrong("from", in.From, "there is no such satellite")
+		return Place{}, wrong("from", in.From, fmt.Sprintf("there is no satellite %q", in.From))
 	}
 	p := places[0]
 	if why := unable(&p, in.Spec); why != "" {
@@ -360,5 +360,5 @@ func at(path, ref string, err error) error {
 	if !fault.Is(err, fault.NotFound) {
 		return err
 	}
-	return wrong(path, ref, "there is no "+path+" of that name or id")
+	return wrong(path, ref, fmt.Sprintf("there is no %s %q", path, ref))
 }
