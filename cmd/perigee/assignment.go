@@ -17,6 +17,7 @@ type AssignmentCmd struct {
 	Create  AssignmentCreateCmd  `cmd:"" help:"Let a check run for a system."`
 	List    AssignmentListCmd    `cmd:"" help:"List assignments."`
 	Get     AssignmentGetCmd     `cmd:"" help:"Show an assignment and where it runs."`
+	Preview AssignmentPreviewCmd `cmd:"" help:"Show where an assignment would run, and why not elsewhere."`
 	Update  AssignmentUpdateCmd  `cmd:"" help:"Rename or label an assignment, or let it run elsewhere."`
 	Enable  AssignmentEnableCmd  `cmd:"" help:"Let an assignment run again."`
 	Disable AssignmentDisableCmd `cmd:"" help:"Keep an assignment and run it nowhere."`
