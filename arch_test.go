@@ -33,6 +33,7 @@ var arrows = map[string]string{
 	"conformance": "internal/link",
 
 	// Bottom of the house: no domain in them.
+	"internal/diff":       "",
 	"internal/fault":      "",
 	"internal/bus":        "",
 	"internal/selector":   "",
@@ -54,7 +55,7 @@ var arrows = map[string]string{
 	// The domain of the core.
 	"internal/entity":     "internal/fault",
 	"internal/fleet":      "check protocol internal/fault internal/entity internal/selector",
-	"internal/catalog":    "check protocol internal/fault internal/strictjson internal/entity internal/fleet internal/selector internal/assertion internal/checkschema",
+	"internal/catalog":    "internal/diff check protocol internal/fault internal/strictjson internal/entity internal/fleet internal/selector internal/assertion internal/checkschema",
 	"internal/health":     "check verdict protocol internal/fault internal/entity internal/fleet internal/assertion",
 	"internal/automation": "internal/expression check internal/fault internal/strictjson internal/entity internal/fleet",
 	// What automations can do: they call the services that the API calls.
@@ -62,7 +63,7 @@ var arrows = map[string]string{
 	// What is wrong, and how people are told.
 	"internal/incident": "internal/fault internal/entity internal/fleet",
 	"internal/notify":   "internal/fault internal/entity internal/redact",
-	"internal/auth":     "internal/fault internal/entity",
+	"internal/auth":     "internal/diff internal/fault internal/entity",
 	"internal/secret":   "check protocol internal/fault internal/entity internal/redact",
 	"internal/trial":    "check protocol internal/fault internal/entity internal/fleet internal/catalog internal/secret",
 	"internal/sandbox":  "internal/fault internal/entity internal/fence",
@@ -73,11 +74,11 @@ var arrows = map[string]string{
 
 	// The edges of the core.
 	"internal/hub":               "internal/trial internal/redact internal/secret check protocol internal/link internal/scriptpkg internal/fleet internal/health internal/catalog internal/entity internal/fault",
-	"internal/store":             "internal/trial internal/automation internal/incident internal/notify verdict internal/sandbox internal/packages internal/secret check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth",
+	"internal/store":             "internal/diff internal/trial internal/automation internal/incident internal/notify verdict internal/sandbox internal/packages internal/secret check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth",
 	"internal/server/servertest": "internal/client internal/server internal/dbtest",
-	"internal/store/storetest": "internal/automation internal/incident internal/notify verdict internal/sandbox internal/packages internal/scriptpkg internal/secret check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth " +
+	"internal/store/storetest": "internal/diff internal/automation internal/incident internal/notify verdict internal/sandbox internal/packages internal/scriptpkg internal/secret check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth " +
 		"internal/store internal/pgtest",
-	"internal/httpapi":  "internal/bus internal/trial internal/fence internal/automation internal/incident internal/notify verdict internal/sandbox internal/packages internal/secret check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth internal/hub internal/checkschema internal/selector",
+	"internal/httpapi":  "internal/diff internal/redact internal/bus internal/trial internal/fence internal/automation internal/incident internal/notify verdict internal/sandbox internal/packages internal/secret check protocol internal/fault internal/entity internal/fleet internal/catalog internal/health internal/auth internal/hub internal/checkschema internal/selector",
 	"internal/manifest": "check internal/catalog internal/fault",
 	// The command line reads another core's database and hands what it found to the API.
 	"internal/checkstack": "check internal/catalog",
@@ -89,7 +90,7 @@ var arrows = map[string]string{
 	// Where everything is joined.
 	"internal/server": anything,
 	// checkschema, because files of checks are judged without a core too.
-	"cmd/perigee": "internal/auth internal/trial protocol internal/fence internal/probe internal/automation internal/incident internal/notify verdict internal/sandbox conformance internal/administrator internal/blob internal/packages internal/secret check internal/checkschema internal/checkstack internal/server internal/httpapi internal/client internal/manifest internal/fault internal/catalog internal/fleet " +
+	"cmd/perigee": "internal/diff internal/auth internal/trial protocol internal/fence internal/probe internal/automation internal/incident internal/notify verdict internal/sandbox conformance internal/administrator internal/blob internal/packages internal/secret check internal/checkschema internal/checkstack internal/server internal/httpapi internal/client internal/manifest internal/fault internal/catalog internal/fleet " +
 		"internal/health internal/entity internal/targets",
 	"cmd/perigee-satellite": "internal/fence check protocol internal/scriptpkg internal/satellite internal/probe internal/assertion internal/link",
 

@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"text/tabwriter"
 	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/auth"
+	"github.com/perigee-monitoring/perigee/internal/diff"
 )
 
 // AuditCmd is what can be done with the audit log.
@@ -21,6 +23,7 @@ type AuditListCmd struct {
 	Object    string        `placeholder:"TEXT" help:"Only on objects that have this in their name, such as satellites/."`
 	Outcome   string        `enum:",allowed,refused,failed" default:"" placeholder:"OUTCOME" help:"Only what was allowed, refused or failed."`
 	Since     time.Duration `placeholder:"DURATION" help:"Only what is not older, such as 24h."`
+	Changes   bool          `help:"Show below each entry the fields that were changed, before and after."`
 	Limit     int           `default:"100" placeholder:"N" help:"The most to show (${default})."`
 }
 
@@ -45,6 +48,22 @@ func (c *AuditListCmd) Run(ctx context.Context, a *app) error {
 				what += fmt.Sprintf(" (and %d refusals before it that were too many to be written down)", e.Missed)
 			}
 			row(w, instant(e.At), dash(e.Actor), dash(e.Source), e.Operation, e.Object, string(e.Outcome), dash(what))
+			if c.Changes {
+				for _, f := range e.Changes {
+					row(w, "", "", "", "", "", "", f.Path+": "+side(f.From)+" → "+side(f.To))
+				}
+			}
 		}
 	})
+}
+
+// side is a value before or after a change.
+func side(value any) string {
+	switch v := value.(type) {
+	case nil:
+		return "nothing"
+	case string:
+		return strconv.Quote(v)
+	}
+	return diff.Text(value)
 }

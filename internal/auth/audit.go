@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/perigee-monitoring/perigee/internal/diff"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 )
 
@@ -22,7 +23,7 @@ const (
 
 // AuditEntry is one line of the audit log: who wanted to do what, and what became of it.
 // It holds no values of secrets, passwords or tokens: of what was sent it names the
-// fields, and says the value of few.
+// fields, and says the value of few; of what was changed it says what people may read.
 type AuditEntry struct {
 	ID        int64     `json:"id"`
 	At        time.Time `json:"at"`
@@ -32,11 +33,15 @@ type AuditEntry struct {
 	Source    string    `json:"source" doc:"The address that the request came from."`
 	Operation string    `json:"operation" doc:"Of the API, such as create-satellite; or sign-in, sign-out and set-up."`
 	Object    string    `json:"object" doc:"What it was about, such as satellites/eu-1."`
-	Change    string    `json:"change" doc:"In short what was to be changed."`
-	Outcome   Outcome   `json:"outcome" enum:"allowed,refused,failed"`
-	Status    int       `json:"status" doc:"The HTTP status of the answer."`
-	Reason    string    `json:"reason" doc:"Why it was refused or failed."`
-	RequestID string    `json:"requestId" doc:"Under which the core's log has it."`
+	ObjectID  string    `json:"objectId" doc:"Its id, which it keeps when it is renamed; empty when it is not known."`
+	Change    string    `json:"change" doc:"In short what was changed, or was to be."`
+	// Changes are the fields that were changed. They are read before and after the change:
+	// when two people change one thing at once, they may be in the entries of both.
+	Changes   []diff.Field `json:"changes" doc:"The fields that are otherwise than before, without secrets; of something new or deleted all that it has or had."`
+	Outcome   Outcome      `json:"outcome" enum:"allowed,refused,failed"`
+	Status    int          `json:"status" doc:"The HTTP status of the answer."`
+	Reason    string       `json:"reason" doc:"Why it was refused or failed."`
+	RequestID string       `json:"requestId" doc:"Under which the core's log has it."`
 	// Missed are the refusals before this one that were too many to be written down.
 	Missed int64 `json:"missed" doc:"Refusals before it that were too many to be written down."`
 }

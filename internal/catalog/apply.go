@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/perigee-monitoring/perigee/internal/diff"
+
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
@@ -33,10 +35,10 @@ type Plan struct {
 // DocumentChange is what becomes of one document. Diff is of an update; a created
 // definition is as the document says.
 type DocumentChange struct {
-	Kind   string      `json:"kind"`
-	Name   string      `json:"name"`
-	Action Action      `json:"action"`
-	Diff   []FieldDiff `json:"diff"`
+	Kind   string       `json:"kind"`
+	Name   string       `json:"name"`
+	Action Action       `json:"action"`
+	Diff   []diff.Field `json:"diff"`
 }
 
 // item is a document on its way into an edit: decoded by kind (only its kind's
@@ -328,7 +330,7 @@ func (e *edit) applyOne(ctx context.Context, it item) (change DocumentChange, da
 
 // adopt puts the row that a document makes in place of the row of its name.
 func adopt[T any](t *table[T], it item, had bool, before, after T, render func(T) Document) (DocumentChange, error) {
-	change := DocumentChange{Kind: it.Kind, Name: it.Metadata.Name, Action: Created, Diff: []FieldDiff{}}
+	change := DocumentChange{Kind: it.Kind, Name: it.Metadata.Name, Action: Created, Diff: []diff.Field{}}
 	if had {
 		change.Action = Updated
 		if change.Diff = Diff(render(before), render(after)); len(change.Diff) == 0 {

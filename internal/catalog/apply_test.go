@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/perigee-monitoring/perigee/internal/diff"
+
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
@@ -123,13 +125,13 @@ func TestApplyShowsWhatDiffers(t *testing.T) {
 		`"env": "prod"`, `"tier": "1"`, `"1m"`, `"2m"`).Replace(shop)
 	edited = strings.Replace(edited, `"names": ["eu-2", "eu-1"], `, "", 1)
 	plan := must(w.Apply(t.Context(), actor, documents(t, edited), false))
-	got := map[string]catalog.FieldDiff{}
+	got := map[string]diff.Field{}
 	for _, c := range plan.Changes {
 		for _, d := range c.Diff {
 			got[c.Name+" "+d.Path] = d
 		}
 	}
-	want := map[string]catalog.FieldDiff{
+	want := map[string]diff.Field{
 		"front spec.config.timeout":                    {Path: "spec.config.timeout", From: json.Number("5000"), To: json.Number("9000")},
 		"front spec.interval":                          {Path: "spec.interval", From: "10s", To: "20s"},
 		"front spec.collectors[0].assertions[0].value": {Path: "spec.collectors[0].assertions[0].value", From: json.Number("200"), To: "2xx"},

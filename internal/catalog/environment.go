@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/perigee-monitoring/perigee/internal/diff"
+
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/strictjson"
 )
@@ -210,7 +212,7 @@ func (e *edit) toldOfEnvironments(t touch, satelliteID string) bool {
 	name := e.satellites.after[satelliteID].Name
 	was := Environments(before, t.before.Environments, t.before.SatelliteEnvironments, name)
 	now := Environments(after, t.after.Environments, t.after.SatelliteEnvironments, name)
-	return canonicalText(was) != canonicalText(now)
+	return diff.Text(was) != diff.Text(now)
 }
 
 // environmentsAltered reports whether toldOfEnvironments can be true at all.
@@ -219,6 +221,6 @@ func (e *edit) environmentsAltered(t touch) bool {
 		return false
 	}
 	choice := func(a *Assignment) any { return []any{a.Environments, a.SatelliteEnvironments} }
-	return canonicalText(choice(t.before)) != canonicalText(choice(t.after)) ||
-		canonicalText(e.systems.before[t.before.SystemID].Environments) != canonicalText(e.systems.after[t.after.SystemID].Environments)
+	return diff.Text(choice(t.before)) != diff.Text(choice(t.after)) ||
+		diff.Text(e.systems.before[t.before.SystemID].Environments) != diff.Text(e.systems.after[t.after.SystemID].Environments)
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/perigee-monitoring/perigee/internal/diff"
+
 	"github.com/robfig/cron/v3"
 
 	"github.com/perigee-monitoring/perigee/check"
@@ -212,11 +214,11 @@ func (in MaintenanceInput) resolve(e *edit, m Maintenance) (Maintenance, problem
 			p.add("end", *in.End, "must be later than now")
 		}
 	}
-	when := canonicalText([]any{m.Start, m.End, m.Schedule})
+	when := diff.Text([]any{m.Start, m.End, m.Schedule})
 	m.Name, m.Description, m.Labels = in.Name, in.Description, labels(in.Labels)
 	m.Mode, m.Systems, m.Checks = cmp.Or(in.Mode, Mute), in.Systems.canonical(), append([]string{}, sortedUnique(checks)...)
 	m.Start, m.End, m.Schedule = micros(in.Start), micros(in.End), in.Schedule
-	if when != canonicalText([]any{m.Start, m.End, m.Schedule}) {
+	if when != diff.Text([]any{m.Start, m.End, m.Schedule}) {
 		m.EndedBefore = nil
 	}
 	m.Active = m.Lasts(e.now)

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/perigee-monitoring/perigee/internal/diff"
+
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/selector"
@@ -211,7 +213,7 @@ func (e *edit) touched(all altered) map[string]touch {
 	}
 	elsewhere := map[string]bool{} // systems that have other environments
 	for _, s := range all.systems {
-		if s.before != nil && s.after != nil && canonicalText(s.before.Environments) != canonicalText(s.after.Environments) {
+		if s.before != nil && s.after != nil && diff.Text(s.before.Environments) != diff.Text(s.after.Environments) {
 			elsewhere[s.id] = true
 		}
 	}
@@ -240,13 +242,13 @@ func (e *edit) touched(all altered) map[string]touch {
 // toldOfSystem reports whether satellites are told something else of the system,
 // besides its environments.
 func toldOfSystem(before, after System) bool {
-	return before.Name != after.Name || canonicalText(fields(before.Fields)) != canonicalText(fields(after.Fields))
+	return before.Name != after.Name || diff.Text(fields(before.Fields)) != diff.Text(fields(after.Fields))
 }
 
 // sameWork reports whether two versions of a check look the same to a satellite.
 func sameWork(a, b Check) bool {
 	a.Spec.Description, b.Spec.Description = "", ""
-	return a.Name == b.Name && canonicalText(a.Spec) == canonicalText(b.Spec)
+	return a.Name == b.Name && diff.Text(a.Spec) == diff.Text(b.Spec)
 }
 
 func (e *edit) planAssignments(ctx context.Context, p *plan, touched map[string]touch, fleetChanged bool) error {

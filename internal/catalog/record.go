@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"maps"
 
+	"github.com/perigee-monitoring/perigee/internal/diff"
+
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 )
@@ -112,7 +114,7 @@ func systemState(s System) entity.State {
 }
 
 func checkState(c Check) entity.State {
-	return entity.State{"name": c.Name, "labels": labels(c.Labels), "spec": canonical(c.Spec)}
+	return entity.State{"name": c.Name, "labels": labels(c.Labels), "spec": diff.Canonical(c.Spec)}
 }
 
 // assignmentState names check and system by id, so that renaming one of them is

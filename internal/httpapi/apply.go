@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/perigee-monitoring/perigee/internal/diff"
+
 	"github.com/perigee-monitoring/perigee/internal/automation"
 	"github.com/perigee-monitoring/perigee/internal/catalog"
 	"github.com/perigee-monitoring/perigee/internal/entity"
@@ -93,7 +95,7 @@ func elsewhere(path string, places []int) string {
 // applyAutomation creates or changes one. What somebody disabled stays so, unless the
 // document says that it is enabled.
 func (a *API) applyAutomation(ctx context.Context, in automation.Input, dryRun bool) (catalog.DocumentChange, error) {
-	change := catalog.DocumentChange{Kind: catalog.DocAutomation, Name: in.Name, Action: catalog.Created, Diff: []catalog.FieldDiff{}}
+	change := catalog.DocumentChange{Kind: catalog.DocAutomation, Name: in.Name, Action: catalog.Created, Diff: []diff.Field{}}
 	next, err := a.Automations.Read(in, "spec")
 	if err != nil {
 		return change, err

@@ -16,19 +16,26 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/perigee-monitoring/perigee/internal/auth"
+	"github.com/perigee-monitoring/perigee/internal/diff"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 )
 
 // auditNote gathers what the audit log shall say of a request.
 type auditNote struct {
-	operation, source, object, change, reason string
+	operation, source, object, objectID, change, reason string
+
+	// about are the things that the request may change, and was is how they were before.
+	about   []place
+	was     []subject
+	changes []diff.Field
 
 	actor entity.Actor
 	// guess: somebody came with a token.
 	guess bool
-	// reads: nothing is changed by it, so that only its refusal is noted.
-	reads, written bool
+	// reads: nothing is changed by it, so that only its refusal is noted. dry: neither
+	// this time.
+	reads, dry, written bool
 }
 
 type auditNoteKey struct{}
@@ -47,7 +54,9 @@ var harmless = []string{"dry-run-automation", "preview-placement"}
 // audit has noted what was changed before the answer goes, and what was refused.
 func (a *API) audit(ctx huma.Context, next func(huma.Context)) {
 	op, url := ctx.Operation(), ctx.URL()
+	kind, _, _ := strings.Cut(strings.TrimPrefix(op.Path, "/"), "/")
 	n := &auditNote{
+		about:     []place{{kind: kind, ref: cmp.Or(ctx.Param("id"), ctx.Param("name"), url.Query().Get("name"))}},
 		operation: op.OperationID, source: ctx.RemoteAddr(), object: objectOf(strings.TrimPrefix(url.Path, Base+"/"), url.Query().Get("name")),
 		reads: op.Method == http.MethodGet || slices.Contains(harmless, op.OperationID),
 	}
@@ -71,7 +80,7 @@ func (a *API) write(ctx context.Context, n *auditNote, status int, reason string
 	n.written = true
 	a.Audit.Note(ctx, auth.AuditEntry{
 		ActorType: n.actor.Type, ActorID: n.actor.ID, Actor: n.actor.Name, Source: hostOf(n.source), Operation: n.operation, Object: short(n.object, 200),
-		Change: short(n.change, 500), Outcome: outcome, Status: status, Reason: short(reason, 300), RequestID: requestID(ctx),
+		ObjectID: n.objectID, Change: short(n.change, 500), Changes: n.changes, Outcome: outcome, Status: status, Reason: short(reason, 300), RequestID: requestID(ctx),
 	})
 }
 
@@ -118,8 +127,12 @@ func (n *auditNote) describe(in any) {
 	if !body.IsValid() {
 		return
 	}
-	if b, ok := body.Interface().(interface{ inShort() string }); ok {
-		n.change = b.inShort()
+	switch b := body.Interface().(type) {
+	case ApplyRequest:
+		n.change, n.dry, n.about = b.inShort(), b.DryRun, b.places()
+		return
+	case ImportRequest:
+		n.change, n.dry, n.about = b.inShort(), b.DryRun, nil
 		return
 	}
 	text, err := json.Marshal(body.Interface())
@@ -127,8 +140,63 @@ func (n *auditNote) describe(in any) {
 		return
 	}
 	n.change = inShort(text)
+	name := nameIn(text)
 	if !strings.Contains(n.object, "/") {
-		n.named(nameIn(text))
+		n.named(name)
+	} else if n.about[0].ref == "" {
+		n.about[0].ref = name // packages/enabled
+	}
+}
+
+// before reads how that is which the request is about, and so knows its name.
+func (a *API) before(ctx context.Context, n *auditNote) {
+	if n.reads || n.dry {
+		return
+	}
+	n.was = make([]subject, len(n.about))
+	for i, at := range n.about {
+		var err error
+		if n.was[i], err = a.subject(ctx, at); err != nil {
+			a.Log.Warn("what a request is about could not be read for the audit log", "operation", n.operation, "request_id", requestID(ctx), "error", err)
+		}
+		if at.path == "" {
+			n.named(n.was[i].name)
+			n.objectID = n.was[i].id
+		}
+	}
+}
+
+// nameRefused finds out what it is called that somebody was not let near, and of which
+// they gave the id.
+func (a *API) nameRefused(ctx context.Context, n *auditNote) {
+	if !isID(n.about[0].ref) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	a.before(ctx, n)
+}
+
+// after compares it with how that has become.
+func (a *API) after(ctx context.Context, n *auditNote) {
+	for i, was := range n.was {
+		at := n.about[i]
+		if at.ref = cmp.Or(was.id, at.ref); at.path == "" {
+			at.ref = cmp.Or(at.ref, n.objectID)
+		}
+		is, err := a.subject(ctx, at)
+		if err != nil {
+			a.Log.Warn("what a request has changed could not be read for the audit log", "operation", n.operation, "request_id", requestID(ctx), "error", err)
+			continue
+		}
+		changes := differences(at.path, was, is)
+		if was.set != nil && is.set != nil && at.path == "" && len(changes) > 0 {
+			n.change = told(changes)
+		}
+		n.changes = append(n.changes, changes...)
+	}
+	if more := len(n.changes) - maxChanges; more > 0 {
+		n.changes = append(n.changes[:maxChanges], diff.Field{Path: fmt.Sprintf("and %d more fields", more)})
 	}
 }
 
@@ -140,7 +208,7 @@ func (n *auditNote) named(name string) {
 	}
 }
 
-// made names what came of it.
+// made knows what came of it: the name of what was changed, and what is new.
 func (n *auditNote) made(out any) {
 	v := reflect.Indirect(reflect.ValueOf(out))
 	if n.reads || v.Kind() != reflect.Struct {
@@ -155,11 +223,23 @@ func (n *auditNote) made(out any) {
 		if !b.IsValid() || b.Kind() != reflect.Struct {
 			continue
 		}
-		if name := b.FieldByName("Name"); name.IsValid() && name.Kind() == reflect.String && name.Len() > 0 {
-			n.named(name.String())
-			return
+		id, name := textIn(b, "ID"), textIn(b, "Name")
+		if id == "" && name == "" {
+			continue
 		}
+		if n.objectID == "" && len(n.about) == 1 && n.about[0].ref == "" {
+			n.objectID = cmp.Or(id, name)
+			n.named(cmp.Or(name, textIn(b, "Title")))
+		}
+		return
 	}
+}
+
+func textIn(of reflect.Value, field string) string {
+	if f := of.FieldByName(field); f.IsValid() && f.Kind() == reflect.String {
+		return f.String()
+	}
+	return ""
 }
 
 func nameIn(object []byte) string {
@@ -206,6 +286,14 @@ func (r ApplyRequest) inShort() string {
 		names = append(names, "and "+strconv.Itoa(more)+" more")
 	}
 	return dryly(r.DryRun, strings.Join(names, ", "))
+}
+
+// places are where the things are that the documents define, the first of them.
+func (r ApplyRequest) places() (all []place) {
+	for _, d := range r.Documents[:min(maxSubjects, len(r.Documents))] {
+		all = append(all, place{kind: strings.ToLower(d.Kind) + "s", ref: d.Metadata.Name, path: d.Kind + " " + short(d.Metadata.Name, 60) + ": "})
+	}
+	return all
 }
 
 func (r ImportRequest) inShort() string {

@@ -1,13 +1,16 @@
 package httpapi_test
 
 import (
+	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/perigee-monitoring/perigee/internal/auth"
+	"github.com/perigee-monitoring/perigee/internal/catalog"
 	"github.com/perigee-monitoring/perigee/internal/httpapi"
 )
 
@@ -57,6 +60,8 @@ func TestTheAuditLogHasWhatWasChangedAndRefused(t *testing.T) {
 	c.post("/users", object{"name": "otto", "role": "operator"}, &user)
 	c.call(http.MethodPatch, "/users/"+user.User.ID, object{"disabled": true}, http.StatusOK, nil)
 	c.call(http.MethodDelete, "/users/otto", nil, http.StatusNoContent, nil)
+	c.send(http.MethodDelete, httpapi.Base+"/satellites/"+made.ID, nil, vera...)
+	c.call(http.MethodDelete, "/satellites/"+made.ID, nil, http.StatusNoContent, nil)
 
 	want := []string{
 		"admin | create-satellite | satellites/eu-1 | name=eu-1, region=eu | allowed",
@@ -75,8 +80,10 @@ func TestTheAuditLogHasWhatWasChangedAndRefused(t *testing.T) {
 		"admin | create-token | tokens/deploy | name=deploy, role=operator | allowed",
 		"admin | revoke-token | tokens/deploy |  | allowed",
 		"admin | create-user | users/otto | name=otto, role=operator | allowed",
-		"admin | update-user | users/otto | disabled=true | allowed",
+		"admin | update-user | users/otto | disabled: false → true | allowed",
 		"admin | delete-user | users/otto |  | allowed",
+		"vera | delete-satellite | satellites/eu-1 |  | refused",
+		"admin | delete-satellite | satellites/eu-1 |  | allowed",
 	}
 	got := c.audit("")
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -85,10 +92,68 @@ func TestTheAuditLogHasWhatWasChangedAndRefused(t *testing.T) {
 	if all := strings.Join(got, "\n"); strings.Contains(all, "hunter2") || strings.Contains(all, user.Password) || strings.Contains(all, token.Text) || strings.Contains(all, "guess") {
 		t.Errorf("the log has a secret:\n%s", all)
 	}
-	if got := c.audit("&actor=VERA&outcome=refused&operation=delete"); len(got) != 1 {
+	if got := c.audit("&actor=VERA&outcome=refused&operation=delete-system"); len(got) != 1 {
 		t.Errorf("filtered: %v", got)
 	}
 	c.wrong(http.MethodGet, "/audit?cursor=x", nil, http.StatusUnprocessableEntity)
+}
+
+// Each change is there with what was before it and what is after it.
+func TestTheAuditLogHasWhatWasBeforeAndWhatIsAfter(t *testing.T) {
+	t.Parallel()
+	c := setup(t)
+	check := httpCheck("front")
+	check["labels"] = object{"team": "web", "password": "hunter2"}
+	var front catalog.Check
+	c.post("/checks", check, &front)
+	check["name"], check["labels"] = "back", object{"team": "core", "password": "hunter3", "page": "https://ada:hunter2@example.org/?api_token=hunter2"}
+	c.call(http.MethodPut, "/checks/"+front.ID, check, http.StatusOK, nil)
+	c.call(http.MethodDelete, "/checks/"+front.ID, nil, http.StatusNoContent, nil)
+	long := strings.Repeat("as before ", 200)
+	c.post("/systems", object{"name": "shop", "description": long + "then"}, nil)
+	c.call(http.MethodPost, "/apply", object{"documents": []object{
+		{"apiVersion": "perigee/v1", "kind": "System", "metadata": object{"name": "shop", "labels": object{"env": "prod"}}, "spec": object{"description": long + "now"}},
+		{"apiVersion": "perigee/v1", "kind": "System", "metadata": object{"name": "files"}, "spec": object{}},
+	}}, http.StatusOK, nil)
+
+	var page list[auth.AuditEntry]
+	c.get("/audit?limit=1000", &page)
+	var lines []string
+	for _, e := range slices.Backward(page.Items) {
+		for _, f := range e.Changes {
+			if strings.HasPrefix(f.Path, "spec") {
+				continue
+			}
+			from, _ := json.Marshal(f.From)
+			to, _ := json.Marshal(f.To)
+			lines = append(lines, e.Operation+" "+e.Object+" | "+f.Path+": "+string(from)+" → "+string(to))
+		}
+	}
+	around := long[len(long)-40:]
+	want := []string{
+		`create-check checks/front | labels: null → {"password":"****","team":"web"}`,
+		`create-check checks/front | name: null → "front"`,
+		`update-check checks/front | labels.page: null → "https://****@example.org/?api_token=****"`,
+		`update-check checks/front | labels.password: "****" → "****"`,
+		`update-check checks/front | labels.team: "web" → "core"`,
+		`update-check checks/front | name: "front" → "back"`,
+		`delete-check checks/back | labels: {"page":"https://****@example.org/?api_token=****","password":"****","team":"core"} → null`,
+		`delete-check checks/back | name: "back" → null`,
+		`create-system systems/shop | description: null → "` + long[:400] + `…"`,
+		`create-system systems/shop | name: null → "shop"`,
+		`apply-documents apply | System shop: description: "…` + around + `then" → "…` + around + `now"`,
+		`apply-documents apply | System shop: labels.env: null → "prod"`,
+		`apply-documents apply | System files: name: null → "files"`,
+	}
+	if diff := cmp.Diff(want, lines); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if got := c.audit("&operation=update-check"); len(got) != 1 || !strings.Contains(got[0], "labels.team: web → core, name: front → back") {
+		t.Errorf("in short: %v", got)
+	}
+	if update := page.Items[len(page.Items)-2]; update.ObjectID != front.ID {
+		t.Errorf("the check %s is %q in the log", front.ID, update.ObjectID)
+	}
 }
 
 // Who is nobody can fill neither the log nor the disk.

@@ -56,7 +56,9 @@ func (a *API) authenticate(ctx huma.Context, next func(huma.Context)) {
 	p, err := a.who(ctx, note)
 	if err == nil {
 		note.actor = p.Actor()
-		err = permit(p, operation)
+		if err = permit(p, operation); err != nil {
+			a.nameRefused(auth.With(ctx.Context(), p), note)
+		}
 	}
 	if err != nil {
 		problem := a.fail(ctx.Context(), operation, err)

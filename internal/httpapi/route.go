@@ -18,6 +18,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/auth"
 	"github.com/perigee-monitoring/perigee/internal/automation"
 	"github.com/perigee-monitoring/perigee/internal/catalog"
+	"github.com/perigee-monitoring/perigee/internal/diff"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
@@ -79,6 +80,8 @@ func schemaName(t reflect.Type, hint string) string {
 		return "ChannelInput"
 	case reflect.TypeFor[notify.Config]():
 		return "ChannelConfig"
+	case reflect.TypeFor[diff.Field]():
+		return "FieldDiff"
 	case reflect.TypeFor[auth.Token]():
 		return "APIToken"
 	}
@@ -127,9 +130,11 @@ func route[I, O any](a *API, method, path, id, summary string, handle func(conte
 		defer cancel()
 		note := noteOf(ctx)
 		note.describe(in)
+		a.before(ctx, note)
 		out, err := handle(ctx, in)
 		if err == nil {
 			note.made(out)
+			a.after(ctx, note)
 			a.write(ctx, note, op.DefaultStatus, "")
 			return out, nil
 		}

@@ -31,8 +31,7 @@ func (a *API) addTokens() {
 		return made("/tokens/"+t.ID, APITokenText{t, text}, err)
 	}, status(http.StatusCreated))
 	route(a, http.MethodDelete, "/tokens/{id}", "revoke-token", "Revoke an API token; it ends at once, with the sessions that it opened", func(ctx context.Context, in *Ref) (*struct{}, error) {
-		gone, err := a.Accounts.RevokeToken(ctx, auth.From(ctx), in.ID)
-		noteOf(ctx).named(gone.Name)
+		_, err := a.Accounts.RevokeToken(ctx, auth.From(ctx), in.ID)
 		return nil, err
 	}, status(http.StatusNoContent))
 }

@@ -85,8 +85,7 @@ func (a *API) addUsers() {
 		return answered(UserPassword{u, password}, err)
 	})
 	route(a, http.MethodDelete, "/users/{id}", "delete-user", "Delete a user, with their tokens and sessions", func(ctx context.Context, in *Ref) (*struct{}, error) {
-		gone, err := a.Accounts.DeleteUser(ctx, in.ID)
-		noteOf(ctx).named(gone.Name)
+		_, err := a.Accounts.DeleteUser(ctx, in.ID)
 		return nil, err
 	}, status(http.StatusNoContent))
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/auth"
+	"github.com/perigee-monitoring/perigee/internal/diff"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 )
 
@@ -13,10 +14,14 @@ func (db *DB) InsertAudit(ctx context.Context, entries []auth.AuditEntry) error 
 	return db.InTx(ctx, func(etx entity.Tx) error {
 		tx := etx.(*Tx) //nolint:errcheck // ours
 		for _, e := range entries {
-			if _, err := tx.exec(ctx, `INSERT INTO audit (at, actor_type, actor_id, actor, source, operation, object, change, outcome, status, reason, request_id, missed)
-				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+			changes, err := jsonText(append([]diff.Field{}, e.Changes...))
+			if err != nil {
+				return err
+			}
+			if _, err := tx.exec(ctx, `INSERT INTO audit (at, actor_type, actor_id, actor, source, operation, object, change, outcome, status, reason, request_id, missed, object_id, changes)
+				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
 				e.At.UnixMicro(), e.ActorType, e.ActorID, stored(e.Actor), stored(e.Source), e.Operation, stored(e.Object), stored(e.Change), string(e.Outcome),
-				e.Status, stored(e.Reason), e.RequestID, e.Missed); err != nil {
+				e.Status, stored(e.Reason), e.RequestID, e.Missed, stored(e.ObjectID), changes); err != nil {
 				return err
 			}
 		}
@@ -25,7 +30,7 @@ func (db *DB) InsertAudit(ctx context.Context, entries []auth.AuditEntry) error 
 }
 
 func scanAudit(row scanner) (e auth.AuditEntry, err error) {
-	return e, row.Scan(&e.ID, moment{&e.At}, &e.ActorType, &e.ActorID, &e.Actor, &e.Source, &e.Operation, &e.Object, &e.Change, &e.Outcome, &e.Status, &e.Reason, &e.RequestID, &e.Missed)
+	return e, row.Scan(&e.ID, moment{&e.At}, &e.ActorType, &e.ActorID, &e.Actor, &e.Source, &e.Operation, &e.Object, &e.Change, &e.Outcome, &e.Status, &e.Reason, &e.RequestID, &e.Missed, &e.ObjectID, document{&e.Changes})
 }
 
 func (db *DB) AuditEntries(ctx context.Context, f auth.AuditFilter, before int64, limit int) ([]auth.AuditEntry, error) {
@@ -47,7 +52,7 @@ func (db *DB) AuditEntries(ctx context.Context, f auth.AuditFilter, before int64
 	if before > 0 {
 		w.and(`id < $$`, before)
 	}
-	return all(ctx, db.reads(), scanAudit, `SELECT id, at, actor_type, actor_id, actor, source, operation, object, change, outcome, status, reason, request_id, missed
+	return all(ctx, db.reads(), scanAudit, `SELECT id, at, actor_type, actor_id, actor, source, operation, object, change, outcome, status, reason, request_id, missed, object_id, changes
 		FROM audit`+w.String()+` ORDER BY id DESC LIMIT `+w.arg(limit), w.args...)
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/perigee-monitoring/perigee/internal/auth"
+	"github.com/perigee-monitoring/perigee/internal/diff"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/store"
 )
@@ -143,7 +144,7 @@ func testAudit(_ *testing.T, s *suite) {
 	entry := func(i int, actor, operation, object string, outcome auth.Outcome) auth.AuditEntry {
 		return auth.AuditEntry{
 			At: at.Add(time.Duration(i) * time.Minute), ActorType: "user", ActorID: "1", Actor: actor, Source: "192.0.2.1", Operation: operation, Object: object,
-			Change: "name", Outcome: outcome, Status: 200 + i, Reason: "why", RequestID: "r", Missed: int64(i),
+			ObjectID: "o", Change: "name", Changes: []diff.Field{{Path: "labels.env\x00", From: "a\x00b", To: []any{"c", true, nil}}}, Outcome: outcome, Status: 200 + i, Reason: "why", RequestID: "r", Missed: int64(i),
 		}
 	}
 	entries := []auth.AuditEntry{
@@ -183,7 +184,7 @@ func testFacts(_ *testing.T, s *suite) {
 		return err
 	})
 	got := must(s.db.Facts(s.ctx()))(s)
-	if got.Version == "" || got.Schema < 23 || got.SizeBytes < 10_000 || len(got.Cores) != 1 || got.Cores[0].ID != "core-1" {
+	if got.Version == "" || got.Schema < 24 || got.SizeBytes < 10_000 || len(got.Cores) != 1 || got.Cores[0].ID != "core-1" {
 		s.t.Errorf("facts = %+v", got)
 	}
 }
