@@ -1,8 +1,10 @@
 import { Button, Select, TextInput } from '@mantine/core';
 import { useInfiniteQuery } from '@tanstack/react-query';
+import { Link } from '@tanstack/react-router';
 import { useDeferredValue } from 'react';
 import { api, clockAhead, type Problem, type Schemas } from '../api/client';
 import { Head, Read } from '../ui/page';
+import { plural } from '../ui/span';
 import { Status } from '../ui/status';
 import { type Column, DataTable } from '../ui/table';
 import { Moment } from '../ui/time';
@@ -14,12 +16,32 @@ type Page = Schemas['ListAuditEntry'];
 const TONE = { allowed: 'healthy', refused: 'failed', failed: 'degraded' } as const;
 const HOURS: Record<string, number> = { hour: 1, day: 24, week: 168, month: 720 };
 
+// Where what the log calls by its kind has a page of its own.
+const PAGES = ['satellites', 'systems', 'checks', 'incidents', 'automations', 'automation-runs'];
+
+/** What somebody did something to, with the way there while there is one. */
+function Thing({ of: e }: { of: Entry }) {
+  const [kind = '', ...name] = e.object.split('/');
+  const gone = e.operation.startsWith('delete-') && e.outcome === 'allowed';
+  if (!name.length) return e.object;
+  return (
+    <>
+      <span className="quiet">{kind.replaceAll('-', ' ').replace(/s$/, '')}</span>{' '}
+      {PAGES.includes(kind) && e.objectId && !gone ? (
+        <Link to={`/${kind}/${e.objectId}` as string}>{name.join('/')}</Link>
+      ) : (
+        name.join('/')
+      )}
+    </>
+  );
+}
+
 const COLUMNS: Column<Entry>[] = [
   { key: 'at', title: 'When', value: (e) => -e.id, cell: (e) => <Moment at={e.at} /> },
   { key: 'who', title: 'Who', value: (e) => e.actor, cell: (e) => e.actor || <span className="quiet">somebody</span> },
   { key: 'from', title: 'From', value: (e) => e.source, wideOnly: true },
   { key: 'operation', title: 'Did', value: (e) => e.operation },
-  { key: 'object', title: 'To', value: (e) => e.object },
+  { key: 'object', title: 'To', value: (e) => e.object, cell: (e) => <Thing of={e} /> },
   {
     key: 'outcome',
     title: 'Outcome',
@@ -31,16 +53,45 @@ const COLUMNS: Column<Entry>[] = [
     title: 'What',
     value: (e) => e.change,
     cell: (e) => (
-      <span className="reason">
+      <div className="reason" style={{ minWidth: '15rem' }}>
         {e.outcome === 'allowed' ? e.change : e.reason || e.change}
+        <Changes of={e} />
         {e.missed > 0 && (
           <span className="quiet"> ({e.missed} refusals before it were too many to be written down)</span>
         )}
-      </span>
+      </div>
     ),
-    wideOnly: true,
   },
 ];
+
+/** Each field before and after; what was made or deleted has one side only. */
+function Changes({ of: e }: { of: Entry }) {
+  if (!e.changes?.length) return null;
+  return (
+    <details>
+      <summary className="small">{plural(e.changes.length, 'field')}, before and after</summary>
+      <dl className="changes">
+        {e.changes.map((f) => (
+          <div key={f.path}>
+            <dt className="mono">{f.path}</dt>
+            {f.from !== null && (
+              <dd className="mono">
+                <del>{shown(f.from)}</del>
+              </dd>
+            )}
+            {f.to !== null && (
+              <dd className="mono">
+                <ins>{shown(f.to)}</ins>
+              </dd>
+            )}
+          </div>
+        ))}
+      </dl>
+    </details>
+  );
+}
+
+const shown = (value: unknown) => (typeof value === 'string' ? value : JSON.stringify(value));
 
 export function Audit() {
   const [url, setUrl] = useUrl();
