@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { parse } from 'yaml';
 import { Browsing } from './browser';
 import { Core, TOKEN } from './core';
 
@@ -19,6 +20,20 @@ actions:
     config:
       message: hello
 `;
+
+/** Makes an automation, each test its own, so that each runs alone as well; and opens it. */
+async function made(name: string, definition = DEFINITION): Promise<void> {
+  const { id } = await core.send<{ id: string }>('POST', '/automations', { name, definition: parse(definition) });
+  await browsing.visit(`/automations/${id}`);
+  await main().getByText('revision 1').waitFor();
+}
+
+/** Opens the form of a new one. */
+async function begun(name: string): Promise<void> {
+  await browsing.visit('/automations/new');
+  await main().getByRole('textbox', { name: 'Name', exact: true }).fill(name);
+  await browsing.paste(editor(), DEFINITION);
+}
 
 beforeAll(async () => {
   core = await Core.start();
@@ -48,6 +63,7 @@ test('an automation is written with what the schema offers, and told in words', 
 });
 
 test('a dry run tells on an axis of time when it would have fired, and why not else', async () => {
+  await begun('would');
   await button('Dry run').click();
   await main()
     .getByText(/1 time fired, 2 decisions not to/)
@@ -65,8 +81,9 @@ test('a dry run tells on an axis of time when it would have fired, and why not e
 });
 
 test('it is saved, marked where it is wrong, and saved again when it is right', async () => {
+  await begun('keep');
   await button('Create the automation').click();
-  await main().getByRole('heading', { name: 'tell', level: 1 }).waitFor();
+  await main().getByRole('heading', { name: 'keep', level: 1 }).waitFor();
   await main().getByText('revision 1').waitFor();
   await browsing.paste(editor(), DEFINITION.replace('incident.created', 'incident.begun'));
   await button('Save').click();
@@ -83,15 +100,68 @@ test('it is saved, marked where it is wrong, and saved again when it is right', 
 });
 
 test('it runs when that happens, and the run is told step by step', async () => {
+  await made('react');
   await core.send('POST', '/incidents', { title: 'The shop burns', severity: 'critical' });
   await main().getByRole('row', { name: /succe/ }).getByRole('link').click();
-  await main().getByRole('heading', { name: 'Run of tell', level: 1 }).waitFor();
+  await main().getByRole('heading', { name: 'Run of react', level: 1 }).waitFor();
   await main().getByText('log', { exact: true }).waitFor();
   wrong.push(...(await browsing.wrong()));
 });
 
+test('it is run by hand, which leads to the trace, cancelled while it waits, and run again', async () => {
+  // What it is given by hand reaches the steps, and one of them waits.
+  await made('tell', `${DEFINITION.replace('hello', `${'$'}{{ trigger.payload.who }} asked`)}  - delay: {hours: 1}\n`);
+  await button('Run now').press('Enter');
+  const dialog = page().getByRole('dialog', { name: 'Run tell' });
+  await dialog.getByLabel('Payload').fill('{"who": ');
+  await dialog.getByRole('button', { name: 'Run it' }).press('Enter');
+  await dialog.getByText('The payload is no JSON.').waitFor();
+  await dialog.getByLabel('Payload').fill('{"who": "Ada"}');
+  wrong.push(...(await browsing.wrong()));
+  await dialog.getByRole('button', { name: 'Run it' }).press('Enter');
+  await main().getByRole('heading', { name: 'Run of tell', level: 1 }).waitFor();
+  await main().getByText('admin ran it').waitFor();
+  await main().getByText('"message": "Ada asked"').first().waitFor();
+  await main().locator('li').getByText('delay', { exact: true }).waitFor();
+  await main().locator('li').getByText('waiting', { exact: true }).waitFor();
+  wrong.push(...(await browsing.wrong()));
+  await browsing.picture('automation-run');
+  await button('Cancel').press('Enter');
+  await page().getByRole('dialog').getByRole('button', { name: 'Cancel the run' }).press('Enter');
+  await main().getByText('cancelled by admin').waitFor();
+  const first = page().url();
+  await button('Run again').press('Enter');
+  await page().waitForURL((url) => url.href !== first);
+  await main().getByText('"message": "Ada asked"').first().waitFor();
+  await button('Cancel').click();
+  await page().getByRole('dialog').getByRole('button', { name: 'Cancel the run' }).click();
+  await button('Run again').waitFor();
+});
+
+test('runs are chosen by how they ended, and the address keeps that', async () => {
+  await made('choose', `${DEFINITION}  - delay: {hours: 1}\n`);
+  for (const end of ['cancel', 'stay']) {
+    const { id } = await core.send<{ id: string }>('POST', '/automations/choose/run', {});
+    if (end === 'cancel') await core.send('POST', `/automation-runs/${id}/cancel`);
+  }
+  await browsing.visit('/automations/choose?runs=cancelled');
+  await main()
+    .getByRole('row', { name: /cancelled/ })
+    .first()
+    .waitFor();
+  expect(
+    await main()
+      .getByRole('row', { name: /waiting|running/ })
+      .count(),
+  ).toBe(0);
+  await main().getByLabel('Status of runs').first().click();
+  await page().getByRole('option', { name: 'in doubt' }).click();
+  await main().getByText('No run is in doubt.').waitFor();
+  expect(page().url()).toContain('runs=in_doubt');
+});
+
 test('it fits a phone in the dark, and is deleted after a question', async () => {
-  await page().goto('/automations/tell');
+  await made('leave');
   await editor().waitFor();
   await page().setViewportSize({ width: 390, height: 844 });
   await page().emulateMedia({ colorScheme: 'dark' });
@@ -100,7 +170,7 @@ test('it fits a phone in the dark, and is deleted after a question', async () =>
   expect(await browsing.tooWide()).toBe(0);
   await button('Delete').click();
   await page().getByRole('dialog').getByRole('button', { name: 'Delete it' }).click();
-  await main().getByRole('link', { name: 'tell', exact: true }).waitFor({ state: 'detached' });
+  await main().getByRole('link', { name: 'leave', exact: true }).waitFor({ state: 'detached' });
 });
 
 test('no page complained, the policy was kept, and axe found nothing serious', () => {

@@ -36,7 +36,6 @@ const channelEditor = () => import('../pages/channel-editor');
 const incidents = () => import('../pages/incidents');
 const automations = () => import('../pages/automations');
 const users = () => import('../pages/users');
-const about = () => import('../pages/about');
 
 const routes = [
   page('/', () => import('../pages/overview'), 'Overview'),
@@ -61,7 +60,7 @@ const routes = [
   page('/automations', automations, 'Automations'),
   page('/automations/new', () => import('../pages/automation-editor'), 'NewAutomation'),
   page('/automations/$id', automations, 'Automation'),
-  page('/automation-runs/$id', automations, 'AutomationRun'),
+  page('/automation-runs/$id', () => import('../pages/automation-run'), 'AutomationRun'),
   page('/channels', () => import('../pages/channels'), 'Channels'),
   page('/channels/new', channelEditor, 'NewChannel'),
   page('/channels/$id/edit', channelEditor, 'EditChannel'),
@@ -71,8 +70,8 @@ const routes = [
   page('/users', users, 'Users'),
   page('/password', users, 'Password'),
   page('/audit', () => import('../pages/audit'), 'Audit'),
-  page('/settings', about, 'Settings'),
-  page('/about', about, 'About'),
+  page('/settings', () => import('../pages/settings'), 'Settings'),
+  page('/about', () => import('../pages/about'), 'About'),
   page('/welcome', () => import('../pages/welcome'), 'Welcome'),
 ];
 

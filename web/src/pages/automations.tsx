@@ -2,27 +2,19 @@ import { Button } from '@mantine/core';
 import { Link, useNavigate, useParams } from '@tanstack/react-router';
 import { useState } from 'react';
 import { queries, queryClient, type Schemas, useAll, wordsOf } from '../api/client';
-import { wordsOfEvent } from '../live/words';
 import { Doing } from '../ui/form';
 import { May } from '../ui/may';
-import { Card, Facts, Head, Read } from '../ui/page';
-import { plural, span } from '../ui/span';
+import { Head, Read } from '../ui/page';
 import { Status } from '../ui/status';
 import { type Column, DataTable } from '../ui/table';
 import { Moment } from '../ui/time';
 import { EditAutomation } from './automation-editor';
+import { RunNow, Runs } from './automation-run';
 
 type Automation = Schemas['Automation'];
-type Run = Schemas['AutomationRun'];
 type Definition = { description?: string; triggers?: { id?: string; event?: string }[]; mode?: string };
 
 const definitionOf = (a: Automation) => (a.definition ?? {}) as Definition;
-
-/** A run's status in the words that have a colour. */
-const toneOfRun = (status: string) =>
-  ({ success: 'succeeded', failed: 'failed', failure: 'failed', skipped: 'unknown' })[status] ??
-  (status === 'error' ? 'failed' : 'unknown');
-const RunStatus = ({ of }: { of: string }) => <Status of={toneOfRun(of)}>{of.replaceAll('_', ' ')}</Status>;
 
 const COLUMNS: Column<Automation>[] = [
   {
@@ -61,7 +53,6 @@ const COLUMNS: Column<Automation>[] = [
 
 export function Automations() {
   const all = useAll('/automations');
-  const runs = queries.useQuery('get', '/automation-runs', { params: { query: { limit: 50 } } });
   const names = new Map((all.data ?? []).map((a) => [a.id, a.name]));
   return (
     <>
@@ -89,69 +80,19 @@ export function Automations() {
           )}
         </Read>
       </div>
-      <Card title="Newest runs" pad={false}>
-        <Read query={runs}>{(list) => <Runs runs={list.items ?? []} names={names} />}</Read>
-      </Card>
+      <Runs names={names} />
     </>
-  );
-}
-
-function Runs({ runs, names }: { runs: Run[]; names?: Map<string, string> }) {
-  if (!runs.length) return <p className="notice">Nothing has run yet.</p>;
-  return (
-    <div className="scroll">
-      <table className="data">
-        <thead>
-          <tr>
-            <th scope="col">Began</th>
-            {names && <th scope="col">Automation</th>}
-            <th scope="col">Status</th>
-            <th scope="col">Because</th>
-            <th scope="col">Took</th>
-          </tr>
-        </thead>
-        <tbody>
-          {runs.map((r) => (
-            <tr key={r.id}>
-              <td>
-                <Link to="/automation-runs/$id" params={{ id: r.id }}>
-                  <Moment at={r.createdAt} />
-                </Link>
-              </td>
-              {names && (
-                <td>
-                  <Link to="/automations/$id" params={{ id: r.automation }}>
-                    {names.get(r.automation) ?? 'deleted'}
-                  </Link>
-                </td>
-              )}
-              <td>
-                <RunStatus of={r.status} />
-              </td>
-              <td>
-                {r.reason || (
-                  <>
-                    {r.trigger}: {(r.event && wordsOfEvent(r.event, () => undefined)) || r.event?.type}
-                  </>
-                )}
-              </td>
-              <td>{r.startedAt && r.endedAt && span(Date.parse(r.endedAt) - Date.parse(r.startedAt))}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
   );
 }
 
 export function Automation() {
   const { id } = useParams({ strict: false }) as { id: string };
   const automation = queries.useQuery('get', '/automations/{id}', { params: { path: { id } } });
-  const runs = queries.useQuery('get', '/automation-runs', { params: { query: { automation: id, limit: 50 } } });
   const enable = queries.useMutation('post', '/automations/{id}/enable');
   const disable = queries.useMutation('post', '/automations/{id}/disable');
   const [wrong, setWrong] = useState('');
   const [deleting, setDeleting] = useState(false);
+  const [running, setRunning] = useState(false);
   const a = automation.data;
   const turn = async () => {
     setWrong('');
@@ -170,6 +111,8 @@ export function Automation() {
         actions={
           a && (
             <May to="update-automation">
+              <Button onClick={() => setRunning(true)}>Run now</Button>
+              {running && <RunNow of={a} close={() => setRunning(false)} />}
               <Button variant="default" onClick={turn}>
                 {a.enabled ? 'Disable' : 'Enable'}
               </Button>
@@ -192,9 +135,7 @@ export function Automation() {
         {(a) => (
           <>
             <EditAutomation key={a.revision} of={a} />
-            <Card title="Runs" pad={false}>
-              <Read query={runs}>{(list) => <Runs runs={list.items ?? []} />}</Read>
-            </Card>
+            <Runs of={a.id} />
           </>
         )}
       </Read>
@@ -217,79 +158,10 @@ function DeleteAutomation({ of: a, close }: { of: Automation; close: () => void 
         await navigate({ to: '/automations' });
       }}
     >
-      <p>It reacts to nothing any more. This cannot be undone; to stop it for a while, disable it.</p>
+      <p>
+        It reacts to nothing any more, what it waits for is given up, and its runs are forgotten. This cannot be undone;
+        to stop it for a while, disable it.
+      </p>
     </Doing>
-  );
-}
-
-export function AutomationRun() {
-  const { id } = useParams({ strict: false }) as { id: string };
-  const run = queries.useQuery('get', '/automation-runs/{id}', { params: { path: { id } } });
-  const all = useAll('/automations');
-  const r = run.data;
-  const name = all.data?.find((a) => a.id === r?.automation)?.name ?? 'an automation';
-  const ended = r?.endedAt ? Date.parse(r.endedAt) : null;
-  return (
-    <>
-      <Head
-        title={`Run of ${name}`}
-        crumb={
-          <>
-            <Link to="/automations">Automations</Link>{' '}
-            {r && (
-              <>
-                ›{' '}
-                <Link to="/automations/$id" params={{ id: r.automation }}>
-                  {name}
-                </Link>
-              </>
-            )}
-          </>
-        }
-      >
-        {r && <RunStatus of={r.status} />}
-      </Head>
-      <Read query={run}>
-        {(r) => (
-          <>
-            <Card title="Why it ran">
-              <Facts
-                of={[
-                  ['Because of', (r.event && wordsOfEvent(r.event, () => undefined)) || r.event?.type],
-                  ['Trigger', r.trigger],
-                  ['Began', <Moment key="b" at={r.createdAt} />],
-                  ['Took', ended && r.startedAt ? span(ended - Date.parse(r.startedAt)) : 'it has not ended'],
-                  ['Why it ended so', r.reason || null],
-                ]}
-              />
-            </Card>
-            <Card title={plural((r.steps ?? []).length, 'step')} pad={false}>
-              <ol className="list">
-                {(r.steps ?? []).map((s) => (
-                  <li key={`${s.path}/${s.attempt}`}>
-                    <div className="row">
-                      <RunStatus of={s.status} />
-                      <strong>{s.action ?? s.kind}</strong> {s.id && <span className="quiet">{s.id}</span>}
-                      <span className="mono quiet small">{s.path}</span>
-                      {s.attempt > 1 && <span className="quiet">attempt {s.attempt}</span>}
-                      <span className="quiet small">
-                        <Moment at={s.startedAt} />
-                      </span>
-                    </div>
-                    {s.error && <p className="tone-bad">{s.error}</p>}
-                    {(s.input !== undefined || s.output !== undefined) && (
-                      <details>
-                        <summary className="quiet small">input and output</summary>
-                        <pre>{JSON.stringify({ input: s.input, output: s.output }, null, 2)}</pre>
-                      </details>
-                    )}
-                  </li>
-                ))}
-              </ol>
-            </Card>
-          </>
-        )}
-      </Read>
-    </>
   );
 }
