@@ -286,6 +286,22 @@ func (w *world) classes(system string, checks ...string) (classes []verdict.Clas
 	return slices.Compact(classes)
 }
 
+// verdicts are those that are not healthy, with their evidence, for people.
+func (w *world) verdicts(checks ...string) string {
+	var told strings.Builder
+	for _, check := range checks {
+		for _, v := range all[verdict.Verdict](w.core, "/api/v1/checks/"+check+"/verdicts") {
+			if v.Status == "healthy" {
+				continue
+			}
+			var judged json.RawMessage
+			w.core.call(http.MethodGet, "/api/v1/checks/"+check+"/evidence/"+v.ID, nil, &judged)
+			fmt.Fprintf(&told, "%s: %s\n", check, judged)
+		}
+	}
+	return told.String()
+}
+
 // starve lets the satellite have a little of the time only.
 func (w *world) starve(s *satellite) (end func()) {
 	done := make(chan struct{})
@@ -361,7 +377,7 @@ func (f fault) run(t *testing.T) (r row) {
 		t.Errorf("the shop is said to be %s (%s), want %s", r.shop.Status, r.shop.Reason, want)
 	}
 	if f.shop == "" && (len(r.alarms) > 0 || len(r.failed) > 0) {
-		t.Errorf("the shop was well: there were %d false alarms %v, and runs found it failing: %v", len(r.alarms), r.alarms, r.failed)
+		t.Errorf("the shop was well: there were %d false alarms %v, and runs found it failing: %v; verdicts:\n%s", len(r.alarms), r.alarms, r.failed, w.verdicts(shopChecks()...))
 	}
 	if f.shop != "" && (len(r.alarms) == 0 || len(r.failed) == 0) {
 		t.Errorf("the shop was not well: there were %d alarms, and %d runs found it failing", len(r.alarms), len(r.failed))

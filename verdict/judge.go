@@ -31,7 +31,8 @@ type Seat struct {
 	// Paused: a maintenance keeps it from being measured.
 	Paused bool `json:"paused,omitempty"`
 	// DueSince is until when a maintenance kept it from being measured; its last result
-	// is taken to be no older. Zero for never.
+	// is taken to be no older. Before its first result, it is also since when it is to be
+	// measured by its assignment as it is. Zero for always.
 	DueSince time.Time `json:"dueSince,omitzero"`
 	// Blind is the newest run that says nothing; null when there was none.
 	Blind *Blind `json:"blind"`
@@ -50,6 +51,11 @@ type Blind struct {
 func (s *Seat) IsBlind(now time.Time) bool {
 	b := s.Blind
 	return b != nil && s.Online && (s.State == nil || b.ExecutedAt.After(s.State.ExecutedAt)) && now.Sub(b.ReceivedAt) <= s.patience()
+}
+
+// expected reports whether the seat's first result may still be under way.
+func (s *Seat) expected(now time.Time) bool {
+	return s.State == nil && s.Online && now.Sub(s.DueSince) <= s.patience()
 }
 
 // Fresh reports whether the seat says something about now: its satellite is
@@ -94,7 +100,8 @@ type Judgement struct {
 // Judge gives the verdict on one check of one system in one environment, from its
 // seats, by the policy. Only seats that are fresh have a voice. When none has, a
 // check that was measured before is degraded (its last light must not stay on, spec
-// M11), and one that never was is unknown, as is one that is paused everywhere.
+// M11), and one that never was is unknown, as is one that is paused everywhere. Who was
+// just assigned has the time in which a result is fresh for the first one.
 func Judge(p check.Policy, seats []Seat, now time.Time) Judgement {
 	if len(seats) == 0 {
 		return Judgement{check.Unknown, "no satellite is assigned", ClassNone}
@@ -103,7 +110,7 @@ func Judge(p check.Policy, seats []Seat, now time.Time) Judgement {
 		return Judgement{check.Unknown, "in maintenance: it is not measured", ClassNone}
 	}
 	p = p.WithDefaults()
-	var votes, blind, waiting, catching, measured, online []*Seat
+	var votes, blind, waiting, expected, catching, measured, online []*Seat
 	for i := range seats {
 		s := &seats[i]
 		switch {
@@ -113,6 +120,8 @@ func Judge(p check.Policy, seats []Seat, now time.Time) Judgement {
 			blind = append(blind, s)
 		case s.Fresh(now):
 			waiting = append(waiting, s)
+		case s.expected(now):
+			expected = append(expected, s)
 		case s.Online && s.CatchesUp():
 			catching = append(catching, s)
 		}
@@ -132,7 +141,7 @@ func Judge(p check.Policy, seats []Seat, now time.Time) Judgement {
 		return Judgement{check.Unknown, waiting[0].Satellite + ": failing, and not often enough yet to count", ClassNone}
 	case len(measured) == 0 && len(online) == 0:
 		return Judgement{check.Unknown, "waiting: no assigned satellite is online yet", ClassNone}
-	case len(measured) == 0:
+	case len(measured) == 0 || len(expected) > 0:
 		return Judgement{check.Unknown, "waiting for the first result", ClassNone}
 	case len(online) == 0:
 		return Judgement{check.Degraded, "not measured: " + allOf(len(seats)) + " offline", ClassNone}

@@ -71,6 +71,30 @@ func TestQuorums(t *testing.T) {
 	}
 }
 
+// One of three measured what all were just given, and was lost before the others had their
+// turn: that says nothing yet. When they let theirs pass, it does.
+func TestWhoIsNewHasTimeForItsFirstResult(t *testing.T) {
+	t.Parallel()
+	for after, want := range map[time.Duration]Judgement{
+		time.Second:      {check.Unknown, "waiting for the first result", ClassNone},
+		60 * time.Second: {check.Unknown, "waiting for the first result", ClassNone},
+		61 * time.Second: {check.Degraded, "not measured: the satellite is online and sends no results", ClassNone},
+	} {
+		all := seats("eu:hnn")
+		all[0].Online = false
+		for i := range all {
+			all[i].DueSince = epoch
+		}
+		if got := Judge(check.Policy{}, all, epoch.Add(after)); got != want {
+			t.Errorf("after %s: %+v, want %+v", after, got, want)
+		}
+		all[1].Online, all[2].Online = false, false
+		if got := Judge(check.Policy{}, all, epoch.Add(after)); got.Status != check.Degraded {
+			t.Errorf("all offline, after %s: %+v", after, got)
+		}
+	}
+}
+
 func TestOldResultsThatAreDeliveredLateHaveNoVoice(t *testing.T) {
 	t.Parallel()
 	seat := Seat{Satellite: "eu-1", Online: true, Interval: check.Duration(10 * time.Second)}

@@ -33,6 +33,8 @@ func (s *Seat) Place() verdict.Seat {
 	place := verdict.Seat{SatelliteID: s.SatelliteID, Satellite: s.SatelliteName, Region: s.Region, Online: s.Online, Interval: s.Interval, Paused: s.Paused, DueSince: s.DueSince}
 	if l := s.Location; l != nil {
 		place.State, place.RunID, place.LatencyMs, place.Message = &l.State, l.RunID, l.LatencyMs, l.Message
+	} else if changed := s.Assignment.Changed; changed != nil && changed.After(place.DueSince) {
+		place.DueSince = *changed
 	}
 	if s.Blind != nil {
 		place.Blind = &s.Blind.Blind

@@ -30,6 +30,13 @@ func seat(checkName, satellite string, online bool, status check.Status, age tim
 	return s
 }
 
+// assigned is the seat of an assignment of that age.
+func assigned(s Seat, age time.Duration) Seat {
+	changed := now.Add(-age)
+	s.Assignment.Changed = &changed
+	return s
+}
+
 func TestVerdictOfACheck(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -52,6 +59,16 @@ func TestVerdictOfACheck(t *testing.T) {
 		{"L239 M11 the last light goes out with the only satellite", []Seat{seat("c", "a", false, check.Healthy, time.Second)}, check.Degraded, "the only assigned satellite is offline"},
 		{"L239 M11 or with all of them", []Seat{seat("c", "a", false, check.Healthy, 0), seat("c", "b", false, check.Unhealthy, 0)}, check.Degraded, "all 2 assigned satellites are offline"},
 		{"online and sending nothing is not green", []Seat{seat("c", "a", true, check.Healthy, 61*time.Second)}, check.Degraded, "sends no results"},
+		{
+			"who was just assigned has time for the first result",
+			[]Seat{seat("c", "a", false, check.Healthy, time.Second), assigned(seat("c", "b", true, "", 0), 2*time.Second)},
+			check.Unknown, "waiting for the first result",
+		},
+		{
+			"but not for ever",
+			[]Seat{seat("c", "a", false, check.Healthy, time.Second), assigned(seat("c", "b", true, "", 0), 61*time.Second)},
+			check.Degraded, "sends no results",
+		},
 		{"three intervals and a grace are still fresh", []Seat{seat("c", "a", true, check.Healthy, 60*time.Second)}, check.Healthy, "a:"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
