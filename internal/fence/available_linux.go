@@ -14,20 +14,37 @@ const leastLandlock = 3
 
 // Available says why Confine would not work here; nil that it does.
 func Available() error {
-	_, err := Level()
+	_, err := landlocked()
 	return err
 }
 
-// Level says what Confine works with here, or why it would not.
-var Level = sync.OnceValues(func() (string, error) {
+// Level says what scripts are fenced in with here, or why they cannot be.
+func Level() (string, error) {
+	version, err := landlocked()
+	if err != nil {
+		return "", err
+	}
+	uid := int64(nobody)
+	switch spaces, err := (Confinement{UID: &uid}).namespaces(); {
+	case err != nil:
+		return fmt.Sprintf("Landlock %d and seccomp; no namespaces, because the system refuses them", version), nil
+	case !spaces.proc:
+		return fmt.Sprintf("Landlock %d, seccomp, namespaces (without a /proc of their own)", version), nil
+	default:
+		return fmt.Sprintf("Landlock %d, seccomp, namespaces", version), nil
+	}
+}
+
+// landlocked is the version of Landlock, or why there is nothing to confine with.
+var landlocked = sync.OnceValues(func() (int, error) {
 	version, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	switch {
 	case errno != 0:
-		return "", fmt.Errorf("this kernel cannot fence scripts in: it has no Landlock (%w)", errno)
+		return 0, fmt.Errorf("this kernel cannot fence scripts in: it has no Landlock (%w)", errno)
 	case version < leastLandlock:
-		return "", fmt.Errorf("this kernel cannot fence scripts in: its Landlock is version %d, and %d is needed (Linux 6.2)", version, leastLandlock)
+		return 0, fmt.Errorf("this kernel cannot fence scripts in: its Landlock is version %d, and %d is needed (Linux 6.2)", version, leastLandlock)
 	case !seccomp.Supported():
-		return "", fmt.Errorf("this kernel cannot fence scripts in: it does not filter system calls (seccomp)")
+		return 0, fmt.Errorf("this kernel cannot fence scripts in: it does not filter system calls (seccomp)")
 	}
-	return fmt.Sprintf("Landlock %d and seccomp", version), nil
+	return int(version), nil
 })

@@ -14,9 +14,10 @@ type Place struct {
 }
 
 // Where programs and what they need lie, and where else a system keeps what all may read.
+// Devices are neither: a disk has every file on it, and shared memory is of others.
 var (
 	systemDirs = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf.d", "/nix/store", "/gnu/store"}
-	publicDirs = []string{"/etc", "/opt", "/proc", "/sys", "/dev", "/run/systemd/resolve", "/run/resolvconf", "/snap"}
+	publicDirs = []string{"/etc", "/opt", "/proc", "/sys", "/run/systemd/resolve", "/run/resolvconf", "/snap"}
 )
 
 // nobody is as whom programs go on that are to give up who they are, when no user is named.
@@ -61,6 +62,7 @@ func (r Rules) confinement(p Place) Confinement {
 		c.ReadOnly = append(c.ReadOnly, publicDirs...)
 	}
 	c.NoNetwork = r.Closed()
+	c.Watched = !c.NoNetwork && !r.Unrestricted()
 	return c
 }
 
@@ -90,4 +92,12 @@ type Unenforced struct{ Reason string }
 
 func (e *Unenforced) Error() string {
 	return e.Reason + "; the sandbox policy says not to run scripts then (onUnavailable: fail)"
+}
+
+// Exceeded is that all processes of a script together took more than the policy allows, and
+// were ended.
+type Exceeded struct{ Most string }
+
+func (e *Exceeded) Error() string {
+	return "it took more than " + e.Most + ", with all that it started; the sandbox policy allows no more (perigee sandbox shows it)"
 }

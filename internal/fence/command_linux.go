@@ -5,10 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,42 +23,67 @@ const launcherName = "perigee-fence"
 // launch is what a launcher is told.
 type launch struct {
 	Confinement
-	Watched bool `json:"watched,omitempty"`
-	// Handover is the descriptor over which a launcher and its parent speak, if it is watched.
+	// Init: it is the first process of namespaces, and stays it. Proc: it mounts their /proc.
+	Init bool `json:"init,omitempty"`
+	Proc bool `json:"proc,omitempty"`
+	// Handover is the descriptor over which a launcher and its parent speak.
 	Handover uintptr `json:"handover,omitempty"`
 }
 
 // init makes this process a launcher, if it is to be one, wherever rules are used.
 func init() {
-	if len(os.Args) >= 4 && os.Args[0] == launcherName {
-		fmt.Fprintln(os.Stderr, "perigee: the sandbox could not be made:", becomeProgram(os.Args[1], os.Args[2], os.Args[3:]))
-		os.Exit(launchFailed)
+	if len(os.Args) >= 2 && os.Args[0] == launcherName {
+		if err := becomeProgram(os.Args[1], os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, "perigee: the sandbox could not be made:", err)
+			os.Exit(launchFailed)
+		}
+		os.Exit(0)
 	}
 }
 
 // launchFailed is the exit code of a launcher whose program did not begin.
 const launchFailed = 125
 
-func becomeProgram(spec, program string, args []string) error {
+// becomeProgram becomes, or leads, the program at words[0] with the rest as its arguments.
+// It returns without an error when there is none: then this was to try whether it could.
+func becomeProgram(spec string, words []string) error {
 	var l launch
 	if err := json.Unmarshal([]byte(spec), &l); err != nil {
 		return err
 	}
+	runtime.LockOSThread() // capabilities are a thread's
+	if l.Init {
+		if err := settle(l.Proc); err != nil {
+			return err
+		}
+		if l.Processes > 0 {
+			l.Processes += launcherThreads
+		}
+	}
+	if len(words) < 2 {
+		return nil
+	}
+	program, args := words[0], words[1:]
 	memory := l.Memory // what the program may take; the launcher, which is gone then, takes more
 	l.Memory = 0
 	if err := Confine(l.Confinement); err != nil {
 		return err
 	}
+	syscall.CloseOnExec(int(l.Handover))
+	handover := os.NewFile(l.Handover, "handover")
 	if l.Watched {
 		descriptor, err := watch()
 		if err != nil {
 			return err
 		}
-		if err := offer(l.Handover, descriptor); err != nil {
+		if err := offer(handover, descriptor); err != nil {
 			return err
 		}
 	}
 	environ := os.Environ()
+	if l.Init {
+		return lead(program, args, environ, memory, handover)
+	}
 	if memory > 0 {
 		if err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: uint64(memory), Max: uint64(memory)}); err != nil {
 			return fmt.Errorf("limiting memory: %w", err)
@@ -64,89 +93,137 @@ func becomeProgram(spec, program string, args []string) error {
 }
 
 // offer tells the parent the number of the descriptor, and waits until it has taken it.
-func offer(handover uintptr, descriptor int) error {
-	pipe := os.NewFile(handover, "handover")
-	if _, err := fmt.Fprintf(pipe, "%08d", descriptor); err != nil {
+func offer(handover *os.File, descriptor int) error {
+	if _, err := fmt.Fprintf(handover, "%08d", descriptor); err != nil {
 		return err
 	}
-	if _, err := pipe.Read(make([]byte, 1)); err != nil {
+	if _, err := handover.Read(make([]byte, 1)); err != nil {
 		return fmt.Errorf("nobody watches over its network: %w", err)
 	}
-	return pipe.Close()
+	return nil
 }
 
-// Run runs a command, which must not have been started, within the rules, to its end.
-// started is called once it runs. The error is an *Unenforced where that is what keeps it
-// from running, and else what command.Wait gives.
-func (r Rules) Run(ctx context.Context, command *exec.Cmd, place Place, started func()) error {
+// Run runs a command, which must not have been started, within the rules, to its end, and
+// gives its exit code: -1 when a signal ended it, or when it did not begin. started is called
+// once it runs. The error is an *Unenforced where that is what keeps it from running, an
+// *Exceeded where what it took together ended it, and else what command.Wait gives.
+func (r Rules) Run(ctx context.Context, command *exec.Cmd, place Place, started func()) (code int, err error) {
 	if len(r.enabled()) == 0 {
 		return run(command, started)
 	}
 	if err := Available(); err != nil {
 		if r.refuses() {
-			return &Unenforced{err.Error()}
+			return -1, &Unenforced{err.Error()}
 		}
 		return run(command, started)
 	}
-	l := launch{Confinement: r.confinement(place), Watched: !r.Closed() && !r.Unrestricted()}
+	l := launch{Confinement: r.confinement(place)}
 	if l.UID != nil {
 		if closed := unreachable(append(place.ReadOnly, filepath.Dir(place.Scratch))); closed != "" {
 			if r.refuses() {
-				return &Unenforced{fmt.Sprintf("scripts are to run as user %d, who cannot get through %s (chmod o+x lets others pass, or privilege inherit lets scripts be who the satellite is)", *l.UID, closed)}
+				return -1, &Unenforced{fmt.Sprintf("scripts are to run as user %d, who cannot get through %s (chmod o+x lets others pass, or privilege inherit lets scripts be who the satellite is)", *l.UID, closed)}
 			}
 			l.UID, l.GID = nil, nil
 		}
 	}
 	if l.UID != nil && place.Scratch != "" {
 		if err := os.Chown(place.Scratch, int(*l.UID), int(*l.GID)); err != nil {
-			return fmt.Errorf("giving a script its directory: %w", err)
+			return -1, fmt.Errorf("giving a script its directory: %w", err)
 		}
 	}
 	if command.Err != nil {
-		return command.Err
+		return -1, command.Err
+	}
+	return l.run(ctx, r, command, started)
+}
+
+// run runs the command by way of a launcher.
+func (l launch) run(ctx context.Context, rules Rules, command *exec.Cmd, started func()) (int, error) {
+	if command.SysProcAttr == nil {
+		command.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	if spaces, err := l.namespaces(); err == nil {
+		l.Init, l.Proc = true, spaces.proc && l.NoFiles // whom the machine's files are open sees its processes, too
+		spaces.unshare(command.SysProcAttr, l.Confinement)
 	}
 	l.Handover = uintptr(3 + len(command.ExtraFiles)) // behind those of the program's own
 	spec, err := json.Marshal(l)
 	if err != nil {
-		return err
+		return -1, err
 	}
 	command.Args = append([]string{launcherName, string(spec), command.Path}, command.Args...)
 	command.Path = "/proc/self/exe"
-	if !l.Watched {
-		return run(command, started)
-	}
 	ours, theirs, err := socketPair()
 	if err != nil {
-		return err
+		return -1, err
 	}
 	defer ours.Close()
 	command.ExtraFiles = append(command.ExtraFiles, theirs)
 	err = command.Start()
 	theirs.Close()
 	if err != nil {
-		return err
+		return -1, err
 	}
-	w, err := takeOver(ours, command.Process.Pid)
-	if err != nil {
-		_ = command.Process.Kill()
-		failed := command.Wait()
-		if e, ok := errors.AsType[*exec.ExitError](failed); ok && e.ExitCode() == launchFailed {
-			return failed // it has said why
+	if l.Watched {
+		w, err := takeOver(ours, command.Process.Pid)
+		if err != nil {
+			_ = command.Process.Kill()
+			failed := command.Wait()
+			if e, ok := errors.AsType[*exec.ExitError](failed); ok && e.ExitCode() == launchFailed {
+				return launchFailed, failed // it has said why
+			}
+			return -1, fmt.Errorf("watching over a script's network: %w", err)
 		}
-		return fmt.Errorf("watching over a script's network: %w", err)
+		w.rules = rules
+		defer during(ctx, w.run)()
 	}
-	w.rules = r
-	watching, stop := context.WithCancel(ctx)
+	started()
+	if !l.Init {
+		err = command.Wait()
+		return command.ProcessState.ExitCode(), err
+	}
+	var exceeded *Exceeded
+	stop := during(ctx, func(ctx context.Context) {
+		if exceeded = l.exceeds(ctx, command.Process.Pid); exceeded != nil {
+			_ = command.Process.Kill() // the first process, and with it all others
+		}
+	})
+	err = command.Wait()
+	stop()
+	if exceeded != nil {
+		return -1, exceeded
+	}
+	if number, ok := signalled(ours); ok {
+		return -1, fmt.Errorf("signal: %v", number)
+	}
+	return command.ProcessState.ExitCode(), err
+}
+
+// during does something until end is called, which waits for it.
+func during(ctx context.Context, do func(context.Context)) (end func()) {
+	ctx, stop := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		w.run(watching)
+		do(ctx)
 	}()
-	started()
-	err = command.Wait()
-	stop()
-	<-ended
-	return err
+	return func() {
+		stop()
+		<-ended
+	}
+}
+
+// signalled reads which signal ended the program, as its launcher has told before it ended.
+func signalled(from *os.File) (syscall.Signal, bool) {
+	var text [8]byte
+	if from.SetReadDeadline(time.Now().Add(time.Second)) != nil {
+		return 0, false
+	}
+	if _, err := io.ReadFull(from, text[:]); err != nil {
+		return 0, false // none
+	}
+	number, err := strconv.Atoi(string(text[:]))
+	return syscall.Signal(number), err == nil
 }
 
 // unreachable is a directory on the way to one of the paths through which not everybody
@@ -162,12 +239,13 @@ func unreachable(paths []string) string {
 	return ""
 }
 
-func run(command *exec.Cmd, started func()) error {
+func run(command *exec.Cmd, started func()) (int, error) {
 	if err := command.Start(); err != nil {
-		return err
+		return -1, err
 	}
 	started()
-	return command.Wait()
+	err := command.Wait()
+	return command.ProcessState.ExitCode(), err
 }
 
 func socketPair() (ours, theirs *os.File, err error) {

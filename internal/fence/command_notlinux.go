@@ -8,14 +8,15 @@ import (
 )
 
 // Run runs a command, which must not have been started, to its end, where the rules do not
-// ask for a fence or can do without.
-func (r Rules) Run(_ context.Context, command *exec.Cmd, _ Place, started func()) error {
+// ask for a fence or can do without. It gives its exit code, -1 when it did not begin.
+func (r Rules) Run(_ context.Context, command *exec.Cmd, _ Place, started func()) (int, error) {
 	if r.refuses() {
-		return &Unenforced{Available().Error()}
+		return -1, &Unenforced{Available().Error()}
 	}
 	if err := command.Start(); err != nil {
-		return err
+		return -1, err
 	}
 	started()
-	return command.Wait()
+	err := command.Wait()
+	return command.ProcessState.ExitCode(), err
 }

@@ -7,8 +7,9 @@ type Confinement struct {
 	NoFiles   bool     `json:"noFiles,omitempty"`
 	ReadOnly  []string `json:"readOnly,omitempty"`
 	ReadWrite []string `json:"readWrite,omitempty"`
-	// NoNetwork: it makes no sockets. NoPrograms: it starts no programs, and looks into none.
+	// NoNetwork: it makes no sockets. Watched: somebody answers for them. NoPrograms: it starts no programs, and looks into none.
 	NoNetwork  bool `json:"noNetwork,omitempty"`
+	Watched    bool `json:"watched,omitempty"`
 	NoPrograms bool `json:"noPrograms,omitempty"`
 	// Memory bounds the data of each of its processes, and FileSize each file that it
 	// writes, in bytes; CPUSeconds, OpenFiles and Processes bound the rest. 0 for no bound.

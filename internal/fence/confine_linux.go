@@ -1,6 +1,7 @@
 package fence
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"syscall"
@@ -37,10 +38,32 @@ func Confine(c Confinement) error {
 			return fmt.Errorf("closing the processes (Landlock): %w", err)
 		}
 	}
+	if err := forgo(c); err != nil {
+		return err
+	}
 	if err := become(c.UID, c.GID); err != nil {
 		return err
 	}
 	return filter(c)
+}
+
+// forgo takes from programs of root, when this thread starts them or becomes one, those of
+// its rights that would open again what is closed.
+func forgo(c Confinement) error {
+	var rights []uintptr
+	if c.NoFiles { // the disk, as a device made anew; the memory of all
+		rights = append(rights, unix.CAP_MKNOD, unix.CAP_SYS_RAWIO)
+	}
+	if c.NoNetwork || c.Watched { // one address in the clothes of another
+		rights = append(rights, unix.CAP_NET_ADMIN, unix.CAP_NET_RAW)
+	}
+	for _, right := range rights {
+		// Who may not even give up rights has none.
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, right, 0, 0, 0); err != nil && !errors.Is(err, unix.EPERM) {
+			return fmt.Errorf("giving up rights of root: %w", err)
+		}
+	}
+	return nil
 }
 
 // parted tells directories from files; Landlock wants to know.
@@ -87,8 +110,13 @@ func limit(c Confinement) error {
 	return nil
 }
 
-// become gives up being who this process is, for good.
+// become gives up being who this process is, for good. That it ends with its parent, where
+// it does, would be forgotten with it.
 func become(uid, gid *int64) error {
+	var withParent int32
+	if _, _, errno := unix.Syscall(unix.SYS_PRCTL, unix.PR_GET_PDEATHSIG, uintptr(unsafe.Pointer(&withParent)), 0); errno != 0 { //nolint:gosec // how it is called
+		return fmt.Errorf("asking how it ends: %w", errno)
+	}
 	if gid != nil {
 		if err := syscall.Setgroups(nil); err != nil {
 			return fmt.Errorf("leaving the groups: %w", err)
@@ -101,6 +129,9 @@ func become(uid, gid *int64) error {
 		if err := syscall.Setresuid(int(*uid), int(*uid), int(*uid)); err != nil {
 			return fmt.Errorf("becoming user %d: %w", *uid, err)
 		}
+	}
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(withParent), 0, 0, 0); err != nil {
+		return fmt.Errorf("ending with its parent: %w", err)
 	}
 	return nil
 }
@@ -119,6 +150,11 @@ var (
 		"sethostname", "setdomainname", "iopl", "ioperm", "personality", "move_mount", "open_tree", "fsopen", "fsmount", "mount_setattr",
 		"io_uring_setup", "io_uring_enter", "io_uring_register",
 	}
+	// namespaceFlags make, of a new process, the first of new namespaces, in which it may do
+	// what it may not do here. What clone3 is asked cannot be looked at; programs are told
+	// that the kernel does not have it, and ask clone.
+	namespaceFlags = uint64(unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET)
+	notThere       = seccomp.ActionErrno | seccomp.Action(unix.ENOSYS)
 	// watchedCalls are those by which a process reaches others over the network.
 	watchedCalls = []string{"socket", "connect", "sendto", "sendmsg", "sendmmsg"}
 )
@@ -136,7 +172,13 @@ func filter(c Confinement) error {
 	if err != nil {
 		return err
 	}
-	groups := []seccomp.SyscallGroup{{Names: names, Action: seccomp.ActionErrno}}
+	groups := []seccomp.SyscallGroup{
+		{Names: names, Action: seccomp.ActionErrno},
+		{Names: []string{"clone3"}, Action: notThere},
+		{Action: seccomp.ActionErrno, NamesWithCondtions: []seccomp.NameWithConditions{{
+			Name: "clone", Conditions: seccomp.ArgumentConditions{{Argument: 0, Operation: seccomp.BitsSet, Value: namespaceFlags}},
+		}}},
+	}
 	if c.NoPrograms { // a thread is no program
 		groups = append(groups, seccomp.SyscallGroup{Action: seccomp.ActionErrno, NamesWithCondtions: []seccomp.NameWithConditions{{
 			Name: "clone", Conditions: seccomp.ArgumentConditions{{Argument: 0, Operation: seccomp.BitsNotSet, Value: unix.CLONE_THREAD}},

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/perigee-monitoring/perigee/internal/fence"
 )
 
@@ -32,7 +34,7 @@ func shell(t *testing.T, rules fence.Rules, place fence.Place, script string) (s
 	command.Stdout, command.Stderr = &out, &out
 	command.WaitDelay = time.Second // what it left behind holds its output
 	began := false
-	err := rules.Run(ctx, command, place, func() { began = true })
+	_, err := rules.Run(ctx, command, place, func() { began = true })
 	if began {
 		_ = syscall.Kill(-command.Process.Pid, syscall.SIGKILL) // what it left behind
 	}
@@ -106,11 +108,11 @@ func TestEscapes(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = victim.Process.Kill(); _ = victim.Wait() })
-	unix, err := net.Listen("unix", filepath.Join(outside, "socket"))
+	named, err := net.Listen("unix", filepath.Join(outside, "socket"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { unix.Close() })
+	t.Cleanup(func() { named.Close() })
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -137,6 +139,8 @@ func TestEscapes(t *testing.T) {
 		"another user again":       {script: `perl -e '$> = 0; $< = 0; die "no" if $> || $<'`, harms: os.Geteuid() != 0},
 		"mounting":                 {script: `mount -t tmpfs none .`, harms: true},
 		"a new namespace":          {script: `unshare -Urn true`, harms: true},
+		"a namespace by clone":     {script: `perl -e 'my $p = syscall(` + fmt.Sprint(unix.SYS_CLONE) + `, ` + fmt.Sprint(unix.CLONE_NEWUSER|int(unix.SIGCHLD)) + `, 0, 0, 0, 0); exit 0 if !$p; die "no: $!" if $p < 0; waitpid $p, 0'`, harms: os.Getenv(withheld) != ""},
+		"a namespace by clone3":    {script: `perl -e 'my $a = pack "Q8", ` + fmt.Sprint(unix.CLONE_NEWUSER) + `, 0, 0, 0, ` + fmt.Sprint(int(unix.SIGCHLD)) + `, 0, 0, 0; my $p = syscall(` + fmt.Sprint(unix.SYS_CLONE3) + `, $a, 64); exit 0 if !$p; die "no: $!" if $p < 0; waitpid $p, 0'`, harms: os.Getenv(withheld) != ""},
 		"the network":              {script: dial + tcp.Addr().String()},
 		"a socket of the machine":  {script: `perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new("` + outside + `/socket") or die "no: $!"'`},
 	} {
@@ -278,5 +282,36 @@ func TestWhereTheOtherUserCannotPass(t *testing.T) {
 	got, err := shell(t, strict(func(p *fence.Policy) { p.OnUnavailable = fence.UnavailableDegrade }), place, "id -u")
 	if want := fmt.Sprintln(os.Geteuid()); got != want || err != nil {
 		t.Errorf("%q, want %q (%v)", got, want, err)
+	}
+}
+
+// What a script costs that does nothing, fenced in: CPU of the launcher and of the script.
+func BenchmarkRun(b *testing.B) {
+	dir := b.TempDir()
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Chmod(filepath.Dir(dir), 0o755)); err != nil { //nolint:gosec // another user passes
+		b.Fatal(err)
+	}
+	used := func() time.Duration {
+		var sum time.Duration
+		for _, who := range []int{unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN} {
+			var u unix.Rusage
+			if err := unix.Getrusage(who, &u); err != nil {
+				b.Fatal(err)
+			}
+			sum += time.Duration(u.Utime.Nano() + u.Stime.Nano())
+		}
+		return sum
+	}
+	for name, rules := range map[string]fence.Rules{"closed": strict(), "watched": strict(network("unrestricted"))} {
+		b.Run(name, func(b *testing.B) {
+			before := used()
+			for b.Loop() {
+				command := exec.Command("sh", "-c", ":")
+				if _, err := rules.Run(b.Context(), command, fence.Place{Scratch: dir}, func() {}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(used()-before)/float64(b.N)/1e6, "cpu-ms/op")
+		})
 	}
 }

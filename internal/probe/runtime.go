@@ -90,6 +90,9 @@ func (s *scriptSession) hosted(ctx context.Context, config check.ScriptInlineCon
 	if ran.TimedOut {
 		return script.Outcome{Output: ran.Stdout}, script.ErrTimeout
 	}
+	if exceeded(err) {
+		return script.Outcome{Output: ran.Stdout}, &script.Error{Message: err.Error()}
+	}
 	outcome, fault := program.Outcome(text)
 	outcome.Output = ran.Stdout
 	if early, ok := errors.AsType[*script.Error](fault); ok && len(text) == 0 {

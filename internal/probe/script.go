@@ -158,13 +158,13 @@ func (s *scriptSession) execute(ctx context.Context, p launched, limit time.Dura
 	isolate(command)
 	defer dieWithUs(command)()
 	var start time.Time
-	err := rules.Run(limited, command, place, func() { start = time.Now() })
+	code, err := rules.Run(limited, command, place, func() { start = time.Now() })
 	if _, closed := errors.AsType[*fence.Unenforced](err); closed || start.IsZero() {
 		return nil, unsupported{"this satellite cannot start " + p.words[0] + ": " + err.Error()}
 	}
 	killGroup(command) // what it left behind in the background
 	result := &check.ScriptExecuteResult{
-		ExitCode:        command.ProcessState.ExitCode(),
+		ExitCode:        code,
 		Stdout:          stdout.text(),
 		Stderr:          stderr.text(),
 		ExecutionTimeMs: precise(time.Since(start)),
@@ -177,10 +177,17 @@ func (s *scriptSession) execute(ctx context.Context, p launched, limit time.Dura
 		return result, opaque{explain(limited, limited.Err(), "running the script")}
 	case result.Success:
 		return result, nil
+	case exceeded(err):
+		return result, opaque{fmt.Errorf("the script was ended: %w", err)}
 	case result.ExitCode < 0:
 		return result, fmt.Errorf("the script was ended by a signal (%w)", err)
 	}
 	return result, opaque{fmt.Errorf("the script ended with code %d%s", result.ExitCode, firstLine(result.Stderr))}
+}
+
+func exceeded(err error) bool {
+	_, is := errors.AsType[*fence.Exceeded](err)
+	return is
 }
 
 // firstLine is what a message quotes of the errors that a script printed.
