@@ -87,11 +87,12 @@ func ids(kinds []Kind) []string {
 }
 
 func find(kinds []Kind, id string) (Kind, bool) {
-	i := slices.IndexFunc(kinds, func(k Kind) bool { return k.ID == id })
-	if i < 0 {
-		return Kind{}, false
+	for i := range kinds { // a kind is large, and this is asked for in every run
+		if kinds[i].ID == id {
+			return kinds[i], true
+		}
 	}
-	return kinds[i], true
+	return Kind{}, false
 }
 
 // ResultField is one field of what a collector finds.

@@ -30,7 +30,7 @@ type undefined struct{}
 
 // document is one collector's result object.
 type document struct {
-	raw map[string]json.RawMessage
+	raw object
 	// parsed are the fields that were read as JSON documents: values or errors.
 	parsed map[string]any
 	// tookMs is how long the collector took.
@@ -109,6 +109,9 @@ func (d *document) field(name string) any {
 	raw, ok := d.raw[name]
 	if !ok {
 		return undefined{}
+	}
+	if value, ok := scalar(raw); ok {
+		return value
 	}
 	var value any
 	if err := json.Unmarshal(raw, &value); err != nil {

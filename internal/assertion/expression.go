@@ -118,35 +118,39 @@ func ValidateExpression(collectorID string, a check.Assertion) error {
 }
 
 // express evaluates an assertion that is an expression: "" if it holds, else the failure's
-// text; and the values that it stands on.
-func (d *document) express(text string) (failure, got string) {
+// text; and the values that it stands on, in words that are made when they are asked for.
+func (d *document) express(text string) (failure string, got func() string) {
 	var collectorID string
 	_ = json.Unmarshal(d.raw["_collectorId"], &collectorID) // one that is none is not known
 	c, err := compileExpression(collectorID, text)
 	if err != nil {
-		return fmt.Sprintf("%s: cannot be evaluated (%s)", cut(text), cut(err.Error())), ""
+		return fmt.Sprintf("%s: cannot be evaluated (%s)", cut(text), cut(err.Error())), func() string { return "" }
 	}
 	values := map[string]any{"tookMs": d.tookMs}
-	var shown []string
 	for _, name := range c.names {
 		if field, ok := strings.CutPrefix(name, "result."); ok {
 			if value := d.field(field); !missing(value) {
 				values[name] = value
 			}
 		}
-		value, ok := values[name]
-		if !ok {
-			value = undefined{}
-		}
-		shown = append(shown, name+" = "+show(value))
 	}
-	got = cut(strings.Join(shown, ", "))
+	got = func() string {
+		var shown []string
+		for _, name := range c.names {
+			value, ok := values[name]
+			if !ok {
+				value = undefined{}
+			}
+			shown = append(shown, name+" = "+show(value))
+		}
+		return cut(strings.Join(shown, ", "))
+	}
 	value, _, err := c.program.Eval(values)
 	if err != nil {
-		return fmt.Sprintf("%s: cannot be evaluated (%s), got %s", cut(text), cut(err.Error()), got), got
+		return fmt.Sprintf("%s: cannot be evaluated (%s), got %s", cut(text), cut(err.Error()), got()), got
 	}
 	if value == types.True {
 		return "", got
 	}
-	return fmt.Sprintf("%s: does not hold, got %s", cut(text), got), got
+	return fmt.Sprintf("%s: does not hold, got %s", cut(text), got()), got
 }

@@ -75,28 +75,26 @@ func judge(assertions map[string][]check.Assertion, collectorIDs map[string]stri
 		if len(judged)+len(ephemeral) == 0 {
 			continue
 		}
-		var object map[string]json.RawMessage
-		if err := json.Unmarshal(r.Metadata.Collectors[entry], &object); err != nil || object == nil {
+		found := readObject(r.Metadata.Collectors[entry])
+		if found == nil {
 			if len(judged) > 0 && r.Status == check.Healthy {
 				r.Status = check.Degraded
 				r.Message = fmt.Sprintf("Check degraded: collector %s reported nothing, so its assertions could not be judged", entry)
 			}
 			continue
 		}
-		failed, before := "", len(object)
-		if len(judged) > 0 && !onlyError(object) {
-			doc := document{raw: object, parsed: make(map[string]any), tookMs: took(r, entry)}
+		failed, before := "", len(found)
+		if len(judged) > 0 && !onlyError(found) {
+			doc := document{raw: found, parsed: make(map[string]any), tookMs: took(r, entry)}
 			failed, before = doc.judge(judged, explain), -1
 		}
 		for _, name := range ephemeral {
-			delete(object, name)
+			delete(found, name)
 		}
-		if len(object) == before {
+		if len(found) == before {
 			continue
 		}
-		if text, err := json.Marshal(object); err == nil {
-			r.Metadata.Collectors[entry] = text
-		}
+		r.Metadata.Collectors[entry] = found.text()
 		if failed != "" && r.Status != check.Unhealthy {
 			r.Status = check.Unhealthy
 			r.Message = "Check failed: Assertion failed: " + failed
@@ -130,20 +128,18 @@ func Slow(bounds map[string]check.Latency, r *check.Result) {
 			r.Status = status
 			r.Message = fmt.Sprintf("Check %s: collector %s took %.0f ms, and %d ms are too many", status, entry, ms, bound)
 		}
-		var object map[string]json.RawMessage
-		if json.Unmarshal(r.Metadata.Collectors[entry], &object) != nil || object == nil {
+		found := readObject(r.Metadata.Collectors[entry])
+		if found == nil {
 			continue // it reported nothing
 		}
-		object["_latencyMs"] = json.RawMessage(fmt.Sprintf("%.3f", ms))
-		if text, err := json.Marshal(object); err == nil {
-			r.Metadata.Collectors[entry] = text
-		}
+		found["_latencyMs"] = json.RawMessage(fmt.Sprintf("%.3f", ms))
+		r.Metadata.Collectors[entry] = found.text()
 	}
 }
 
 // judge adds the outcomes to the object and returns the first failure's text.
 func (d *document) judge(assertions []check.Assertion, explain bool) string {
-	object := d.raw
+	found := d.raw
 	outcomes := make([]outcome, len(assertions))
 	var failed string
 	for i, a := range assertions {
@@ -153,34 +149,35 @@ func (d *document) judge(assertions []check.Assertion, explain bool) string {
 			Passed: message == "", Message: message,
 		}
 		if explain {
-			outcomes[i].Got = got
+			outcomes[i].Got = got()
 		}
 		if failed == "" {
 			failed = message
 		}
 	}
 	// Values came out of JSON, so they go back into it.
-	object[keyOutcomes], _ = json.Marshal(outcomes)
-	delete(object, keyFailed)
+	found[keyOutcomes], _ = json.Marshal(outcomes)
+	delete(found, keyFailed)
 	if failed != "" {
-		object[keyFailed], _ = json.Marshal(failed)
+		found[keyFailed], _ = json.Marshal(failed)
 	}
 	return failed
 }
 
-// outcome is "" if the assertion holds, else the failure's text; and what was found.
-func (d *document) outcome(a check.Assertion) (failure, got string) {
+// outcome is "" if the assertion holds, else the failure's text; and what was found, in
+// words that are made when they are asked for.
+func (d *document) outcome(a check.Assertion) (failure string, got func() string) {
 	if a.Expression != "" {
 		return d.express(a.Expression)
 	}
 	failure, actual := d.evaluate(a)
-	return failure, show(actual)
+	return failure, func() string { return show(actual) }
 }
 
 // onlyError reports whether the collector failed before it found anything.
-func onlyError(object map[string]json.RawMessage) bool {
-	_, failed := object["_collectorError"]
-	for name := range object {
+func onlyError(found object) bool {
+	_, failed := found["_collectorError"]
+	for name := range found {
 		switch name {
 		case "error":
 			failed = true
