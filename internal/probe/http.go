@@ -35,7 +35,7 @@ const (
 
 // httpSession makes the requests of one run. Its connections are new: a run that
 // reused one would not notice that new ones fail. Requests and redirects within
-// the run share them.
+// the run share those with TLS.
 type httpSession struct {
 	run       run
 	limit     time.Duration
@@ -71,6 +71,9 @@ func (p *Prober) connectHTTP(_ context.Context, r run, raw json.RawMessage) (ses
 		run: r, limit: timeout(config.Timeout), config: config, outlet: p.dialer(guard), resolver: Resolver(p.options.Nameservers),
 		proxied: proxy != nil, named: len(guard) > 0 || p.options.Egress != nil,
 		userAgent: strings.TrimSuffix("Perigee/"+p.options.Version, "/"),
+	}
+	if proxy == nil {
+		s.transport.direct = &direct{s.outlet.DialContext}
 	}
 	s.transport.fresh = func() *http.Transport {
 		t := &http.Transport{
@@ -226,7 +229,8 @@ func (s *httpSession) exchange(r *http.Request, clock *phases) (*check.HTTPReque
 	}
 	defer response.Body.Close()
 	clock.begin(&clock.receive, "reading the answer")
-	var body bytes.Buffer
+	body := bodies.Get().(*bytes.Buffer)
+	defer keepBody(body)
 	body.Grow(int(min(max(response.ContentLength, 0), int64(s.run.bodyCap))) + bytes.MinRead)
 	if _, err := body.ReadFrom(io.LimitReader(response.Body, int64(s.run.bodyCap))); err != nil {
 		return nil, err
@@ -248,6 +252,17 @@ func (s *httpSession) exchange(r *http.Request, clock *phases) (*check.HTTPReque
 	}, nil
 }
 
+// bodies are buffers that bodies are read into.
+var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// keepBody keeps a buffer for other bodies, unless it is larger than most need.
+func keepBody(body *bytes.Buffer) {
+	if body.Cap() <= maxText {
+		body.Reset()
+		bodies.Put(body)
+	}
+}
+
 func (s *httpSession) verdict() (check.Status, string) { return check.Healthy, "" }
 
 // timings are those of one request: the phases of several do not add up to anything.
@@ -265,13 +280,17 @@ func (s *httpSession) close() { s.transport.close() }
 // transports carry the requests of one run: those without TLS apart, because to make a
 // transport ready for HTTP/2 takes longer than a request on the same machine does.
 type transports struct {
-	fresh func() *http.Transport
+	direct *direct // nil where there is a proxy
+	fresh  func() *http.Transport
 
 	mu            sync.Mutex
 	plain, secure *http.Transport // each when it is first needed
 }
 
 func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
+	if t.direct != nil && t.direct.carries(r) {
+		return t.direct.RoundTrip(r)
+	}
 	return t.of(r.URL.Scheme == "https").RoundTrip(r)
 }
 

@@ -95,7 +95,7 @@ func inlineResult(o script.Outcome, err error, mask masker, took time.Duration) 
 // context is globalThis.context of an inline script (spec G.7). Secrets are no part of it.
 func (r run) context(config check.ScriptInlineConfig) (json.RawMessage, error) {
 	all := map[string]any{"config": map[string]any{"timeout": config.Timeout, "runtime": config.Runtime}}
-	for name, value := range r.values {
+	for name, value := range r.values() {
 		all[name] = value
 	}
 	knows, err := json.Marshal(all)

@@ -388,7 +388,7 @@ func (f finding) encode() json.RawMessage {
 	if err != nil || len(fields) <= len("{}") || fields[0] != '{' { // a nil pointer is null
 		return text
 	}
-	return append(append(text[:len(text)-1], ','), fields[1:]...)
+	return slices.Concat(text[:len(text)-1], []byte{','}, fields[1:])
 }
 
 const notCarriedOut = "Check not carried out: "

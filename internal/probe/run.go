@@ -14,8 +14,8 @@ import (
 
 // run is one execution: what it may know of itself, and how much it may keep.
 type run struct {
-	// values are what templates can name (spec K.4).
-	values map[string]any
+	// values are what templates can name (spec K.4); most runs never ask.
+	values func() map[string]any
 	// bodyCap is the most of one body that is kept.
 	bodyCap int
 	// known are configs that are the same in every run; nil for none.
@@ -30,7 +30,7 @@ const (
 )
 
 func newRun(a *protocol.Assignment, env *check.Environment) run {
-	r := run{values: runContext(a, env), bodyCap: maxBody}
+	r := run{values: sync.OnceValue(func() map[string]any { return runContext(a, env) }), bodyCap: maxBody}
 	if n := len(a.Collectors); n > 0 {
 		// All results of a run travel in one message.
 		r.bodyCap = min(maxBody, (protocol.MaxResult-1<<20)/maxEscape/n)
@@ -88,7 +88,7 @@ func configure[T any](r run, raw json.RawMessage, decode func(json.RawMessage) (
 	}); err != nil {
 		return config, err
 	}
-	fill := func(text string) (string, error) { return check.Fill(text, r.values) }
+	fill := func(text string) (string, error) { return check.Fill(text, r.values()) }
 	if err := check.Expand(&config, fill); err != nil {
 		return config, fmt.Errorf("the config cannot be used: %w", err)
 	}

@@ -241,10 +241,11 @@ func (r run) told(secretEnv, secrets map[string]string) map[string]string {
 // variables are what a run knows of itself, without the prefix (spec G.7). An id or
 // a name is not replaced by metadata that happens to be called so.
 func (r run) variables() map[string]string {
-	checked, system := r.values["check"].(map[string]any), r.values["system"].(map[string]any)
+	values := r.values()
+	checked, system := values["check"].(map[string]any), values["system"].(map[string]any)
 	all := make(map[string]string)
 	addFields(all, "SYSTEM_", system["metadata"].(map[string]any))
-	if environment, ok := r.values["environment"].(map[string]any); ok {
+	if environment, ok := values["environment"].(map[string]any); ok {
 		fields, _ := environment["fields"].(map[string]any)
 		addFields(all, "ENV_", fields)
 		all["ENV_ID"], all["ENV_NAME"] = text(environment["id"]), text(environment["name"])
