@@ -42,6 +42,7 @@ var arrows = map[string]string{
 	"internal/redact":     "check",
 	// What both ends agree on about script packages: standard library only.
 	"internal/scriptpkg": "",
+	"internal/resident":  "",
 
 	// What is carried out where the satellite stands.
 	"internal/checkschema": "check internal/fault internal/assertion",
@@ -92,7 +93,7 @@ var arrows = map[string]string{
 	// checkschema, because files of checks are judged without a core too.
 	"cmd/perigee": "internal/diff internal/auth internal/trial protocol internal/fence internal/probe internal/automation internal/incident internal/notify verdict internal/sandbox conformance internal/administrator internal/blob internal/packages internal/secret check internal/checkschema internal/checkstack internal/server internal/httpapi internal/client internal/manifest internal/fault internal/catalog internal/fleet " +
 		"internal/health internal/entity internal/targets",
-	"cmd/perigee-satellite": "internal/fence check protocol internal/scriptpkg internal/satellite internal/probe internal/assertion internal/link",
+	"cmd/perigee-satellite": "internal/fence check protocol internal/scriptpkg internal/satellite internal/probe internal/assertion internal/link internal/resident",
 
 	// The web interface, as files.
 	"web": "",

@@ -17,7 +17,8 @@ import (
 	"github.com/perigee-monitoring/perigee/bench/pace"
 )
 
-// turns is how often each prober has its turn; the figures are of its median round.
+// turns is how often each prober has its turn. Of rates and memory the figures are those of
+// its median turn; of processor time, to which others on the machine only add, of its best.
 const turns = 5
 
 // peers are whose probe code is measured beside ours.
@@ -27,7 +28,7 @@ var peers = []struct{ program, name string }{{"blackbox", "blackbox_exporter"}, 
 // target, by turns, each in a process of its own: that a page answers 200 and has a word in
 // its body, that a port can be connected to. Every check makes a connection of its own:
 // ours and blackbox_exporter's always do, and Gatus has to, because the target closes each
-// after its answer.
+// after its answer. What Gatus gains where it need not is a row of its own.
 func checks(ctx context.Context, s settings, dir string) ([]figure, error) {
 	for at, what := range map[string]string{".": "./bench/pace/perigee", "bench/peers": "./..."} {
 		// The others' module follows ours where both want another version of something.
@@ -43,7 +44,7 @@ func checks(ctx context.Context, s settings, dir string) ([]figure, error) {
 	}
 	defer end()
 	var figures []figure
-	for _, kind := range []string{"http", "tcp", "script"} {
+	for _, kind := range []string{"http", "kept http", "tcp", "script"} {
 		programs := []string{"perigee"}
 		if kind != "script" { // the others have none
 			for _, p := range peers {
@@ -54,43 +55,62 @@ func checks(ctx context.Context, s settings, dir string) ([]figure, error) {
 		for range turns {
 			for _, program := range programs {
 				progress("checks: %s by %s", kind, program)
-				r, err := probed(ctx, filepath.Join(dir, program), kind, targets[kind], s.span/turns)
+				r, err := probed(ctx, filepath.Join(dir, program), strings.TrimPrefix(kind, "kept "), targets[kind], s.span/turns)
 				if err != nil {
 					return figures, fmt.Errorf("%s by %s: %w", kind, program, err)
 				}
 				reports[program] = append(reports[program], r)
 			}
 		}
-		figures = append(figures, compared(kind, reports)...)
+		if kind == "kept http" {
+			figures = append(figures, compared("http checks where the target keeps connections", reports)[1])
+			continue
+		}
+		figures = append(figures, compared(kind+" checks", reports)...)
 	}
 	return figures, nil
 }
 
-// checked are targets that answer at once, and close.
+// checked are targets that answer at once, and close; that of "kept http" keeps.
 func checked() (targets map[string]string, end func(), err error) {
-	web, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, nil, err
-	}
-	greeter, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		web.Close()
-		return nil, nil, err
+	targets = map[string]string{}
+	var closers []io.Closer
+	end = func() {
+		for _, c := range closers {
+			c.Close()
+		}
 	}
 	body := strings.Repeat("all is well\n", 100)
-	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) })}
-	server.SetKeepAlivesEnabled(false)
-	go func() { _ = server.Serve(web) }() // until it is closed
-	go func() {
-		for {
-			conn, err := greeter.Accept()
-			if err != nil {
-				return
-			}
-			conn.Close()
+	for _, kind := range []string{"http", "kept http", "tcp"} {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			end()
+			return nil, nil, err
 		}
-	}()
-	return map[string]string{"http": "http://" + web.Addr().String(), "tcp": greeter.Addr().String()}, func() { server.Close(); greeter.Close() }, nil
+		targets[kind] = "http://" + listener.Addr().String()
+		if kind == "tcp" {
+			targets[kind] = listener.Addr().String()
+			closers = append(closers, listener)
+			go greet(listener) // until it is closed
+			continue
+		}
+		server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) })}
+		server.SetKeepAlivesEnabled(kind == "kept http")
+		closers = append(closers, server)
+		go func() { _ = server.Serve(listener) }() // until it is closed
+	}
+	return targets, end, nil
+}
+
+// greet accepts connections and closes them.
+func greet(listener net.Listener) {
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		conn.Close()
+	}
 }
 
 func probed(ctx context.Context, program, kind, target string, span time.Duration) (r pace.Report, err error) {
@@ -107,47 +127,72 @@ func probed(ctx context.Context, program, kind, target string, span time.Duratio
 	return r, err
 }
 
+// quantity is one of the figures of a prober.
+type quantity struct {
+	what, unit string
+	less       bool
+	of         func([]pace.Report) float64
+}
+
+const mebibyte = 1 << 20
+
+var quantities = []quantity{
+	{"", "/s", false, func(all []pace.Report) float64 {
+		return median(all, func(r pace.Report) float64 { return float64(r.Checks) / r.Seconds })
+	}},
+	{", processor time of each", "µs", true, func(all []pace.Report) float64 {
+		return least(all, func(r pace.Report) float64 { return r.CPU * 1e6 / float64(max(r.Checks, 1)) })
+	}},
+	{", resident set while they go on", "MiB", true, func(all []pace.Report) float64 {
+		return median(all, func(r pace.Report) float64 { return r.Resident / mebibyte })
+	}},
+	{", of it anonymous", "MiB", true, func(all []pace.Report) float64 {
+		return median(all, func(r pace.Report) float64 { return r.Anonymous / mebibyte })
+	}},
+}
+
 // compared sets our figures beside those of the best of the others.
-func compared(kind string, reports map[string][]pace.Report) []figure {
-	rate := figure{what: kind + " checks", unit: "/s", note: "16 at once"}
-	used := figure{what: kind + " checks, processor time of each", unit: "µs", less: true}
-	memory := figure{what: kind + " checks, resident set while they go on", unit: "MiB", less: true}
-	for _, p := range append([]struct{ program, name string }{{"perigee", ""}}, peers...) {
-		all := reports[p.program]
-		if len(all) == 0 {
-			continue
-		}
-		is := []float64{
-			median(all, func(r pace.Report) float64 { return float64(r.Checks) / r.Seconds }),
-			median(all, func(r pace.Report) float64 { return r.CPU * 1e6 / float64(max(r.Checks, 1)) }),
-			median(all, func(r pace.Report) float64 { return r.Resident / (1 << 20) }),
-		}
-		for i, f := range []*figure{&rate, &used, &memory} {
-			switch {
-			case p.name == "":
-				f.reached = is[i]
-			case f.bar == 0 || f.less == (is[i] < f.bar):
-				f.bar = is[i]
+func compared(what string, reports map[string][]pace.Report) (figures []figure) {
+	for _, q := range quantities {
+		f := figure{scenario: "checks", engine: "-", what: what + q.what, unit: q.unit, less: q.less, reached: q.of(reports["perigee"])}
+		var notes []string
+		for _, p := range peers {
+			all := reports[p.program]
+			if len(all) == 0 {
+				continue
 			}
-			if p.name != "" {
-				f.note = strings.TrimPrefix(f.note+fmt.Sprintf(", %s %s", p.name, number(is[i], f.unit)), ", ")
+			is := q.of(all)
+			if f.bar == 0 || f.less == (is < f.bar) {
+				f.bar = is
 			}
+			notes = append(notes, p.name+" "+number(is, f.unit))
+		}
+		f.note = strings.Join(notes, ", ")
+		figures = append(figures, f)
+	}
+	figures[0].note = strings.TrimSuffix("16 at once, "+figures[0].note, ", ")
+	heap := func(all []pace.Report) string {
+		return number(median(all, func(r pace.Report) float64 { return r.Heap / mebibyte }), "MiB")
+	}
+	anonymous := &figures[len(figures)-1]
+	anonymous.note = strings.TrimPrefix(anonymous.note+"; heap in use "+heap(reports["perigee"]), "; ")
+	for _, p := range peers {
+		if all := reports[p.program]; len(all) > 0 {
+			anonymous.note += ", " + p.name + " " + heap(all)
 		}
 	}
-	heap := func(program string) string {
-		return number(median(reports[program], func(r pace.Report) float64 { return r.Heap / (1 << 20) }), "MiB")
+	if child := median(reports["perigee"], func(r pace.Report) float64 { return r.Child / mebibyte }); child > 0 {
+		anonymous.note += ", and each child up to " + number(child, "MiB")
 	}
-	memory.note = strings.TrimPrefix(memory.note+"; heap in use "+heap("perigee"), "; ")
-	if len(reports) > 1 {
-		memory.note += fmt.Sprintf(", %s %s, %s %s", peers[0].name, heap(peers[0].program), peers[1].name, heap(peers[1].program))
+	return figures
+}
+
+func least(all []pace.Report, of func(pace.Report) float64) float64 {
+	is := of(all[0])
+	for _, r := range all[1:] {
+		is = min(is, of(r))
 	}
-	if child := median(reports["perigee"], func(r pace.Report) float64 { return r.Child / (1 << 20) }); child > 0 {
-		memory.note += ", and each child up to " + number(child, "MiB")
-	}
-	for _, f := range []*figure{&rate, &used, &memory} {
-		f.scenario, f.engine = "checks", "-"
-	}
-	return []figure{rate, used, memory}
+	return is
 }
 
 func median(all []pace.Report, of func(pace.Report) float64) float64 {

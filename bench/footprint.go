@@ -64,25 +64,29 @@ func footprint(ctx context.Context, s settings, binary, engine string) (figures 
 	cpu, began := processorTime(agent.Process.Pid), time.Now()
 	time.Sleep(30 * time.Second)
 	share := 100 * (processorTime(agent.Process.Pid) - cpu).Seconds() / time.Since(began).Seconds()
-	resident, err := residentSet(agent.Process.Pid)
+	resident, err := sizeOf(agent.Process.Pid, "VmRSS:")
+	if err != nil {
+		return nil, err
+	}
+	anonymous, err := sizeOf(agent.Process.Pid, "RssAnon:")
 	if err != nil {
 		return nil, err
 	}
 	note := fmt.Sprintf("%d HTTP checks each 10 s", checks)
 	return []figure{
-		{what: "satellite's resident set", reached: resident / (1 << 20), unit: "MiB", bar: 30, goal: 20, less: true, note: note},
+		{what: "satellite's resident set", reached: resident / mebibyte, unit: "MiB", bar: 30, goal: 20, less: true, note: fmt.Sprintf("%s; of it anonymous %s", note, number(anonymous/mebibyte, "MiB"))},
 		{what: "satellite's share of a core", reached: share, unit: "%", bar: 2, goal: 1, less: true, note: note},
 	}, nil
 }
 
-// residentSet is a process's, in bytes.
-func residentSet(pid int) (float64, error) {
+// sizeOf is a size in a process's status, in bytes.
+func sizeOf(pid int, name string) (float64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+		if rest, ok := strings.CutPrefix(line, name); ok {
 			kib, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
 			return kib * 1024, err
 		}

@@ -25,12 +25,13 @@ type Report struct {
 	Seconds float64 `json:"seconds"`
 	// CPU is the processor time of the process and of its children, in seconds.
 	CPU float64 `json:"cpu"`
-	// Resident is the resident set right after the last check, Heap what of the heap is
-	// in use then, garbage not yet collected included, and Child the largest resident set
-	// of a child; in bytes.
-	Resident float64 `json:"resident"`
-	Heap     float64 `json:"heap"`
-	Child    float64 `json:"child"`
+	// Resident is the resident set right after the last check, Anonymous what of it is in no
+	// file, Heap what of the heap is in use then, garbage not yet collected included, and
+	// Child the largest resident set of a child; in bytes.
+	Resident  float64 `json:"resident"`
+	Anonymous float64 `json:"anonymous"`
+	Heap      float64 `json:"heap"`
+	Child     float64 `json:"child"`
 	// Failed is the first failure, with which everything ends.
 	Failed string `json:"failed,omitempty"`
 }
@@ -101,11 +102,10 @@ func run(check func() error, span time.Duration, parallel int) (r Report) {
 	var children syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_CHILDREN, &children) // it fails for no such argument
 	r.Heap, r.Child = float64(memory.HeapInuse), float64(children.Maxrss)*1024
-	resident, err := residentSet()
-	if err != nil && r.Failed == "" {
+	var err error
+	if r.Resident, r.Anonymous, err = residentSet(); err != nil && r.Failed == "" {
 		r.Failed = err.Error()
 	}
-	r.Resident = resident
 	return r
 }
 
@@ -118,16 +118,22 @@ func processorTime() (all time.Duration) {
 	return all
 }
 
-func residentSet() (float64, error) {
+// residentSet is how large it is, and what of it is anonymous.
+func residentSet() (all, anonymous float64, err error) {
 	text, err := os.ReadFile("/proc/self/status")
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			kib, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
-			return kib * 1024, err
+	for name, size := range map[string]*float64{"VmRSS:": &all, "RssAnon:": &anonymous} {
+		_, rest, found := strings.Cut(string(text), "\n"+name)
+		if !found {
+			return 0, 0, errors.New("the kernel does not say how large this process is")
 		}
+		kib, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
+		if err != nil {
+			return 0, 0, err
+		}
+		*size = kib * 1024
 	}
-	return 0, errors.New("the kernel does not say how large this process is")
+	return all, anonymous, nil
 }

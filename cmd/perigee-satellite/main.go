@@ -36,6 +36,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/fence"
 	"github.com/perigee-monitoring/perigee/internal/link"
 	"github.com/perigee-monitoring/perigee/internal/probe"
+	"github.com/perigee-monitoring/perigee/internal/resident"
 	"github.com/perigee-monitoring/perigee/internal/satellite"
 	"github.com/perigee-monitoring/perigee/internal/scriptpkg"
 	"github.com/perigee-monitoring/perigee/protocol"
@@ -120,6 +121,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return complain(stderr, exitFailure, err)
 	}
 	log.Info("satellite started", "version", settings.config.Version, "core", strings.Join(settings.cores, " "), "data_dir", settings.config.DataDir)
+	resident.Release() // a small machine has better uses for what only a start needs
 	err = s.Run(ctx)
 	switch {
 	case err == nil:

@@ -12,6 +12,7 @@ import (
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/assertion"
 	"github.com/perigee-monitoring/perigee/internal/probe"
+	"github.com/perigee-monitoring/perigee/internal/resident"
 	"github.com/perigee-monitoring/perigee/protocol"
 )
 
@@ -29,6 +30,7 @@ func main() {
 		for _, c := range a.Collectors {
 			assertions[c.ID], collectors[c.ID] = c.Assertions, c.CollectorID
 		}
+		resident.Release() // as the satellite does when it has started
 		return func() error {
 			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 			defer cancel()
