@@ -65,7 +65,7 @@ func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
 	a := &answer{conn: conn, stop: during(r.Context(), conn), reader: readers.Get().(*bufio.Reader)}
 	response, err := a.to(r)
 	if err != nil {
-		a.Close()
+		_ = a.Close() // the error that matters is here
 		return nil, err
 	}
 	a.body, response.Body = response.Body, a

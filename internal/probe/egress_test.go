@@ -46,7 +46,7 @@ func TestNoStrategyPassesTheOperatorsPolicy(t *testing.T) {
 		"ntp":        s.assignment(check.NTP, "", check.NTPTime, `{}`),
 	}
 	for _, w := range whole {
-		runs[w.strategy] = s.assignment(w.strategy, w.more, w.collector, w.config)
+		runs[w.strategy] = w.at(s, 1000)
 	}
 	for name, a := range runs {
 		t.Run(name, func(t *testing.T) {
