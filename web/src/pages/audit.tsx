@@ -28,7 +28,9 @@ function Thing({ of: e }: { of: Entry }) {
     <>
       <span className="quiet">{kind.replaceAll('-', ' ').replace(/s$/, '')}</span>{' '}
       {PAGES.includes(kind) && e.objectId && !gone ? (
-        <Link to={`/${kind}/${e.objectId}` as string}>{name.join('/')}</Link>
+        <Link to={`/${kind}/${e.objectId}` as string} style={{ textDecoration: 'underline' }}>
+          {name.join('/')}
+        </Link>
       ) : (
         name.join('/')
       )}
