@@ -45,7 +45,7 @@ build: need-go web ## bin/perigee and bin/perigee-satellite, static, with the we
 # The web interface is built where there is Node; without it the programs have a page
 # that says so.
 web_node    := $(shell node -e 'const [a, b] = process.versions.node.split("."); console.log(+a > 20 || +a == 20 && +b >= 19 ? "yes" : "")' 2>/dev/null)
-web_sources := $(shell find web/src web/public web/index.html web/package.json web/tsconfig.json web/vite.config.ts -type f ! -name schema.ts)
+web_sources := $(shell find web/src internal/script/perigee.d.ts web/public web/index.html web/package.json web/tsconfig.json web/vite.config.ts -type f ! -name schema.ts)
 
 .PHONY: web
 web: ## web/dist, which the core has in it

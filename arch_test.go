@@ -91,7 +91,7 @@ var arrows = map[string]string{
 	// Where everything is joined.
 	"internal/server": anything,
 	// checkschema, because files of checks are judged without a core too.
-	"cmd/perigee": "internal/diff internal/auth internal/trial protocol internal/fence internal/probe internal/automation internal/incident internal/notify verdict internal/sandbox conformance internal/administrator internal/blob internal/packages internal/secret check internal/checkschema internal/checkstack internal/server internal/httpapi internal/client internal/manifest internal/fault internal/catalog internal/fleet " +
+	"cmd/perigee": "internal/script internal/diff internal/auth internal/trial protocol internal/fence internal/probe internal/automation internal/incident internal/notify verdict internal/sandbox conformance internal/administrator internal/blob internal/packages internal/secret check internal/checkschema internal/checkstack internal/server internal/httpapi internal/client internal/manifest internal/fault internal/catalog internal/fleet " +
 		"internal/health internal/entity internal/targets",
 	"cmd/perigee-satellite": "internal/fence check protocol internal/scriptpkg internal/satellite internal/probe internal/assertion internal/link internal/resident",
 

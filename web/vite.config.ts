@@ -16,5 +16,6 @@ export default defineConfig({
     manifest: 'manifest.json',
     target: 'es2022',
   },
-  server: { proxy: { '/api': core, '/session': core, '/setup': core } },
+  // What scripts find is declared beside their runtime.
+  server: { fs: { allow: ['..'] }, proxy: { '/api': core, '/session': core, '/setup': core } },
 });

@@ -23,6 +23,7 @@ type CheckCmd struct {
 	Run        CheckRunCmd        `cmd:"" help:"Run a check now, from satellites of your choice."`
 	Try        CheckTryCmd        `cmd:"" help:"Run a check that is not saved, once, from a satellite of your choice."`
 	Test       CheckTestCmd       `cmd:"" help:"Run a script here, as a satellite would."`
+	Types      CheckTypesCmd      `cmd:"" help:"Print what scripts find, as TypeScript declares it, for your editor."`
 	Validate   CheckValidateCmd   `cmd:"" help:"Say what is wrong with specs and documents, without asking a core."`
 	Strategies CheckStrategiesCmd `cmd:"" help:"What checks can be made of."`
 	Schema     CheckSchemaCmd     `cmd:"" help:"Print the JSON Schema of the config of a strategy or collector."`

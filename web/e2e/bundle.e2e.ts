@@ -1,9 +1,10 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { expect, test } from 'vitest';
 
 const BUDGET = 300_000;
+const TYPES_BUDGET = 1_100_000; // TypeScript with its library, loaded with the first script that is edited
 const dist = join(import.meta.dirname, '../dist');
 
 interface Chunk {
@@ -32,4 +33,12 @@ test('what is loaded before the first page is within the budget', () => {
   const total = sizes.reduce((sum, [, size]) => sum + size, 0);
   console.log(`initial load: ${(total / 1000).toFixed(1)} kB compressed`);
   expect(total, JSON.stringify(sizes)).toBeLessThan(BUDGET);
+});
+
+test('what knows the types of scripts is a worker of its own, within its budget', () => {
+  const workers = readdirSync(join(dist, 'assets')).filter((name) => name.startsWith('script-worker-'));
+  expect(workers).toHaveLength(1);
+  const size = gzipSync(readFileSync(join(dist, 'assets', workers[0] ?? '')), { level: 9 }).length;
+  console.log(`types of scripts: ${(size / 1000).toFixed(1)} kB compressed`);
+  expect(size).toBeLessThan(TYPES_BUDGET);
 });

@@ -180,6 +180,7 @@ test('an assignment is changed and taken away, and what goes with a check and a 
 });
 
 test('a script is written with completion, tried, and told where it is wrong', async () => {
+  await core.send('POST', '/packages', { name: 'zod', version: '4.2.1' });
   await page().goto('/checks/new');
   await choose('Strategy', 'Script');
   await field('Name').fill('queue');
@@ -193,6 +194,42 @@ test('a script is written with completion, tried, and told where it is wrong', a
   wrong.push(...(await browsing.wrong()));
   await browsing.picture('script-editor');
   await page().keyboard.press('Escape');
+
+  // A mistake of type is underlined, reachable by F8 and listed, and goes when it is mended.
+  const mistakes = main().locator('.cm-lintRange-error');
+  const listed = main().getByRole('listbox', { name: 'Diagnostics' });
+  await browsing.paste(editor, 'const n: number = "three"\nreturn n');
+  await mistakes.first().waitFor();
+  await editor.press('F8');
+  await page().locator('.cm-tooltip').getByText("1:7 Type 'string' is not assignable to type 'number'.").waitFor();
+  await editor.press('Control+Shift+M');
+  await listed.getByText("1:7 Type 'string' is not assignable to type 'number'.").waitFor();
+  await looksRight('script-mistake');
+  await page().keyboard.press('Escape');
+  await browsing.paste(editor, 'const n: number = 3\nreturn n');
+  await mistakes.waitFor({ state: 'detached' });
+
+  // Types are told where the pointer rests.
+  await main().locator('.cm-line').getByText('return', { exact: true }).waitFor();
+  await browsing.paste(editor, 'fetch');
+  await main().locator('.cm-line').getByText('fetch', { exact: true }).hover();
+  await page()
+    .locator('.cm-tooltip-hover')
+    .getByText(/Promise<Response>/)
+    .waitFor();
+
+  // Packages are offered in imports, and one that the fleet has not is a mistake.
+  await browsing.paste(editor, "import y from 'yup'\nreturn y");
+  await mistakes.first().waitFor();
+  await editor.press('F8');
+  await page()
+    .locator('.cm-tooltip')
+    .getByText(/'yup' is not among the fleet’s packages/)
+    .waitFor();
+  await browsing.paste(editor, '');
+  await page().keyboard.type("import { z } from 'zo");
+  await option('zodpackage').click();
+  await editor.getByText("import { z } from 'zod'").waitFor();
   await browsing.paste(
     editor,
     'const n: number = 3\nreturn { value: n, message: n + " wait for " + context.system.name }',

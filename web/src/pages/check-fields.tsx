@@ -4,7 +4,6 @@ import type { Language } from '../ui/code';
 import { CodeField } from '../ui/code-field';
 import { useWrong } from '../ui/form';
 import type { FieldOf, Special } from '../ui/schema-fields';
-import { SCRIPT_TYPES } from '../ui/script-types';
 
 /** Fields of checks that are more than a line of text. */
 export const special: Special = (key, field) =>
@@ -18,14 +17,11 @@ function ScriptField({ label, value, onChange, place, required }: FieldOf) {
     .filter((p) => p.enabled)
     .map((p) => p.name)
     .join(' ');
-  const language = useMemo(
-    (): Language => ({ of: 'typescript', types: SCRIPT_TYPES, packages: names.split(' ').filter(Boolean) }),
-    [names],
-  );
+  const language = useMemo((): Language => ({ of: 'typescript', packages: names.split(' ').filter(Boolean) }), [names]);
   return (
     <CodeField
       label={label}
-      description="It returns what it found, or throws. Ctrl-Space offers what it can name: context, fetch, and the fleet’s packages in imports."
+      description="It returns what it found, or throws. Ctrl-Space offers what it can name, F8 goes to the next mistake and Ctrl-Shift-M lists them."
       required={required}
       error={error}
       value={(value as string) ?? ''}

@@ -8,7 +8,6 @@ import {
   completionKeymap,
 } from '@codemirror/autocomplete';
 import { defaultKeymap, history, historyKeymap } from '@codemirror/commands';
-import { javascript, javascriptLanguage } from '@codemirror/lang-javascript';
 import { yaml, yamlLanguage } from '@codemirror/lang-yaml';
 import { bracketMatching, indentOnInput, syntaxHighlighting } from '@codemirror/language';
 import { type Diagnostic, setDiagnostics } from '@codemirror/lint';
@@ -16,15 +15,12 @@ import { EditorState, type Extension } from '@codemirror/state';
 import { drawSelection, EditorView, keymap, lineNumbers } from '@codemirror/view';
 import { classHighlighter } from '@lezer/highlight';
 import { useEffect, useRef } from 'react';
-import { type Member, offersOf } from './script-types';
+import { scriptLanguage } from './script-language';
 import { placeOf } from './yaml-place';
 import { type JSONSchema, offersAt } from './yaml-schema';
 
-/** What is offered while one types: a script's types and packages, or keys and values of a schema. */
-export type Language =
-  | { of: 'typescript'; types: Record<string, Member>; packages: string[] }
-  | { of: 'yaml'; schema?: JSONSchema }
-  | { of: 'text' };
+/** What is offered while one types: what TypeScript knows of a script and its packages, or keys and values of a schema. */
+export type Language = { of: 'typescript'; packages: string[] } | { of: 'yaml'; schema?: JSONSchema } | { of: 'text' };
 
 /** Something that is wrong in the text; lines and columns count from 1. */
 export interface Mistake {
@@ -67,22 +63,10 @@ const yamlSource =
     return options.length ? { from: context.pos - place.prefix.length, options } : null;
   };
 
-const scriptSource =
-  (types: Record<string, Member>, packages: string[]): CompletionSource =>
-  (context: CompletionContext) => {
-    const line = context.state.doc.lineAt(context.pos);
-    const offers = offersOf(line.text.slice(0, context.pos - line.from), types, packages);
-    if (!offers || (!offers.typed && !context.explicit && !offers.member)) return null;
-    return { from: context.pos - offers.typed.length, options: offers.options };
-  };
-
 function languageOf(language: Language): Extension {
   switch (language.of) {
     case 'typescript':
-      return [
-        javascript({ typescript: true }),
-        javascriptLanguage.data.of({ autocomplete: scriptSource(language.types, language.packages) }),
-      ];
+      return scriptLanguage(language.packages);
     case 'yaml':
       return [yaml(), language.schema ? yamlLanguage.data.of({ autocomplete: yamlSource(language.schema) }) : []];
     default:
@@ -147,7 +131,7 @@ export default function Code({
   }, [value]);
   useEffect(() => {
     const editor = view.current;
-    if (!editor) return;
+    if (!editor || language.of === 'typescript') return; // TypeScript tells them
     const { doc } = editor.state;
     const diagnostics = mistakes.map(({ line, column = 1, message }): Diagnostic => {
       const at = doc.line(Math.min(Math.max(1, line), doc.lines));
@@ -155,6 +139,6 @@ export default function Code({
       return { from, to: at.to, severity: 'error', message };
     });
     editor.dispatch(setDiagnostics(editor.state, diagnostics));
-  }, [mistakes]);
+  }, [mistakes, language]);
   return <div className="code" ref={box} />;
 }
