@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -69,7 +70,11 @@ func becomeProgram(spec string, words []string) error {
 	if err := Confine(l.Confinement); err != nil {
 		return err
 	}
-	syscall.CloseOnExec(int(l.Handover))
+	// Of what is open here the program gets its own, which come first, and nothing that
+	// whoever started the satellite may have left open.
+	if err := unix.CloseRange(uint(l.Handover), math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return fmt.Errorf("keeping files to itself: %w", err)
+	}
 	handover := os.NewFile(l.Handover, "handover")
 	if l.Watched {
 		descriptor, err := watch()
