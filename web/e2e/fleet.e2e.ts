@@ -158,7 +158,7 @@ test('satellites that are chosen are cordoned, labelled, drained and deleted tog
   expect(await dialog().getByRole('button', { name: 'Delete them' }).isDisabled()).toBe(true);
   await dialog().getByRole('checkbox', { name: 'Yes, delete all 2' }).check();
   await dialog().getByRole('button', { name: 'Delete them' }).click();
-  await main().getByText('No satellite is like that.').waitFor();
+  await main().getByText('None is like that.').waitFor();
 });
 
 test('one satellite is drained from its page', async () => {

@@ -253,7 +253,7 @@ test('ten thousand satellites are read, searched and scrolled', async () => {
     return frames.sort((a, b) => a - b)[Math.floor(frames.length * 0.95)];
   });
   await main().getByRole('row', { name: /fra-1/ }).waitFor();
-  await page().getByLabel('Search name, region, labels').fill('rack=r7 tier=edge');
+  await page().getByLabel('Search Satellites').fill('rack=r7 tier=edge');
   await main().getByText('34 of 10,000 satellites').waitFor();
   await browsing.picture('satellites');
   console.log(

@@ -1,6 +1,6 @@
 import { Button, Checkbox, MultiSelect, Select } from '@mantine/core';
 import { Link, useNavigate, useParams } from '@tanstack/react-router';
-import { useState } from 'react';
+import { useMemo, useState } from 'react';
 import { queries, type Schemas, useAll } from '../api/client';
 import { AsDocument } from '../ui/document';
 import { Editor } from '../ui/editor';
@@ -8,16 +8,83 @@ import { Doing, useWrong } from '../ui/form';
 import { May } from '../ui/may';
 import { Card, Head, Read } from '../ui/page';
 import { plural } from '../ui/span';
+import { Status } from '../ui/status';
+import { type Column, DataTable } from '../ui/table';
 import { useUrl } from '../ui/url';
 import { WhereFields, whereOf } from './where';
 
 type Assignment = Schemas['Assignment'];
 type AssignmentInput = Schemas['AssignmentInput'];
 
+const columnsOf = (of: 'check' | 'system', remove: (a: Assignment) => void): Column<Assignment>[] => [
+  of === 'system'
+    ? {
+        key: 'system',
+        title: 'System',
+        value: (a) => a.system,
+        cell: (a) => (
+          <Link to="/systems/$id" params={{ id: a.systemId }}>
+            {a.system}
+          </Link>
+        ),
+      }
+    : {
+        key: 'check',
+        title: 'Check',
+        value: (a) => a.check,
+        cell: (a) => (
+          <Link to="/checks/$id" params={{ id: a.checkId }}>
+            {a.check}
+          </Link>
+        ),
+      },
+  {
+    key: 'assignment',
+    title: 'Assignment',
+    value: (a) => a.name,
+    cell: (a) => (
+      <>
+        {a.name} {!a.enabled && <span className="label">disabled</span>}
+      </>
+    ),
+    wideOnly: true,
+  },
+  {
+    key: 'on',
+    title: 'Runs on',
+    value: (a) => a.placed?.length ?? 0,
+    text: (a) => (a.placed ?? []).join(' '),
+    cell: (a) => (a.placed?.length ? placesOf(a) : <Status of="degraded">no satellite</Status>),
+  },
+  {
+    key: 'do',
+    title: '',
+    value: () => null,
+    cell: (a) => (
+      <May to="update-assignment">
+        <span className="row">
+          <Link to="/assignments/$id/edit" params={{ id: a.id }} aria-label={`Edit assignment ${a.name}`}>
+            Edit
+          </Link>
+          <Button
+            size="compact-sm"
+            variant="default"
+            aria-label={`Remove assignment ${a.name}`}
+            onClick={() => remove(a)}
+          >
+            Remove
+          </Button>
+        </span>
+      </May>
+    ),
+  },
+];
+
 /** Where a check of a system runs, to be looked at, changed and taken away. */
 export function Assignments({ check, system }: { check?: string; system?: string }) {
   const all = useAll('/assignments');
   const [gone, setGone] = useState<Assignment | null>(null);
+  const columns = useMemo(() => columnsOf(check ? 'system' : 'check', setGone), [check]);
   return (
     <Card
       title="Assignments"
@@ -29,48 +96,18 @@ export function Assignments({ check, system }: { check?: string; system?: string
       }
     >
       <Read query={all}>
-        {(list) => {
-          const mine = list.filter((a) => (check ? a.check === check : a.system === system));
-          if (!mine.length) return <p className="notice">None: nothing runs. Assign says where it shall.</p>;
-          return (
-            <ul className="list">
-              {mine.map((a) => (
-                <li key={a.id} className="row">
-                  <span>
-                    {check ? (
-                      <Link to="/systems/$id" params={{ id: a.systemId }}>
-                        {a.system}
-                      </Link>
-                    ) : (
-                      <Link to="/checks/$id" params={{ id: a.checkId }}>
-                        {a.check}
-                      </Link>
-                    )}{' '}
-                    <span className="quiet small">
-                      {a.name}; {a.placed?.length ? `on ${placesOf(a)}` : 'on no satellite'}
-                    </span>{' '}
-                    {!a.enabled && <span className="label">disabled</span>}
-                  </span>
-                  <May to="update-assignment">
-                    <span className="row" style={{ marginLeft: 'auto' }}>
-                      <Link to="/assignments/$id/edit" params={{ id: a.id }} aria-label={`Edit assignment ${a.name}`}>
-                        Edit
-                      </Link>
-                      <Button
-                        size="compact-sm"
-                        variant="default"
-                        aria-label={`Remove assignment ${a.name}`}
-                        onClick={() => setGone(a)}
-                      >
-                        Remove
-                      </Button>
-                    </span>
-                  </May>
-                </li>
-              ))}
-            </ul>
-          );
-        }}
+        {(list) => (
+          <DataTable
+            label="Assignments"
+            noun="assignment"
+            name="assignments"
+            columns={columns}
+            rows={list.filter((a) => (check ? a.check === check : a.system === system))}
+            id={(a) => a.id}
+            sortBy={check ? 'system' : 'check'}
+            empty="None: nothing runs. Assign says where it shall."
+          />
+        )}
       </Read>
       {gone && <Remove of={gone} close={() => setGone(null)} />}
     </Card>

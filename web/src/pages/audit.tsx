@@ -165,6 +165,8 @@ export function Audit() {
           {(rows) => (
             <DataTable
               label="Audit log"
+              noun="entry"
+              search={false}
               columns={COLUMNS}
               rows={rows}
               id={(e) => String(e.id)}

@@ -1,7 +1,7 @@
 import { Button, Select, Textarea } from '@mantine/core';
 import { useInfiniteQuery } from '@tanstack/react-query';
 import { Link, useNavigate, useParams } from '@tanstack/react-router';
-import { useState } from 'react';
+import { useMemo, useState } from 'react';
 import { api, type Problem, queries, queryClient, type Schemas, useAll, wordsOf } from '../api/client';
 import { wordsOfEvent } from '../live/words';
 import { Doing, useWrong } from '../ui/form';
@@ -9,6 +9,7 @@ import { May } from '../ui/may';
 import { Card, Facts, Head, Read } from '../ui/page';
 import { duration, plural, span } from '../ui/span';
 import { Status } from '../ui/status';
+import { type Column, DataTable } from '../ui/table';
 import { Ago, Moment } from '../ui/time';
 import { useUrl } from '../ui/url';
 
@@ -102,54 +103,59 @@ export function Runs({ of: automation, names }: { of?: string; names?: Map<strin
   );
 }
 
+const becauseOf = (r: Run) => [r.reason, because(r)].filter(Boolean).join('; ');
+const tookOf = (r: Run) => (r.startedAt && r.endedAt ? Date.parse(r.endedAt) - Date.parse(r.startedAt) : null);
+
+const COLUMNS: Column<Run>[] = [
+  {
+    key: 'began',
+    title: 'Began',
+    value: (r) => -Date.parse(r.createdAt),
+    cell: (r) => (
+      <Link to="/automation-runs/$id" params={{ id: r.id }}>
+        <Moment at={r.createdAt} />
+      </Link>
+    ),
+  },
+  { key: 'status', title: 'Status', value: (r) => r.status, cell: (r) => <RunStatus of={r.status} /> },
+  { key: 'because', title: 'Because', value: becauseOf },
+  {
+    key: 'took',
+    title: 'Took',
+    number: true,
+    value: tookOf,
+    cell: (r) => r.startedAt && r.endedAt && exact(r.startedAt, r.endedAt),
+  },
+];
+
 function RunTable({ runs, names }: { runs: Run[]; names?: Map<string, string> }) {
-  if (!runs.length)
-    return (
-      <p className="notice">
-        Nothing has run yet. A run begins when a trigger fires, or by Run now on an automation’s page; each leaves the
-        trace of its steps here.
-      </p>
-    );
+  const columns = useMemo(() => {
+    if (!names) return COLUMNS;
+    const of = (r: Run) => names.get(r.automation) ?? 'deleted';
+    const automation: Column<Run> = {
+      key: 'automation',
+      title: 'Automation',
+      value: of,
+      kinds: (r) => [of(r)],
+      cell: (r) => (
+        <Link to="/automations/$id" params={{ id: r.automation }}>
+          {of(r)}
+        </Link>
+      ),
+    };
+    return COLUMNS.toSpliced(1, 0, automation);
+  }, [names]);
   return (
-    <div className="scroll">
-      <table className="data">
-        <thead>
-          <tr>
-            <th scope="col">Began</th>
-            {names && <th scope="col">Automation</th>}
-            <th scope="col">Status</th>
-            <th scope="col">Because</th>
-            <th scope="col">Took</th>
-          </tr>
-        </thead>
-        <tbody>
-          {runs.map((r) => (
-            <tr key={r.id}>
-              <td>
-                <Link to="/automation-runs/$id" params={{ id: r.id }}>
-                  <Moment at={r.createdAt} />
-                </Link>
-              </td>
-              {names && (
-                <td>
-                  <Link to="/automations/$id" params={{ id: r.automation }}>
-                    {names.get(r.automation) ?? 'deleted'}
-                  </Link>
-                </td>
-              )}
-              <td>
-                <RunStatus of={r.status} />
-              </td>
-              <td>
-                {r.reason && `${r.reason}; `}
-                {because(r)}
-              </td>
-              <td>{r.startedAt && r.endedAt && exact(r.startedAt, r.endedAt)}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <DataTable
+      label="Runs"
+      noun="run"
+      name="runs"
+      columns={columns}
+      rows={runs}
+      id={(r) => r.id}
+      sortBy="began"
+      empty="Nothing has run yet. A run begins when a trigger fires, or by Run now on an automation’s page; each leaves the trace of its steps here."
+    />
   );
 }
 

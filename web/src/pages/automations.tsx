@@ -1,6 +1,6 @@
 import { Button } from '@mantine/core';
 import { Link, useNavigate, useParams } from '@tanstack/react-router';
-import { useState } from 'react';
+import { useMemo, useState } from 'react';
 import { queries, queryClient, type Schemas, useAll, wordsOf } from '../api/client';
 import { Doing } from '../ui/form';
 import { May } from '../ui/may';
@@ -21,12 +21,15 @@ const COLUMNS: Column<Automation>[] = [
     key: 'state',
     title: 'State',
     value: (a) => (a.enabled ? 0 : 1),
+    text: (a) => (a.enabled ? 'enabled' : 'disabled'),
+    kinds: (a) => [a.enabled ? 'enabled' : 'disabled'],
     cell: (a) => <Status of={a.enabled ? 'online' : 'unknown'}>{a.enabled ? 'enabled' : 'disabled'}</Status>,
   },
   {
     key: 'name',
     title: 'Automation',
     value: (a) => a.name,
+    text: (a) => `${a.name} ${definitionOf(a).description ?? ''}`,
     cell: (a) => (
       <>
         <Link to="/automations/$id" params={{ id: a.id }}>
@@ -53,7 +56,7 @@ const COLUMNS: Column<Automation>[] = [
 
 export function Automations() {
   const all = useAll('/automations');
-  const names = new Map((all.data ?? []).map((a) => [a.id, a.name]));
+  const names = useMemo(() => new Map((all.data ?? []).map((a) => [a.id, a.name])), [all.data]);
   return (
     <>
       <Head
@@ -71,6 +74,7 @@ export function Automations() {
           {(rows) => (
             <DataTable
               label="Automations"
+              noun="automation"
               columns={COLUMNS}
               rows={rows}
               id={(a) => a.id}

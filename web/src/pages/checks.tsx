@@ -1,7 +1,6 @@
-import { Button, Select, TextInput } from '@mantine/core';
-import { useHotkeys } from '@mantine/hooks';
+import { Button, Select } from '@mantine/core';
 import { Link, useNavigate, useParams } from '@tanstack/react-router';
-import { useMemo, useRef, useState } from 'react';
+import { useMemo, useState } from 'react';
 import { api, queries, queryClient, type Schemas, useAll, wordsOf } from '../api/client';
 import { Bars } from '../ui/bars';
 import { Doing } from '../ui/form';
@@ -10,7 +9,6 @@ import { Latency } from '../ui/latency';
 import { May } from '../ui/may';
 import { Card, Facts, Head, Labels, Read } from '../ui/page';
 import { PhaseChart, phasedOf } from '../ui/phases';
-import { matches } from '../ui/rows';
 import { duration, plural } from '../ui/span';
 import { Status, severity } from '../ui/status';
 import { type Column, DataTable } from '../ui/table';
@@ -28,12 +26,16 @@ type Row = Schemas['Check'] & {
 
 export const strategyOf = (id: string): string => id.replace(/^healthcheck-/, '').replace(/\..*/, '');
 
+const wordOfStatus = (c: Row) => (c.systems.length ? c.status : 'assigned nowhere');
+
 const COLUMNS: Column<Row>[] = [
   {
     key: 'status',
     title: 'Status',
     value: (c) => severity(c.status),
-    cell: (c) => <Status of={c.status}>{c.systems.length ? c.status : 'assigned nowhere'}</Status>,
+    text: wordOfStatus,
+    kinds: (c) => [wordOfStatus(c)],
+    cell: (c) => <Status of={c.status}>{wordOfStatus(c)}</Status>,
   },
   {
     key: 'name',
@@ -45,7 +47,12 @@ const COLUMNS: Column<Row>[] = [
       </Link>
     ),
   },
-  { key: 'strategy', title: 'By', value: (c) => strategyOf(c.spec.strategy) },
+  {
+    key: 'strategy',
+    title: 'By',
+    value: (c) => strategyOf(c.spec.strategy),
+    kinds: (c) => [strategyOf(c.spec.strategy)],
+  },
   { key: 'interval', title: 'Every', value: (c) => String(c.spec.interval), wideOnly: true },
   {
     key: 'systems',
@@ -75,9 +82,6 @@ const COLUMNS: Column<Row>[] = [
 export function Checks() {
   const checks = useAll('/checks');
   const status = queries.useQuery('get', '/status', {});
-  const [url, setUrl] = useUrl();
-  const search = useRef<HTMLInputElement>(null);
-  useHotkeys([['/', () => search.current?.focus()]]);
   const rows = useMemo(() => {
     const byCheck = new Map<string, Row['systems']>();
     for (const s of status.data?.items ?? []) {
@@ -93,10 +97,6 @@ export function Checks() {
       return { ...c, systems, status: worst?.status ?? 'unknown' };
     });
   }, [checks.data, status.data]);
-  const shown = rows.filter(
-    (c) =>
-      !url.q || matches(`${c.name} ${strategyOf(c.spec.strategy)} ${c.systems.map((s) => s.name).join(' ')}`, url.q),
-  );
   return (
     <>
       <Head
@@ -109,35 +109,17 @@ export function Checks() {
           </May>
         }
       />
-      <div className="row" style={{ marginBottom: '0.75rem' }}>
-        <TextInput
-          ref={search}
-          aria-label="Search checks"
-          placeholder="Search name, kind, system (press /)"
-          value={url.q ?? ''}
-          onChange={(e) => setUrl({ q: e.currentTarget.value })}
-          style={{ flex: '1 1 16rem', maxWidth: '26rem' }}
-        />
-        <span className="quiet" role="status">
-          {shown.length === rows.length
-            ? plural(rows.length, 'check')
-            : `${shown.length} of ${plural(rows.length, 'check')}`}
-        </span>
-      </div>
       <div className="card">
         <Read query={checks}>
-          {(all) => (
+          {() => (
             <DataTable
               label="Checks"
+              noun="check"
               columns={COLUMNS}
-              rows={shown}
+              rows={rows}
               id={(c) => c.id}
               sortBy="status"
-              empty={
-                all.length
-                  ? 'No check is like that.'
-                  : 'No checks yet. A check says what is measured and how often. New check makes one and assigns it.'
-              }
+              empty="No checks yet. A check says what is measured and how often. New check makes one and assigns it."
             />
           )}
         </Read>
@@ -222,29 +204,42 @@ function DeleteCheck({ of: c, close }: { of: Schemas['Check']; close: () => void
 const WAITING = new Set(['waiting', 'sent']); // states of a run that is not over
 const MOST_WAITS = 6; // of twenty seconds each
 
-/** Asks the places that have the check to run it now, and shows what they answer. */
+type RunRequest = Schemas['RunRequest'];
+
+/** Asks the places that have the check of a system to run it now, and tells each time more of them have answered. */
+async function runOf(id: string, system: string, tell: (runs: RunRequest[]) => void): Promise<void> {
+  const { data: made, error } = await api.POST('/checks/{id}/run', { params: { path: { id } }, body: { system } });
+  if (!made) throw error;
+  let runs = made.runs ?? [];
+  const over = () => runs.filter((r) => !WAITING.has(r.state)).length;
+  for (let i = 0; ; i++) {
+    tell(runs);
+    if (over() === runs.length || i === MOST_WAITS) return;
+    const { data, error } = await api.GET('/run-requests/{id}', {
+      params: { path: { id: made.id }, query: { wait: '20s', over: over() } },
+    });
+    if (!data) throw error;
+    runs = data.runs ?? [];
+  }
+}
+
+/** Has the check run now for each system that has it, and shows what the places answer. */
 function RunNow({ id }: { id: string }) {
-  const [runs, setRuns] = useState<Schemas['RunRequest'][] | null>(null);
+  const assignments = useAll('/assignments');
+  const systems = [...new Set((assignments.data ?? []).filter((a) => a.checkId === id).map((a) => a.systemId))];
+  const [told, setTold] = useState<Record<string, RunRequest[]> | null>(null);
   const [busy, setBusy] = useState(false);
   const [wrong, setWrong] = useState('');
+  const runs = told && Object.values(told).flat();
   const answers = (runs ?? []).flatMap((r) => r.answers ?? []);
   const run = async () => {
     setBusy(true);
     setWrong('');
+    setTold({});
     try {
-      const { data: made, error } = await api.POST('/checks/{id}/run', { params: { path: { id } }, body: {} });
-      if (!made) throw error;
-      let now = made;
-      const over = () => (now.runs ?? []).filter((r) => !WAITING.has(r.state)).length;
-      for (let i = 0; ; i++) {
-        setRuns(now.runs ?? []);
-        if (over() === (now.runs ?? []).length || i === MOST_WAITS) break;
-        const { data, error } = await api.GET('/run-requests/{id}', {
-          params: { path: { id: made.id }, query: { wait: '20s', over: over() } },
-        });
-        if (!data) throw error;
-        now = data;
-      }
+      await Promise.all(
+        systems.map((system) => runOf(id, system, (runs) => setTold((all) => ({ ...all, [system]: runs })))),
+      );
       await queryClient.invalidateQueries({ queryKey: ['get', '/results'] });
     } catch (error) {
       setWrong(wordsOf(error));
@@ -273,12 +268,35 @@ function RunNow({ id }: { id: string }) {
           )}
         </span>
       )}
-      <Button variant="default" loading={busy} onClick={run}>
+      <Button variant="default" loading={busy} disabled={systems.length === 0} onClick={run}>
         Run now
       </Button>
     </>
   );
 }
+
+const verdictColumns = (check: string, names: Map<string, string>): Column<Schemas['Verdict']>[] => [
+  {
+    key: 'at',
+    title: 'From',
+    value: (v) => -Date.parse(v.at),
+    cell: (v) => (
+      <Link to="/checks/$id/evidence/$verdict" params={{ id: check, verdict: v.id }}>
+        <Moment at={v.at} />
+      </Link>
+    ),
+  },
+  { key: 'system', title: 'System', value: (v) => names.get(v.systemId) },
+  {
+    key: 'status',
+    title: 'Verdict',
+    value: (v) => severity(v.status),
+    text: (v) => v.status,
+    kinds: (v) => [v.status],
+    cell: (v) => <Status of={v.status} />,
+  },
+  { key: 'why', title: 'Why', value: (v) => v.reason, cell: (v) => <span className="reason">{v.reason}</span> },
+];
 
 function CheckDetails({ of: c }: { of: Schemas['Check'] }) {
   const [url] = useUrl();
@@ -351,34 +369,15 @@ function CheckDetails({ of: c }: { of: Schemas['Check'] }) {
         <Card title="Verdicts" pad={false}>
           <Read query={verdicts}>
             {(list) => (
-              <div className="scroll">
-                <table className="data">
-                  <thead>
-                    <tr>
-                      <th scope="col">From</th>
-                      <th scope="col">System</th>
-                      <th scope="col">Verdict</th>
-                      <th scope="col">Why</th>
-                    </tr>
-                  </thead>
-                  <tbody>
-                    {(list.items ?? []).map((v) => (
-                      <tr key={v.id}>
-                        <td>
-                          <Link to="/checks/$id/evidence/$verdict" params={{ id: c.id, verdict: v.id }}>
-                            <Moment at={v.at} />
-                          </Link>
-                        </td>
-                        <td>{names.get(v.systemId)}</td>
-                        <td>
-                          <Status of={v.status} />
-                        </td>
-                        <td className="reason">{v.reason}</td>
-                      </tr>
-                    ))}
-                  </tbody>
-                </table>
-              </div>
+              <DataTable
+                label="Verdicts"
+                noun="verdict"
+                name="verdicts"
+                columns={verdictColumns(c.id, names)}
+                rows={list.items ?? []}
+                id={(v) => v.id}
+                empty="It was not judged yet: a verdict follows the first results."
+              />
             )}
           </Read>
         </Card>

@@ -1,8 +1,10 @@
 import { Link, useParams } from '@tanstack/react-router';
+import { useMemo } from 'react';
 import { queries, type Schemas } from '../api/client';
 import { Card, Facts, Head, Read } from '../ui/page';
 import { duration } from '../ui/span';
-import { Status } from '../ui/status';
+import { Status, severity } from '../ui/status';
+import { type Column, DataTable } from '../ui/table';
 import { Moment } from '../ui/time';
 import { FAULTS } from './reason';
 
@@ -37,7 +39,10 @@ export function Evidence() {
 }
 
 function Judged({ judged: { verdict: v, evidence: e } }: { judged: Schemas['VerdictJudged'] }) {
-  const names = new Map((e.seats ?? []).map((s) => [s.satelliteId, s.satellite]));
+  const columns = useMemo(
+    () => runColumns(new Map((e.seats ?? []).map((s) => [s.satelliteId, s.satellite]))),
+    [e.seats],
+  );
   const quorum = e.applied.quorum;
   const quorumWords =
     quorum?.kind === 'count'
@@ -90,79 +95,111 @@ function Judged({ judged: { verdict: v, evidence: e } }: { judged: Schemas['Verd
         </Card>
       )}
       <Card title="What each location said" pad={false}>
-        <div className="scroll">
-          <table className="data">
-            <thead>
-              <tr>
-                <th scope="col">Satellite</th>
-                <th scope="col">Said</th>
-                <th scope="col">Message</th>
-                <th scope="col" className="number">
-                  Latency
-                </th>
-                <th scope="col">Result received</th>
-                <th scope="col">Newest results</th>
-              </tr>
-            </thead>
-            <tbody>
-              {(e.seats ?? []).map((seat) => (
-                <tr key={seat.satelliteId}>
-                  <td>
-                    <Link to="/satellites/$id" params={{ id: seat.satelliteId }}>
-                      {seat.satellite}
-                    </Link>{' '}
-                    <span className="quiet small">
-                      {[seat.region, seat.online ? '' : 'offline'].filter(Boolean).join(' · ')}
-                    </span>
-                  </td>
-                  <td>
-                    {seat.state ? <Status of={seat.state.status} /> : <Status of="unknown">no result yet</Status>}
-                  </td>
-                  <td className="reason">{seat.blind ? `observer ill: ${seat.blind.reason}` : seat.message}</td>
-                  <td className="number">{duration(seat.latencyMs)}</td>
-                  <td>{seat.state?.receivedAt && <Moment at={seat.state.receivedAt} />}</td>
-                  <td className="mono">{seat.state?.recent}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <DataTable
+          label="What each location said"
+          noun="location"
+          name="said"
+          columns={SEATS}
+          rows={e.seats ?? []}
+          id={(s) => s.satelliteId}
+          empty="No location had it then."
+        />
       </Card>
       <Card title="The runs that it rests on" pad={false}>
-        <div className="scroll">
-          <table className="data">
-            <thead>
-              <tr>
-                <th scope="col">Executed</th>
-                <th scope="col">Satellite</th>
-                <th scope="col">Status</th>
-                <th scope="col" className="number">
-                  Latency
-                </th>
-                <th scope="col">Message</th>
-                <th scope="col">Run</th>
-              </tr>
-            </thead>
-            <tbody>
-              {(e.runs ?? []).map((run) => (
-                <tr key={run.runId}>
-                  <td>
-                    <Moment at={run.executedAt} />
-                  </td>
-                  <td>{names.get(run.satelliteId) ?? run.satelliteId}</td>
-                  <td>
-                    <Status of={run.inconclusive ? 'inconclusive' : run.status} />
-                  </td>
-                  <td className="number">{duration(run.latencyMs)}</td>
-                  <td className="reason">{run.inconclusive || run.message}</td>
-                  <td className="mono small">{run.runId}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
-        {(e.runs ?? []).length === 0 && <p className="notice">Its runs are no longer kept.</p>}
+        <DataTable
+          label="The runs that it rests on"
+          noun="run"
+          name="runs"
+          columns={columns}
+          rows={e.runs ?? []}
+          id={(r) => r.runId}
+          sortBy="at"
+          empty="Its runs are no longer kept."
+        />
       </Card>
     </>
   );
 }
+
+type Seat = NonNullable<Schemas['VerdictJudged']['evidence']['seats']>[number];
+type Run = NonNullable<Schemas['VerdictJudged']['evidence']['runs']>[number];
+
+const SEATS: Column<Seat>[] = [
+  {
+    key: 'satellite',
+    title: 'Satellite',
+    value: (s) => s.satellite,
+    text: (s) => `${s.satellite} ${s.region}`,
+    cell: (s) => (
+      <>
+        <Link to="/satellites/$id" params={{ id: s.satelliteId }}>
+          {s.satellite}
+        </Link>{' '}
+        <span className="quiet small">{[s.region, s.online ? '' : 'offline'].filter(Boolean).join(' · ')}</span>
+      </>
+    ),
+  },
+  {
+    key: 'said',
+    title: 'Said',
+    value: (s) => severity(s.state?.status ?? 'unknown'),
+    text: (s) => s.state?.status ?? 'no result yet',
+    kinds: (s) => [s.state?.status ?? 'no result yet'],
+    cell: (s) => (s.state ? <Status of={s.state.status} /> : <Status of="unknown">no result yet</Status>),
+  },
+  {
+    key: 'message',
+    title: 'Message',
+    value: (s) => (s.blind ? `observer ill: ${s.blind.reason}` : s.message),
+    cell: (s) => <span className="reason">{s.blind ? `observer ill: ${s.blind.reason}` : s.message}</span>,
+  },
+  { key: 'latency', title: 'Latency', number: true, value: (s) => s.latencyMs, cell: (s) => duration(s.latencyMs) },
+  {
+    key: 'received',
+    title: 'Result received',
+    value: (s) => (s.state?.receivedAt ? Date.parse(s.state.receivedAt) : null),
+    cell: (s) => s.state?.receivedAt && <Moment at={s.state.receivedAt} />,
+    wideOnly: true,
+  },
+  {
+    key: 'recent',
+    title: 'Newest results',
+    value: (s) => s.state?.recent,
+    cell: (s) => <span className="mono">{s.state?.recent}</span>,
+    wideOnly: true,
+  },
+];
+
+const statusOf = (r: Run) => (r.inconclusive ? 'inconclusive' : (r.status ?? 'unknown'));
+
+const runColumns = (names: Map<string, string>): Column<Run>[] => [
+  { key: 'at', title: 'Executed', value: (r) => -Date.parse(r.executedAt), cell: (r) => <Moment at={r.executedAt} /> },
+  {
+    key: 'satellite',
+    title: 'Satellite',
+    value: (r) => names.get(r.satelliteId) ?? r.satelliteId,
+    kinds: (r) => [names.get(r.satelliteId) ?? r.satelliteId],
+  },
+  {
+    key: 'status',
+    title: 'Status',
+    value: (r) => severity(statusOf(r)),
+    text: statusOf,
+    kinds: (r) => [statusOf(r)],
+    cell: (r) => <Status of={statusOf(r)} />,
+  },
+  { key: 'latency', title: 'Latency', number: true, value: (r) => r.latencyMs, cell: (r) => duration(r.latencyMs) },
+  {
+    key: 'message',
+    title: 'Message',
+    value: (r) => r.inconclusive || r.message,
+    cell: (r) => <span className="reason">{r.inconclusive || r.message}</span>,
+  },
+  {
+    key: 'run',
+    title: 'Run',
+    value: (r) => r.runId,
+    cell: (r) => <span className="mono small">{r.runId}</span>,
+    wideOnly: true,
+  },
+];

@@ -18,6 +18,8 @@ const COLUMNS: Column<Incident>[] = [
     key: 'state',
     title: 'State',
     value: (i) => (i.resolvedAt ? 10 : RANK.indexOf(i.severity)),
+    text: (i) => `${i.status} ${i.severity}`,
+    kinds: (i) => [i.resolvedAt ? 'resolved' : 'open', i.severity],
     cell: (i) =>
       i.resolvedAt ? (
         <Status of="resolved" />
@@ -66,6 +68,7 @@ export function Incidents() {
           {(rows) => (
             <DataTable
               label="Incidents"
+              noun="incident"
               columns={COLUMNS}
               rows={rows}
               id={(i) => i.id}

@@ -16,12 +16,15 @@ const COLUMNS: Column<Maintenance>[] = [
     key: 'state',
     title: 'State',
     value: (m) => (m.active ? 0 : 1),
+    text: (m) => (m.active ? 'lasts now' : 'not now'),
+    kinds: (m) => [m.active ? 'lasts now' : 'not now'],
     cell: (m) => <Status of={m.active ? 'degraded' : 'unknown'}>{m.active ? 'lasts now' : 'not now'}</Status>,
   },
   {
     key: 'name',
     title: 'Name',
     value: (m) => m.name,
+    text: (m) => `${m.name} ${m.description ?? ''}`,
     cell: (m) => (
       <>
         <strong>{m.name}</strong>
@@ -151,6 +154,7 @@ export function Maintenances() {
           {(rows) => (
             <DataTable
               label="Maintenances"
+              noun="maintenance"
               columns={COLUMNS}
               rows={rows}
               id={(m) => m.id}

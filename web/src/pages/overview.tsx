@@ -9,6 +9,7 @@ import { Card, Head, Read } from '../ui/page';
 import { percent, plural } from '../ui/span';
 import { Status, severity, WORST_FIRST } from '../ui/status';
 import { Ago, Moment } from '../ui/time';
+import { missingOf } from './completeness';
 import { reasonOf } from './reason';
 
 type SystemStatus = Schemas['SystemStatus'];
@@ -109,6 +110,7 @@ function FleetTiles({ regions }: { regions: Region[] }) {
   const total = sum((r) => r.satellites);
   const online = sum((r) => r.online);
   const ill = sum((r) => r.ill);
+  const never = sum((r) => r.neverConnected);
   return (
     <>
       <Link to="/satellites" search={{ status: 'online' } as never} className="tile">
@@ -121,11 +123,7 @@ function FleetTiles({ regions }: { regions: Region[] }) {
           <Status of="offline" />
           <strong>{(total - online).toLocaleString('en')}</strong>
           <span className="quiet small">
-            {plural(
-              sum((r) => r.neverConnected),
-              'never connected',
-              'never connected',
-            )}
+            {never ? `${never.toLocaleString('en')} of them never connected` : `of ${plural(total, 'satellite')}`}
           </span>
         </Link>
       )}
@@ -169,15 +167,15 @@ function CompletenessTile() {
   });
   if (!data || data.totals.completeness === null || data.totals.due === 0) return null;
   const { totals } = data;
-  const missing = totals.due - totals.reported - totals.backfilled;
+  const { expected, missing } = missingOf(totals);
   return (
     <div className="tile">
       <span className="quiet">Completeness, last hour</span>
       <strong>{percent(totals.completeness)}</strong>
       <span className="quiet small">
         {missing > 0
-          ? `${plural(missing, 'run')} of ${totals.due.toLocaleString('en')} not measured`
-          : `${plural(totals.due, 'run')}, all measured`}
+          ? `${plural(missing, 'run')} of ${expected.toLocaleString('en')} not measured`
+          : `${plural(expected, 'run')}, all measured`}
       </span>
     </div>
   );
@@ -253,7 +251,7 @@ function LastHour({ systems }: { systems: SystemStatus[] }) {
       {shown.length === 0 ? (
         <p className="notice">Nothing yet. What happens from now on appears here.</p>
       ) : (
-        <ol className="list events" aria-live="off">
+        <ol className="list events newest" aria-live="off">
           {shown.map(({ event, text }) => {
             const to = placeOf(event);
             return (

@@ -24,7 +24,8 @@ const COLUMNS: Column<Package>[] = [
   {
     key: 'enabled',
     title: 'In the next tree',
-    value: (p) => Number(!p.enabled),
+    value: (p) => (p.enabled ? 'yes' : 'left out'),
+    kinds: (p) => [p.enabled ? 'yes' : 'left out'],
     cell: (p) => <Status of={p.enabled ? 'online' : 'unknown'}>{p.enabled ? 'yes' : 'left out'}</Status>,
   },
   {
@@ -61,6 +62,7 @@ export function Packages() {
           {(rows) => (
             <DataTable
               label="Packages"
+              noun="package"
               columns={COLUMNS}
               rows={rows}
               id={(p) => p.name}
@@ -236,6 +238,8 @@ const AT: Column<At>[] = [
     key: 'state',
     title: 'State',
     value: (s) => s.status,
+    text: (s) => `${s.status} ${s.errorMessage ?? ''}`,
+    kinds: (s) => [s.status],
     cell: (s) => (
       <>
         <Status of={s.status === 'ready' ? 'ready' : s.status === 'error' ? 'error' : 'unknown'}>{s.status}</Status>{' '}
@@ -261,6 +265,8 @@ function OnSatellites() {
         {(rows) => (
           <DataTable
             label="On satellites"
+            noun="satellite"
+            name="at"
             columns={AT}
             rows={rows}
             id={(s) => s.satelliteId}

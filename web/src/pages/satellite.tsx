@@ -1,15 +1,16 @@
 import { Button, Menu } from '@mantine/core';
 import { Link, useNavigate, useParams } from '@tanstack/react-router';
-import { useState } from 'react';
+import { useMemo, useState } from 'react';
 import { queries, queryClient, type Schemas, useAll, wordsOf } from '../api/client';
 import { May } from '../ui/may';
 import { Card, Facts, Head, Labels, Read } from '../ui/page';
 import { bytes, duration, plural } from '../ui/span';
-import { Status } from '../ui/status';
+import { Status, severity } from '../ui/status';
+import { type Column, DataTable } from '../ui/table';
 import { Ago, Moment } from '../ui/time';
 import { DeleteSatellite, EditSatellite, RotateSatellite } from './satellite-change';
 import { ConnectionCard } from './satellite-connection';
-import { Condition } from './satellites';
+import { Condition, unheardOf } from './satellites';
 
 type Satellite = Schemas['Satellite'];
 
@@ -126,10 +127,10 @@ function Details({ of: s }: { of: Satellite }) {
       )}
       <ConnectionCard of={s} />
       <div className="halves">
-        <Card title="Now">
+        <Card title={s.status === 'online' ? 'Now' : 'As it last said'}>
           <Facts
             of={[
-              ['Last heard', s.lastHeartbeatAt ? <Ago key="h" at={s.lastHeartbeatAt} /> : 'never'],
+              ['Last heard', s.lastHeartbeatAt ? <Ago key="h" at={s.lastHeartbeatAt} /> : unheardOf(s)],
               [
                 'Counts as offline after',
                 `${duration(s.offlineThresholdMs || 45_000)}${s.offlineThresholdMs ? '' : ', the default'}`,
@@ -243,10 +244,8 @@ function Details({ of: s }: { of: Satellite }) {
           </ul>
         </Card>
       )}
-      <div className="halves">
-        <Assignments of={s} />
-        <RecentRuns of={s} />
-      </div>
+      <Assignments of={s} />
+      <RecentRuns of={s} />
     </>
   );
 }
@@ -295,83 +294,127 @@ function Packages({ id }: { id: string }) {
   );
 }
 
+type Assignment = Schemas['Assignment'];
+
+const PLACED: Column<Assignment>[] = [
+  {
+    key: 'check',
+    title: 'Check',
+    value: (a) => a.check,
+    cell: (a) => (
+      <Link to="/checks/$id" params={{ id: a.checkId }}>
+        {a.check}
+      </Link>
+    ),
+  },
+  {
+    key: 'system',
+    title: 'System',
+    value: (a) => a.system,
+    cell: (a) => (
+      <Link to="/systems/$id" params={{ id: a.systemId }}>
+        {a.system}
+      </Link>
+    ),
+  },
+  {
+    key: 'assignment',
+    title: 'Assignment',
+    value: (a) => a.name,
+    cell: (a) => (
+      <>
+        {a.name} {!a.enabled && <span className="label">disabled</span>}
+      </>
+    ),
+    wideOnly: true,
+  },
+];
+
 function Assignments({ of: s }: { of: Satellite }) {
   const all = useAll('/assignments');
   return (
     <Card title="What it checks" pad={false}>
       <Read query={all}>
-        {(all) => {
-          const mine = all.filter((a) => (a.placed ?? []).includes(s.name));
-          if (!mine.length) return <p className="notice">No assignment has placed anything on it.</p>;
-          return (
-            <ul className="list">
-              {mine.map((a) => (
-                <li key={a.id}>
-                  <Link to="/checks/$id" params={{ id: a.checkId }}>
-                    {a.check}
-                  </Link>{' '}
-                  of{' '}
-                  <Link to="/systems/$id" params={{ id: a.systemId }}>
-                    {a.system}
-                  </Link>
-                  {!a.enabled && <span className="label">disabled</span>}
-                </li>
-              ))}
-            </ul>
-          );
-        }}
+        {(all) => (
+          <DataTable
+            label="What it checks"
+            noun="assignment"
+            name="placed"
+            columns={PLACED}
+            rows={all.filter((a) => (a.placed ?? []).includes(s.name))}
+            id={(a) => a.id}
+            sortBy="check"
+            empty="No assignment has placed anything on it."
+          />
+        )}
       </Read>
     </Card>
   );
 }
 
+type Result = Schemas['Run'];
+
+const runColumns = (nameOf: (check: string) => string): Column<Result>[] => [
+  { key: 'at', title: 'When', value: (r) => -Date.parse(r.executedAt), cell: (r) => <Moment at={r.executedAt} /> },
+  {
+    key: 'check',
+    title: 'Check',
+    value: (r) => nameOf(r.checkId),
+    kinds: (r) => [nameOf(r.checkId)],
+    cell: (r) => (
+      <Link to="/checks/$id" params={{ id: r.checkId }}>
+        {nameOf(r.checkId)}
+      </Link>
+    ),
+  },
+  {
+    key: 'status',
+    title: 'Status',
+    value: (r) => severity(statusOf(r)),
+    text: statusOf,
+    kinds: (r) => [statusOf(r)],
+    cell: (r) => <Status of={statusOf(r)} />,
+  },
+  {
+    key: 'latency',
+    title: 'Latency',
+    number: true,
+    value: (r) => r.latencyMs,
+    cell: (r) => duration(r.latencyMs),
+  },
+  {
+    key: 'message',
+    title: 'Message',
+    value: (r) => r.inconclusive || r.message,
+    cell: (r) => <span className="reason">{r.inconclusive || r.message}</span>,
+  },
+];
+
+const statusOf = (r: Result) => (r.inconclusive ? 'inconclusive' : (r.status ?? 'unknown'));
+
 function RecentRuns({ of: s }: { of: Satellite }) {
-  const runs = queries.useQuery('get', '/results', { params: { query: { satellite: s.id, limit: 20 } } });
+  const runs = queries.useQuery('get', '/results', { params: { query: { satellite: s.id, limit: 100 } } });
   const checks = useAll('/checks');
-  const names = new Map((checks.data ?? []).map((c) => [c.id, c.name]));
+  const columns = useMemo(() => {
+    const names = new Map((checks.data ?? []).map((c) => [c.id, c.name]));
+    return runColumns((id) => names.get(id) ?? (checks.data ? 'deleted' : ''));
+  }, [checks.data]);
   return (
     <Card title="Recent runs" pad={false}>
       <Read query={runs}>
-        {(list) =>
-          list.items?.length ? (
-            <div className="scroll">
-              <table className="data">
-                <thead>
-                  <tr>
-                    <th scope="col">When</th>
-                    <th scope="col">Check</th>
-                    <th scope="col">Status</th>
-                    <th scope="col" className="number">
-                      Latency
-                    </th>
-                    <th scope="col">Message</th>
-                  </tr>
-                </thead>
-                <tbody>
-                  {list.items.map((r) => (
-                    <tr key={r.runId}>
-                      <td>
-                        <Moment at={r.executedAt} />
-                      </td>
-                      <td>
-                        <Link to="/checks/$id" params={{ id: r.checkId }}>
-                          {names.get(r.checkId) ?? 'deleted'}
-                        </Link>
-                      </td>
-                      <td>
-                        <Status of={r.inconclusive ? 'inconclusive' : r.status} />
-                      </td>
-                      <td className="number">{duration(r.latencyMs)}</td>
-                      <td className="reason">{r.inconclusive || r.message}</td>
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
-            </div>
-          ) : (
-            <p className="notice">It has sent no result yet.</p>
-          )
-        }
+        {(list) => (
+          <DataTable
+            label="Recent runs"
+            noun="run"
+            name="runs"
+            columns={columns}
+            rows={list.items ?? []}
+            id={(r) => r.runId}
+            sortBy="at"
+            tall
+            empty="It has sent no result yet."
+          />
+        )}
       </Read>
     </Card>
   );

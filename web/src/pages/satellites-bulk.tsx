@@ -76,9 +76,11 @@ export function Bulk({
   const run = (what: string, act: Act) => doAll(what, chosen, act, setDoings);
   if (chosen.length === 0 && !doings)
     return shown.length > 0 ? (
-      <Button variant="default" size="compact-sm" onClick={() => choose(shown.map((s) => s.id))}>
-        Choose all {shown.length.toLocaleString('en')}
-      </Button>
+      <div className="bulk">
+        <Button variant="default" size="compact-sm" onClick={() => choose(shown.map((s) => s.id))}>
+          Choose all {shown.length.toLocaleString('en')}
+        </Button>
+      </div>
     ) : null;
   return (
     <section className="bulk" aria-label="What is chosen">

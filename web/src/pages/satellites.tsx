@@ -1,11 +1,9 @@
-import { Button, Checkbox, Select, TextInput } from '@mantine/core';
-import { useHotkeys } from '@mantine/hooks';
+import { Button, Checkbox } from '@mantine/core';
 import { Link } from '@tanstack/react-router';
-import { useDeferredValue, useMemo, useRef, useState } from 'react';
+import { useMemo, useState } from 'react';
 import { type Schemas, useAll, useMay } from '../api/client';
 import { May } from '../ui/may';
 import { Head, Labels, Read } from '../ui/page';
-import { matches } from '../ui/rows';
 import { plural } from '../ui/span';
 import { Status } from '../ui/status';
 import { type Column, DataTable } from '../ui/table';
@@ -23,6 +21,10 @@ export function conditionOf(s: Satellite): string {
   return s.status;
 }
 
+/** What to say of one whose heartbeat was never heard. */
+export const unheardOf = (s: Satellite): string =>
+  s.lastConnectionEvent === null ? 'never' : 'connected, but no heartbeat yet';
+
 const RANK: Record<string, number> = { offline: 0, ill: 1, 'never connected': 2, online: 3 };
 
 export function Condition({ of: s }: { of: Satellite }) {
@@ -38,19 +40,32 @@ export function Condition({ of: s }: { of: Satellite }) {
 
 const behind = (s: Satellite) => s.appliedRevision !== null && s.appliedRevision !== s.desiredRevision;
 
+const labelsOf = (tags: Satellite['tags']) =>
+  Object.entries(tags ?? {})
+    .map(([key, value]) => `${key}=${value}`)
+    .join(' ');
+
 const COLUMNS: Column<Satellite>[] = [
   {
     key: 'name',
     title: 'Name',
     value: (s) => s.name,
+    text: (s) => `${s.name} ${s.inventory?.hostname ?? ''}`,
     cell: (s) => (
       <Link to="/satellites/$id" params={{ id: s.id }}>
         {s.name}
       </Link>
     ),
   },
-  { key: 'status', title: 'Status', value: (s) => RANK[conditionOf(s)], cell: (s) => <Condition of={s} /> },
-  { key: 'region', title: 'Region', value: (s) => s.region },
+  {
+    key: 'status',
+    title: 'Status',
+    value: (s) => RANK[conditionOf(s)],
+    text: (s) => [conditionOf(s), ...(s.observer?.ill ?? []).map((i) => i.kind)].join(' '),
+    kinds: (s) => [conditionOf(s), s.status],
+    cell: (s) => <Condition of={s} />,
+  },
+  { key: 'region', title: 'Region', value: (s) => s.region, kinds: (s) => [s.region] },
   {
     key: 'heard',
     title: 'Last heard',
@@ -61,7 +76,7 @@ const COLUMNS: Column<Satellite>[] = [
       ) : s.lastHeartbeatAt ? (
         <Ago at={s.lastHeartbeatAt} />
       ) : (
-        <span className="quiet">never</span>
+        <span className="quiet">{unheardOf(s)}</span>
       ),
   },
   { key: 'version', title: 'Version', value: (s) => s.version, wideOnly: true },
@@ -92,6 +107,7 @@ const COLUMNS: Column<Satellite>[] = [
     key: 'seats',
     title: 'Seats',
     number: true,
+    text: (s) => (s.draining ? 'draining' : s.cordonedAt ? 'cordoned' : ''),
     value: (s) => s.seats,
     cell: (s) => (
       <>
@@ -105,39 +121,16 @@ const COLUMNS: Column<Satellite>[] = [
     key: 'labels',
     title: 'Labels',
     value: (s) => Object.values(s.tags ?? {}).join(' '),
+    text: (s) => labelsOf(s.tags),
     cell: (s) => <Labels of={s.tags} />,
     wideOnly: true,
   },
 ];
 
-const textOf = (s: Satellite) =>
-  [
-    s.name,
-    s.region,
-    s.version ?? '',
-    s.inventory?.hostname ?? '',
-    ...Object.entries(s.tags ?? {}).map(([k, v]) => `${k}=${v}`),
-  ].join(' ');
-
 export function Satellites() {
   const all = useAll('/satellites');
   const [url, setUrl] = useUrl();
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
-  const query = useDeferredValue(url.q ?? '');
-  const search = useRef<HTMLInputElement>(null);
-  useHotkeys([['/', () => search.current?.focus()]]);
-  const texts = useMemo(() => new Map((all.data ?? []).map((s) => [s.id, textOf(s)])), [all.data]);
-  const regions = useMemo(() => [...new Set((all.data ?? []).map((s) => s.region))].sort(), [all.data]);
-  const rows = useMemo(
-    () =>
-      (all.data ?? []).filter(
-        (s) =>
-          (!url.region || s.region === url.region) &&
-          (!url.status || conditionOf(s) === url.status || s.status === url.status) &&
-          (!query || matches(texts.get(s.id) ?? '', query)),
-      ),
-    [all.data, texts, query, url.region, url.status],
-  );
   const may = useMay()('update-satellite');
   const choosable = useMemo(
     (): Column<Satellite>[] => [
@@ -176,63 +169,27 @@ export function Satellites() {
           </May>
         }
       />
-      <div className="row" style={{ marginBottom: '0.75rem' }}>
-        <TextInput
-          ref={search}
-          aria-label="Search name, region, labels"
-          placeholder="Search name, region, key=value (press /)"
-          value={url.q ?? ''}
-          onChange={(e) => setUrl({ q: e.currentTarget.value })}
-          style={{ flex: '1 1 16rem', maxWidth: '26rem' }}
-        />
-        <Select
-          aria-label="Status"
-          placeholder="Any status"
-          clearable
-          data={['online', 'offline', 'ill', 'never connected']}
-          value={url.status ?? null}
-          onChange={(status) => setUrl({ status: status ?? undefined })}
-          w="10rem"
-        />
-        <Select
-          aria-label="Region"
-          placeholder="Any region"
-          clearable
-          searchable
-          limit={100}
-          data={regions.filter(Boolean)}
-          value={url.region ?? null}
-          onChange={(region) => setUrl({ region: region ?? undefined })}
-          w="10rem"
-        />
-        <span className="quiet" role="status">
-          {all.data &&
-            (rows.length === all.data.length
-              ? plural(rows.length, 'satellite')
-              : `${rows.length.toLocaleString('en')} of ${plural(all.data.length, 'satellite')}`)}
-        </span>
-      </div>
-      <May to="update-satellite">
-        <div style={{ marginBottom: '0.75rem' }}>
-          <Bulk chosen={rows.filter((s) => chosen.has(s.id))} shown={rows} choose={(ids) => setChosen(new Set(ids))} />
-        </div>
-      </May>
       <div className="card">
         <Read query={all}>
-          {(data) => (
+          {(rows) => (
             <DataTable
               label="Satellites"
+              noun="satellite"
               columns={may ? choosable : COLUMNS}
               rows={rows}
               id={(s) => s.id}
               sortBy="status"
               tall
-              filter={`${query}/${url.status}/${url.region}`}
-              empty={
-                data.length
-                  ? 'No satellite is like that. Fewer words, or another status, show more.'
-                  : 'No satellites yet. Create one, and run the command that you are given wherever it shall check from.'
+              above={(shown) =>
+                may && (
+                  <Bulk
+                    chosen={shown.filter((s) => chosen.has(s.id))}
+                    shown={shown}
+                    choose={(ids) => setChosen(new Set(ids))}
+                  />
+                )
               }
+              empty="No satellites yet. Create one, and run the command that you are given wherever it shall check from."
             />
           )}
         </Read>

@@ -28,7 +28,8 @@ const COLUMNS: Column<Kept>[] = [
   {
     key: 'kept',
     title: 'Kept',
-    value: (s) => s.external ?? '',
+    value: (s) => (s.external ? `vault ${s.external}` : 'here, sealed'),
+    kinds: (s) => [s.external ? 'vault' : 'here'],
     cell: (s) => (s.external ? `vault ${s.external}` : 'here, sealed'),
     wideOnly: true,
   },
@@ -62,6 +63,7 @@ export function Secrets() {
           {(rows) => (
             <DataTable
               label="Secrets"
+              noun="secret"
               columns={COLUMNS}
               rows={rows}
               id={(s) => s.name}

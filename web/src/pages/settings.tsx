@@ -47,7 +47,14 @@ export function Settings() {
         </p>
         <Read query={about}>
           {(data) => (
-            <DataTable label="Settings" columns={COLUMNS} rows={data.settings ?? []} id={(s) => s.name} empty="None." />
+            <DataTable
+              label="Settings"
+              noun="setting"
+              columns={COLUMNS}
+              rows={data.settings ?? []}
+              id={(s) => s.name}
+              empty="None."
+            />
           )}
         </Read>
       </Card>

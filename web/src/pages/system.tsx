@@ -1,6 +1,6 @@
 import { Button } from '@mantine/core';
 import { Link, useParams } from '@tanstack/react-router';
-import { useState } from 'react';
+import { useMemo, useState } from 'react';
 import { queries, type Schemas } from '../api/client';
 import { Bars } from '../ui/bars';
 import { barsOf, stepOf, summaryOf } from '../ui/history';
@@ -8,10 +8,12 @@ import { Latency } from '../ui/latency';
 import { May } from '../ui/may';
 import { Card, Facts, Head, Labels, Read } from '../ui/page';
 import { duration, percent, plural } from '../ui/span';
-import { Status } from '../ui/status';
+import { Status, severity } from '../ui/status';
+import { type Column, DataTable, Filters } from '../ui/table';
 import { Ago } from '../ui/time';
 import { useHistory, WindowPicker } from '../ui/window';
 import { Assignments } from './assignments';
+import { missingOf } from './completeness';
 import { MaintainButton } from './maintain';
 import { Marks } from './marks';
 import { doubtOf, reasonOf, wordOf } from './reason';
@@ -80,6 +82,7 @@ export function System() {
               <WindowPicker />
               {places.data && <span className="quiet small">measured by the {places.data.step}</span>}
             </div>
+            <LocationFilters of={s} />
             {(s.checks ?? []).map((check) => (
               <CheckCard key={check.checkId} check={check} system={s} history={places.data} />
             ))}
@@ -124,7 +127,7 @@ export function System() {
                   [
                     'Completeness, last day',
                     completeness.data && completeness.data.completeness !== null
-                      ? `${percent(completeness.data.completeness)} of ${plural(completeness.data.due, 'run')} measured`
+                      ? `${percent(completeness.data.completeness)} of ${plural(missingOf(completeness.data).expected, 'run')} measured`
                       : null,
                   ],
                   [
@@ -169,8 +172,7 @@ function CheckCard({
   system: Schemas['SystemStatus'];
   history?: History;
 }) {
-  const series = new Map((history?.series ?? []).map((one) => [placeOf(one.checkId ?? '', one), one]));
-  const locations = check.locations ?? [];
+  const columns = useMemo(() => columnsOf(check, history), [check, history]);
   const verdicts = check.environments ?? [check];
   return (
     <Card
@@ -217,67 +219,111 @@ function CheckCard({
           );
         })}
       </div>
-      <div className="scroll">
-        <table className="data" aria-label={`What is measured of ${check.check}`}>
-          <thead>
-            <tr>
-              <th scope="col">Satellite</th>
-              <th scope="col">Status</th>
-              <th scope="col">Message</th>
-              <th scope="col" className="number">
-                Latency
-              </th>
-              <th scope="col">Result</th>
-              <th scope="col" style={{ width: '32%' }}>
-                Over time
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {locations.map((at) => {
-              const one = series.get(placeOf(check.checkId, at));
-              return (
-                <tr key={placeOf(check.checkId, at)}>
-                  <td>
-                    <Link to="/satellites/$id" params={{ id: at.satelliteId }}>
-                      {at.satellite}
-                    </Link>{' '}
-                    <span className="quiet small">{[at.region, at.environment].filter(Boolean).join(' · ')}</span>
-                  </td>
-                  <td>
-                    <Status of={at.status} />
-                    {at.flapping && <span className="quiet small"> flapping</span>}
-                  </td>
-                  <td className="reason">{at.inconclusive ? `observer ill: ${at.inconclusive}` : at.message}</td>
-                  <td className="number">{duration(at.latencyMs)}</td>
-                  <td>
-                    {at.receivedAt ? <Ago at={at.receivedAt} /> : <span className="quiet">none yet</span>}
-                    {doubtOf(at) && <div className="quiet small">{doubtOf(at)}</div>}
-                  </td>
-                  <td>
-                    {one && history && (
-                      <>
-                        <Bars
-                          from={Date.parse(history.from)}
-                          to={Date.parse(history.to)}
-                          bars={barsOf(
-                            one.buckets ?? [],
-                            Date.parse(history.from),
-                            Date.parse(history.to),
-                            stepOf(history.step),
-                          )}
-                          label={`${check.check} from ${at.satellite}: ${summaryOf(one.total)}`}
-                        />
-                        <span className="quiet small">{summaryOf(one.total)}</span>
-                      </>
-                    )}
-                  </td>
-                </tr>
-              );
-            })}
-          </tbody>
-        </table>
-      </div>
+      <DataTable
+        label={`What is measured of ${check.check}`}
+        noun="location"
+        name="at"
+        filters={false}
+        columns={columns}
+        rows={check.locations ?? []}
+        id={(at) => placeOf(check.checkId, at)}
+        empty="It runs nowhere yet: its assignment chooses no satellite that can."
+      />
     </Card>
   );
 }
+
+type Location = Schemas['LocationStatus'];
+
+/** One search over the locations of all checks, when there are several. */
+function LocationFilters({ of: s }: { of: Schemas['SystemStatus'] }) {
+  const checks = s.checks ?? [];
+  const columns = useMemo(() => (checks[0] ? columnsOf(checks[0]) : []), [checks[0]]);
+  const rows = checks.flatMap((check) => check.locations ?? []);
+  if (rows.length < 2) return null;
+  return (
+    <div className="card">
+      <Filters label="Locations" noun="location" name="at" columns={columns} rows={rows} />
+    </div>
+  );
+}
+
+const columnsOf = (check: CheckStatus, history?: History): Column<Location>[] => {
+  const series = new Map((history?.series ?? []).map((one) => [placeOf(one.checkId ?? '', one), one]));
+  return [
+    {
+      key: 'satellite',
+      title: 'Satellite',
+      value: (at) => at.satellite,
+      text: (at) => [at.satellite, at.region, at.environment].join(' '),
+      cell: (at) => (
+        <>
+          <Link to="/satellites/$id" params={{ id: at.satelliteId }}>
+            {at.satellite}
+          </Link>{' '}
+          <span className="quiet small">{[at.region, at.environment].filter(Boolean).join(' · ')}</span>
+        </>
+      ),
+    },
+    {
+      key: 'status',
+      title: 'Status',
+      value: (at) => severity(at.status),
+      text: (at) => `${at.status} ${at.flapping ? 'flapping' : ''}`,
+      kinds: (at) => [at.status],
+      cell: (at) => (
+        <>
+          <Status of={at.status} />
+          {at.flapping && <span className="quiet small"> flapping</span>}
+        </>
+      ),
+    },
+    {
+      key: 'message',
+      title: 'Message',
+      value: (at) => (at.inconclusive ? `observer ill: ${at.inconclusive}` : at.message),
+      cell: (at) => <span className="reason">{at.inconclusive ? `observer ill: ${at.inconclusive}` : at.message}</span>,
+    },
+    {
+      key: 'latency',
+      title: 'Latency',
+      number: true,
+      value: (at) => at.latencyMs,
+      cell: (at) => duration(at.latencyMs),
+    },
+    {
+      key: 'result',
+      title: 'Result',
+      value: (at) => (at.receivedAt ? -Date.parse(at.receivedAt) : null),
+      text: doubtOf,
+      cell: (at) => (
+        <>
+          {at.receivedAt ? <Ago at={at.receivedAt} /> : <span className="quiet">none yet</span>}
+          {doubtOf(at) && <div className="quiet small">{doubtOf(at)}</div>}
+        </>
+      ),
+    },
+    {
+      key: 'history',
+      title: 'Over time',
+      width: '32%',
+      value: (at) => series.get(placeOf(check.checkId, at))?.total.availability,
+      cell: (at) => {
+        const one = series.get(placeOf(check.checkId, at));
+        if (!one || !history) return null;
+        const [from, to] = [Date.parse(history.from), Date.parse(history.to)];
+        return (
+          <>
+            <Bars
+              from={from}
+              to={to}
+              bars={barsOf(one.buckets ?? [], from, to, stepOf(history.step))}
+              label={`${check.check} from ${at.satellite}: ${summaryOf(one.total)}`}
+            />
+            <span className="quiet small">{summaryOf(one.total)}</span>
+          </>
+        );
+      },
+    },
+  ];
+};

@@ -13,7 +13,7 @@ const DAY = 24 * 3_600_000;
 
 const COLUMNS: Column<Token>[] = [
   { key: 'name', title: 'Name', value: (t) => t.name },
-  { key: 'role', title: 'Role', value: (t) => t.role },
+  { key: 'role', title: 'Role', value: (t) => t.role, kinds: (t) => [t.role] },
   {
     key: 'owner',
     title: 'Owner',
@@ -57,6 +57,7 @@ export function Tokens() {
           {(rows) => (
             <DataTable
               label="API tokens"
+              noun="token"
               columns={COLUMNS}
               rows={rows}
               id={(t) => t.id}

@@ -20,11 +20,12 @@ export const ROLES = [
 
 const COLUMNS: Column<User>[] = [
   { key: 'name', title: 'Name', value: (u) => u.name },
-  { key: 'role', title: 'Role', value: (u) => u.role },
+  { key: 'role', title: 'Role', value: (u) => u.role, kinds: (u) => [u.role] },
   {
     key: 'state',
     title: 'May sign in',
-    value: (u) => Number(u.disabled),
+    value: (u) => (u.disabled ? 'disabled' : 'yes'),
+    kinds: (u) => [u.disabled ? 'disabled' : 'yes'],
     cell: (u) => <Status of={u.disabled ? 'unknown' : 'online'}>{u.disabled ? 'disabled' : 'yes'}</Status>,
   },
   {
@@ -56,6 +57,7 @@ export function Users() {
           {(rows) => (
             <DataTable
               label="Users"
+              noun="user"
               columns={COLUMNS}
               rows={rows}
               id={(u) => u.id}

@@ -1,11 +1,12 @@
 import { Checkbox, MultiSelect, NumberInput, TextInput } from '@mantine/core';
 import { useDebouncedValue } from '@mantine/hooks';
 import { useQuery } from '@tanstack/react-query';
-import { api, type Problem, type Schemas, useAll } from '../api/client';
+import { api, type Problem, type Schemas, useAll, wordsOf } from '../api/client';
 import { useWrong } from '../ui/form';
 import { SchemaFields } from '../ui/schema-fields';
 import { plural } from '../ui/span';
 import { Status } from '../ui/status';
+import { placed, wordsAt } from '../ui/wrong';
 import { POLICY } from './policy';
 
 export type Where = Pick<Schemas['AssignmentInput'], 'includeLocal' | 'satellites' | 'policy'>;
@@ -24,12 +25,13 @@ export function WhereFields({
   of: Previewed;
 }) {
   const satellites = useAll('/satellites');
-  const names = useWrong('satellites.names', true);
-  const selector = useWrong('satellites.selector');
-  const count = useWrong('satellites.count');
-  const spreadBy = useWrong('satellites.spreadBy');
-  const wrong = useWrong('satellites');
-  const local = useWrong('includeLocal');
+  const preview = usePreview({ ...of, ...whereOf(value), policy: undefined });
+  const names = useWrongAt('satellites.names*', preview.error);
+  const selector = useWrongAt('satellites.selector', preview.error);
+  const count = useWrongAt('satellites.count', preview.error);
+  const spreadBy = useWrongAt('satellites.spreadBy', preview.error);
+  const wrong = useWrongAt('satellites', preview.error);
+  const local = useWrongAt('includeLocal', preview.error);
   const s = value.satellites ?? {};
   const set = (change: Schemas['Selector']) => onChange({ ...value, satellites: { ...s, ...change } });
   const chosen = s.names ?? [];
@@ -77,7 +79,7 @@ export function WhereFields({
           onChange={(e) => set({ spreadBy: e.currentTarget.value || undefined })}
         />
       </div>
-      <PlacementPreview of={{ ...of, ...whereOf(value), policy: undefined }} />
+      <PlacementPreview of={preview} />
       <details>
         <summary>Policy: when results become a verdict</summary>
         <div className="stack inset">
@@ -93,10 +95,16 @@ export function WhereFields({
   );
 }
 
-/** Where it would run if it were saved as it stands, and why not elsewhere. */
-function PlacementPreview({ of }: { of: Previewed & Where }) {
+/** What the core finds wrong with a field: when it was to be saved, or else already while it is looked at. */
+function useWrongAt(field: string, looked: Problem | null): string | undefined {
+  const saved = useWrong(field.replace('*', ''), field.endsWith('*'));
+  return saved ?? wordsAt(looked?.errors ?? [], field);
+}
+
+/** Asks where it would run if it were saved as it stands, a moment after the last change. */
+function usePreview(of: Previewed & Where) {
   const [asked] = useDebouncedValue(JSON.stringify(of), 400);
-  const preview = useQuery<Schemas['PlacementPreview'], Problem>({
+  return useQuery<Schemas['PlacementPreview'], Problem>({
     queryKey: ['post', '/placement/preview', asked],
     queryFn: async ({ signal }) => {
       const { data, error } = await api.POST('/placement/preview', { body: JSON.parse(asked), signal });
@@ -107,8 +115,35 @@ function PlacementPreview({ of }: { of: Previewed & Where }) {
     gcTime: 0,
     retry: false,
   });
+}
+
+const FIELDS = [
+  ...['names*', 'selector', 'count', 'spreadBy'].map((of) => `satellites.${of}`),
+  'satellites',
+  'includeLocal',
+];
+
+/** Where it would run, and why not elsewhere; or what has to be right before that is known. */
+function PlacementPreview({ of: preview }: { of: ReturnType<typeof usePreview> }) {
   const p = preview.data;
-  if (preview.error || !p) return null; // what is wrong is said at the fields when it is saved
+  if (preview.error) {
+    const elsewhere = (preview.error.errors ?? []).filter((e) => !placed(e.location ?? '', new Set(FIELDS)));
+    return (
+      <section aria-label="Where it would run" className="inset">
+        <p role="status">
+          <Status of="degraded">Where it would run is not known yet.</Status>{' '}
+          <span className="quiet">
+            {elsewhere.length > 0
+              ? elsewhere.map((e) => [e.location, e.message].filter(Boolean).join(': ')).join('; ')
+              : preview.error.errors?.length
+                ? 'The field that is wrong says why.'
+                : wordsOf(preview.error)}
+          </span>
+        </p>
+      </section>
+    );
+  }
+  if (!p) return null;
   const places = p.satellites ?? [];
   return (
     <section aria-label="Where it would run" className="inset">

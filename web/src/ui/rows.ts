@@ -35,3 +35,39 @@ export function matches(text: string, query: string): boolean {
     .split(/\s+/)
     .every((word) => lower.includes(word.includes('=') ? ` ${word} ` : word));
 }
+
+/** What a column is, beside how it is drawn. */
+export interface Kind<T> {
+  key: string;
+  value: (row: T) => Sortable;
+  text?: (row: T) => string; // what a search finds, when it is not the value
+  kinds?: (row: T) => string[]; // what rows can be chosen by: a list to pick from
+}
+
+/** Everything of a row that a search looks into. */
+function textOf<T>(columns: Kind<T>[], row: T): string {
+  return columns
+    .map((c) => {
+      const value = c.text ? c.text(row) : c.value(row);
+      return typeof value === 'string' ? value : '';
+    })
+    .join(' ');
+}
+
+/** The rows that have each word of the query, and of each chosen column that kind. */
+export function filtered<T>(columns: Kind<T>[], rows: T[], query: string, picked: Record<string, string>): T[] {
+  const by = columns.filter((c) => c.kinds && picked[c.key]);
+  if (!query.trim() && !by.length) return rows;
+  return rows.filter(
+    (row) =>
+      by.every((c) => c.kinds?.(row).includes(picked[c.key] ?? '')) &&
+      (!query.trim() || matches(textOf(columns, row), query)),
+  );
+}
+
+/** The kinds that there are among the rows, with the one that is picked. */
+export function kindsOf<T>(of: (row: T) => string[], rows: T[], picked?: string): string[] {
+  const all = new Set(rows.flatMap(of).filter(Boolean));
+  if (picked) all.add(picked);
+  return [...all].sort((a, b) => compare(a, b));
+}

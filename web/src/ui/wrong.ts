@@ -7,3 +7,10 @@ export function says(field: string, place: string): boolean {
 
 /** Whether an error at a place has a field that says it. */
 export const placed = (place: string, fields: Set<string>): boolean => [...fields].some((field) => says(field, place));
+
+/** What is wrong at the place of a field; undefined when nothing is. */
+export const wordsAt = (errors: { location?: string; message?: string }[], field: string): string | undefined =>
+  errors
+    .filter((e) => says(field, e.location ?? ''))
+    .map((e) => e.message)
+    .join('; ') || undefined;
