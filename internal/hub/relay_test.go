@@ -80,6 +80,7 @@ func TestM64_OnlyAffectedSatellitesAreComputedAndSent(t *testing.T) {
 			w.fleet.add(id, pair("front"))
 		}
 		affected, other, third := w.original("s1"), w.original("s2"), w.ours("s3")
+		synctest.Wait() // until nothing is left of how they came
 		before, asked := w.fleet.desired, w.fleet.revisions
 		w.fleet.assign("s1", pair("front"), pair("back"))
 		w.ring()
