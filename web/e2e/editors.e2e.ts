@@ -163,7 +163,9 @@ test('an assignment is changed and taken away, and what goes with a check and a 
   await main().locator('[aria-invalid="true"]').first().waitFor();
   await field('And on all that are like').fill('tier=edge');
   await button('Save').click();
-  await main().getByText('front-page-shop; on fra-1').waitFor();
+  await main()
+    .getByRole('row', { name: /front-page-shop fra-1/ })
+    .waitFor();
   await page().goto('/systems/shop');
   await button('Delete').click();
   await dialog().getByText('1 assignment: front-page').waitFor();

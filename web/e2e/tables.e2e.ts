@@ -215,6 +215,27 @@ test('no table is missing here', async () => {
   expect([...all].filter((name) => !listed.has(name) && !name.startsWith('What is measured of'))).toEqual([]);
 });
 
+// Pages that no story of another file stops at.
+const PAGES: [path: string, name: string][] = [
+  ['/systems', 'systems'],
+  ['/checks', 'checks'],
+  ['/checks/front-page', 'check'],
+  ['/assignments/new?check=front-page&system=shop', 'assignment-editor'],
+  ['/incidents', 'incidents'],
+  ['/automations', 'automations'],
+  ['/automations/new', 'automation-editor'],
+  ['/channels', 'channels'],
+];
+
+test('lists and editors are right, and have their pictures', async () => {
+  for (const [path, name] of PAGES) {
+    await browsing.visit(path);
+    expect(await browsing.wrong(), path).toEqual([]);
+    expect(await browsing.tooWide(), path).toBe(0);
+    await browsing.picture(name);
+  }
+});
+
 test('no page complained', () => {
   expect(browsing.complaints).toEqual([]);
 });
