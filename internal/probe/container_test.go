@@ -22,15 +22,15 @@ func podman(t *testing.T, dir string) (run func(args ...string), service []strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"root/bin", "root/proc", "root/sys", "root/dev"} {
+	for _, name := range []string{"rootfs/bin", "rootfs/proc", "rootfs/sys", "rootfs/dev"} {
 		if err := os.MkdirAll(filepath.Join(dir, name), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(dir+"/root/bin/busybox", busybox, 0o755); err != nil {
+	if err := os.WriteFile(dir+"/rootfs/bin/busybox", busybox, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink("busybox", dir+"/root/bin/sh"); err != nil {
+	if err := os.Symlink("busybox", dir+"/rootfs/bin/sh"); err != nil {
 		t.Fatal(err)
 	}
 	// More than these limits not every root may give: one in a container may not.
@@ -68,11 +68,11 @@ func TestContainer(t *testing.T) {
 	t.Cleanup(func() { run("rm", "--force", "--all", "--time", "0") })
 	// Busy, but not for ever, should nobody be left to end it.
 	run("run", "--detach", "--name", "web", "--health-cmd", "true", "--health-interval", "disable", "--memory", "64m",
-		"--rootfs", dir+"/root", "/bin/busybox", "timeout", "300", "/bin/sh", "-c", "while :; do :; done")
+		"--rootfs", dir+"/rootfs", "/bin/busybox", "timeout", "300", "/bin/sh", "-c", "while :; do :; done")
 	run("healthcheck", "run", "web")
-	run("run", "--detach", "--name", "job", "--rootfs", dir+"/root", "/bin/sh", "-c", "exit 7")
+	run("run", "--detach", "--name", "job", "--rootfs", dir+"/rootfs", "/bin/sh", "-c", "exit 7")
 	run("wait", "job")
-	run("create", "--name", "new", "--rootfs", dir+"/root", "/bin/sh")
+	run("create", "--name", "new", "--rootfs", dir+"/rootfs", "/bin/sh")
 	childOn(t, "tcp", func(target) bool {
 		conn, err := net.Dial("unix", dir+"/s")
 		if err == nil {
