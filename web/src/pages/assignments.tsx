@@ -16,39 +16,45 @@ import { WhereFields, whereOf } from './where';
 type Assignment = Schemas['Assignment'];
 type AssignmentInput = Schemas['AssignmentInput'];
 
+// What an assignment is of, and what it is called.
+const SYSTEM: Column<Assignment> = {
+  key: 'system',
+  title: 'System',
+  value: (a) => a.system,
+  cell: (a) => (
+    <Link to="/systems/$id" params={{ id: a.systemId }}>
+      {a.system}
+    </Link>
+  ),
+};
+const CHECK: Column<Assignment> = {
+  key: 'check',
+  title: 'Check',
+  value: (a) => a.check,
+  cell: (a) => (
+    <Link to="/checks/$id" params={{ id: a.checkId }}>
+      {a.check}
+    </Link>
+  ),
+};
+const NAME: Column<Assignment> = {
+  key: 'assignment',
+  title: 'Assignment',
+  value: (a) => a.name,
+  cell: (a) => (
+    <>
+      {a.name} {!a.enabled && <span className="label">disabled</span>}
+    </>
+  ),
+  wideOnly: true,
+};
+
+/** What a satellite has placed on it. */
+export const PLACED = [CHECK, SYSTEM, NAME];
+
 const columnsOf = (of: 'check' | 'system', remove: (a: Assignment) => void): Column<Assignment>[] => [
-  of === 'system'
-    ? {
-        key: 'system',
-        title: 'System',
-        value: (a) => a.system,
-        cell: (a) => (
-          <Link to="/systems/$id" params={{ id: a.systemId }}>
-            {a.system}
-          </Link>
-        ),
-      }
-    : {
-        key: 'check',
-        title: 'Check',
-        value: (a) => a.check,
-        cell: (a) => (
-          <Link to="/checks/$id" params={{ id: a.checkId }}>
-            {a.check}
-          </Link>
-        ),
-      },
-  {
-    key: 'assignment',
-    title: 'Assignment',
-    value: (a) => a.name,
-    cell: (a) => (
-      <>
-        {a.name} {!a.enabled && <span className="label">disabled</span>}
-      </>
-    ),
-    wideOnly: true,
-  },
+  of === 'system' ? SYSTEM : CHECK,
+  NAME,
   {
     key: 'on',
     title: 'Runs on',

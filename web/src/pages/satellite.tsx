@@ -8,6 +8,7 @@ import { bytes, duration, plural } from '../ui/span';
 import { Status, severity } from '../ui/status';
 import { type Column, DataTable } from '../ui/table';
 import { Ago, Moment } from '../ui/time';
+import { PLACED } from './assignments';
 import { DeleteSatellite, EditSatellite, RotateSatellite } from './satellite-change';
 import { ConnectionCard } from './satellite-connection';
 import { Condition, unheardOf } from './satellites';
@@ -293,42 +294,6 @@ function Packages({ id }: { id: string }) {
     </>
   );
 }
-
-type Assignment = Schemas['Assignment'];
-
-const PLACED: Column<Assignment>[] = [
-  {
-    key: 'check',
-    title: 'Check',
-    value: (a) => a.check,
-    cell: (a) => (
-      <Link to="/checks/$id" params={{ id: a.checkId }}>
-        {a.check}
-      </Link>
-    ),
-  },
-  {
-    key: 'system',
-    title: 'System',
-    value: (a) => a.system,
-    cell: (a) => (
-      <Link to="/systems/$id" params={{ id: a.systemId }}>
-        {a.system}
-      </Link>
-    ),
-  },
-  {
-    key: 'assignment',
-    title: 'Assignment',
-    value: (a) => a.name,
-    cell: (a) => (
-      <>
-        {a.name} {!a.enabled && <span className="label">disabled</span>}
-      </>
-    ),
-    wideOnly: true,
-  },
-];
 
 function Assignments({ of: s }: { of: Satellite }) {
   const all = useAll('/assignments');
