@@ -43,6 +43,7 @@ var arrows = map[string]string{
 	// What both ends agree on about script packages: standard library only.
 	"internal/scriptpkg": "",
 	"internal/resident":  "",
+	"internal/stray":     "",
 
 	// What is carried out where the satellite stands.
 	"internal/checkschema": "check internal/fault internal/assertion",
@@ -91,9 +92,9 @@ var arrows = map[string]string{
 	// Where everything is joined.
 	"internal/server": anything,
 	// checkschema, because files of checks are judged without a core too.
-	"cmd/perigee": "internal/script internal/diff internal/auth internal/trial protocol internal/fence internal/probe internal/automation internal/incident internal/notify verdict internal/sandbox conformance internal/administrator internal/blob internal/packages internal/secret check internal/checkschema internal/checkstack internal/server internal/httpapi internal/client internal/manifest internal/fault internal/catalog internal/fleet " +
+	"cmd/perigee": "internal/stray internal/script internal/diff internal/auth internal/trial protocol internal/fence internal/probe internal/automation internal/incident internal/notify verdict internal/sandbox conformance internal/administrator internal/blob internal/packages internal/secret check internal/checkschema internal/checkstack internal/server internal/httpapi internal/client internal/manifest internal/fault internal/catalog internal/fleet " +
 		"internal/health internal/entity internal/targets",
-	"cmd/perigee-satellite": "internal/fence check protocol internal/scriptpkg internal/satellite internal/probe internal/assertion internal/link internal/resident",
+	"cmd/perigee-satellite": "internal/fence check protocol internal/scriptpkg internal/satellite internal/probe internal/assertion internal/link internal/resident internal/stray",
 
 	// The web interface, as files.
 	"web": "",
@@ -135,6 +136,7 @@ var forbidden = []struct {
 	{"github.com/gorilla/websocket", []string{"internal/link", "internal/probe"}, "the socket library can be replaced in one place"},
 	{"cel.dev/", []string{"internal/expression", "internal/automation", "internal/assertion"}, "the language of expressions can be replaced in few places"},
 	{"github.com/tink-crypto/", []string{"internal/secret"}, "one room knows how values are sealed"},
+	{"encoding/json/", nil, "packages that only an experiment of Go has: without it nothing could be built"},
 	{"github.com/alecthomas/kong", []string{"cmd/perigee", "cmd/perigee-satellite"}, "flags end at the command"},
 }
 

@@ -17,6 +17,9 @@ type Result struct {
 	// TookMs is how long each collector entry took, in milliseconds. Like Blame it is for
 	// whoever carried the run out.
 	TookMs map[string]float64 `json:"-"`
+	// Fences says of each collector entry that ran a script what held it, and what could not.
+	// It is for whoever carried the run out, too.
+	Fences map[string]string `json:"-"`
 }
 
 // Blame is a set of what a run rests on besides its target. A failure that came of the

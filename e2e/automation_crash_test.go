@@ -177,21 +177,19 @@ func (r automationRun) called() int {
 	return payload.N
 }
 
-// over waits until there are so many runs, and none goes on any more.
-func (c *core) over(runs int) {
+// over waits until there are so many runs, and none goes on any more. It asks for all at once:
+// one that is asked for by its status may go from one to another between two questions.
+func (c *core) over(want int) {
 	c.t.Helper()
 	wait(c.t, 90*time.Second, "all runs to end", func() error {
-		for _, status := range []string{"pending", "running", "waiting"} {
-			var page struct{ Items []automationRun }
-			if err := c.try(http.MethodGet, "/api/v1/automation-runs?limit=1&status="+status, nil, &page); err != nil {
-				return err
-			}
-			if len(page.Items) > 0 {
-				return fmt.Errorf("run %s is %s", page.Items[0].ID, status)
+		runs := all[automationRun](c, "/api/v1/automation-runs")
+		for _, r := range runs {
+			if r.EndedAt == nil {
+				return fmt.Errorf("run %s is %s", r.ID, r.Status)
 			}
 		}
-		if there := len(all[automationRun](c, "/api/v1/automation-runs")); there < runs {
-			return fmt.Errorf("there are %d runs, and should be %d", there, runs)
+		if len(runs) < want {
+			return fmt.Errorf("there are %d runs, and should be %d", len(runs), want)
 		}
 		return nil
 	}, c.process)
@@ -371,11 +369,9 @@ func automationDwell(t *testing.T, database string) {
 		c.ready()
 	}
 	alive := time.Now()
-	wait(t, *dwellSpan+60*time.Second, "both to be told", func() error {
-		for _, n := range []int{1, 3} {
-			if times, _ := w.times("/first", n); times == 0 {
-				return fmt.Errorf("nothing was said of s%d", n)
-			}
+	wait(t, *dwellSpan+60*time.Second, "both to fire", func() error {
+		if runs := all[automationRun](c, "/api/v1/automation-runs"); len(runs) < 2 {
+			return fmt.Errorf("there are %d runs, and should be 2", len(runs))
 		}
 		return nil
 	}, c.process)
@@ -394,7 +390,7 @@ func automationDwell(t *testing.T, database string) {
 			last[names[e.EntityID]] = e
 		}
 	}
-	fired := map[string]int{}
+	fired, doubtful := map[string]int{}, map[string]int{}
 	for _, r := range all[automationRun](c, "/api/v1/automation-runs") {
 		name := names[r.Event.EntityID]
 		fired[name]++
@@ -404,15 +400,25 @@ func automationDwell(t *testing.T, database string) {
 		if r.Event.Seq != last[name].Seq {
 			t.Errorf("%s fired for event %d, want %d", name, r.Event.Seq, last[name].Seq)
 		}
+		switch r.Status {
+		case "success":
+		case "in_doubt": // where a core is slow to start, the kills go on when it fires, and may strike then
+			doubtful[name]++
+		default:
+			t.Errorf("%s fired in a run that is %s: %s", name, r.Status, r.Reason)
+		}
 		// Nobody decides while no core is there.
 		if allowed := max(alive.Sub(due), 0) + 10*time.Second; late < 0 || late > allowed {
 			t.Errorf("%s fired %s after it was due, at %s, want 0 to %s", name, late, due, allowed)
 		}
 	}
 	for n, want := range map[int]int{1: 1, 2: 0, 3: 1} {
-		times, _ := w.times("/first", n)
-		if name := fmt.Sprint("s", n); fired[name] != want || times != want {
-			t.Errorf("%s fired %d times and was told %d times, want %d", name, fired[name], times, want)
+		name := fmt.Sprint("s", n)
+		if fired[name] != want {
+			t.Errorf("%s fired %d times, want %d", name, fired[name], want)
+		}
+		if times, _ := w.times("/first", n); times < want-doubtful[name] || times > want {
+			t.Errorf("%s was told %d times, want %d; %d of its runs are in doubt", name, times, want, doubtful[name])
 		}
 	}
 	c.stop()

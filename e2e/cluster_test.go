@@ -328,11 +328,17 @@ func (c *cluster) control(t *testing.T) {
 	c.told(t, before)
 	c.cores[0].call(http.MethodDelete, "/api/v1/checks/zz-more", nil, nil)
 	c.told(t, before+len(c.peers))
-	for _, one := range c.cores {
+	// Which core holds how many is chance: the one that was away last may hold none.
+	elsewhere := 0.0
+	for _, one := range c.cores[1:] {
 		held, err := one.gauge("perigee_hub_sessions")
-		if err != nil || held == 0 {
-			t.Errorf("%s holds %.0f satellites, %v: what is told to another core would prove nothing", one.name, held, err)
+		if err != nil {
+			t.Error(err)
 		}
+		elsewhere += held
+	}
+	if elsewhere == 0 {
+		t.Error("the others hold no satellites: what is told to one core would prove nothing")
 	}
 	// Enough of them that each core holds some.
 	sentenced := enrol(c.cores[0], "gone", 12, c.peers[0].url, time.Hour)

@@ -7,7 +7,9 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -23,7 +25,8 @@ var (
 // TestCrash kills core and satellites at random instants while results flow, and
 // then recounts through the API alone: every slot that was due at every satellite
 // is there exactly once, as a result or as not executed. Acknowledged results
-// that were lost would be holes; results delivered again, slots counted twice.
+// that were lost would be holes; results delivered again, slots counted twice. What is
+// changed all the while has its line in the audit log, and each line its change.
 func TestCrash(t *testing.T) {
 	for _, engine := range []struct {
 		name     string
@@ -67,6 +70,7 @@ func crash(t *testing.T, database string, kills int) {
 	// From here on every slot must be accounted for, whatever happens.
 	from := time.Now()
 
+	changes := newChanges(c)
 	for k := range kills {
 		pause(random.IntN(400))
 		victim, name := c.process, "core"
@@ -79,6 +83,7 @@ func crash(t *testing.T, database string, kills int) {
 		victim.start()
 	}
 	c.ready()
+	changes.end()
 	for _, s := range satellites {
 		s.online(c)
 	}
@@ -90,7 +95,85 @@ func crash(t *testing.T, database string, kills int) {
 		s.stop()
 	}
 	recount(t, c, satellites, target, from, until)
+	changes.recount()
 	c.stop()
+}
+
+// changes are what a person changes all the while: the description of a system and that
+// of a channel, each to the next number, one after the other. They ask again whatever the
+// answer is, so that a core may die anywhere in it.
+type changes struct {
+	core   *core
+	things []thing
+	end    func()
+}
+
+type thing struct {
+	object, path string
+	body         map[string]any
+}
+
+func newChanges(c *core) *changes {
+	ch := &changes{core: c, things: []thing{
+		{"systems/changed", "/api/v1/systems", map[string]any{"name": "changed", "description": "0"}},
+		{"channels/changed", "/api/v1/channels", map[string]any{"name": "changed", "description": "0", "type": "webhook", "config": map[string]any{"url": "http://127.0.0.1:1/"}}},
+	}}
+	for _, th := range ch.things {
+		c.call(http.MethodPost, th.path, th.body, nil)
+	}
+	stop := make(chan struct{})
+	var working sync.WaitGroup
+	ch.end = sync.OnceFunc(func() { close(stop); working.Wait() })
+	c.t.Cleanup(ch.end)
+	working.Go(func() {
+		for n := 1; ; n++ {
+			rest := 10 * time.Millisecond
+			for _, th := range ch.things {
+				th.body["description"] = strconv.Itoa(n)
+				if c.try(http.MethodPut, th.path+"/changed", th.body, nil) != nil { // whether it was done is found out in the end
+					rest = 50 * time.Millisecond
+				}
+			}
+			select {
+			case <-stop:
+				return
+			case <-time.After(rest):
+			}
+		}
+	})
+	return ch
+}
+
+// recount follows the lines of the audit log from what each thing began as to what it is:
+// a change without a line is a gap in that, and so is a line without its change.
+func (ch *changes) recount() {
+	ch.core.t.Helper()
+	for _, th := range ch.things {
+		entries := all[struct {
+			Outcome string
+			Changes []struct{ Path, From, To any }
+		}](ch.core, "/api/v1/audit?object="+url.QueryEscape(th.object))
+		slices.Reverse(entries) // they come newest first
+		var is any
+		lines := 0
+		for _, e := range entries {
+			for _, f := range e.Changes {
+				if f.Path != "description" {
+					continue
+				}
+				if lines++; f.From != is {
+					ch.core.t.Errorf("%s: a line of the audit log says %v → %v, and the one before says %v", th.object, f.From, f.To, is)
+				}
+				is = f.To
+			}
+		}
+		var now struct{ Description string }
+		ch.core.call(http.MethodGet, th.path+"/changed", nil, &now)
+		if now.Description != is {
+			ch.core.t.Errorf("%s: it is %q, and the last line of the audit log says %v", th.object, now.Description, is)
+		}
+		ch.core.t.Logf("%s: %s asked for, %d changes, each with its line", th.object, th.body["description"], lines)
+	}
 }
 
 func pause(ms int) { <-time.After(time.Duration(ms) * time.Millisecond) }

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -156,14 +157,23 @@ func newCore(t *testing.T, database string) *core {
 	return c
 }
 
+// ports counts on from where another process of tests hardly is.
+var ports atomic.Uint32
+
+// freeAddress is where a core may listen, again after each kill. The kernel gives ports from
+// 32768 to whoever asks for any, and such a one would be another server's by the time that the
+// core comes for it.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 10_000+(uint32(os.Getpid())*127+ports.Add(1))%20_000)
+		if ln, err := net.Listen("tcp", addr); err == nil {
+			ln.Close()
+			return addr
+		}
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	t.Fatal("of a thousand ports below 32768 none is free")
+	return ""
 }
 
 // ready waits until the core answers.

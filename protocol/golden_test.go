@@ -159,7 +159,7 @@ func golden() map[string]Message {
 		"perigee_run_environment":          &RunNow{Pair: pair, EnvironmentID: "prod", Slot: 1893553445678},
 		"perigee_try":                      &Try{RequestID: "t1", Assignment: plain},
 		"perigee_try_full":                 &Try{RequestID: "t1", Assignment: tried, DeadlineMs: 20000},
-		"perigee_tried":                    &Tried{RequestID: "t1", Result: evidence, TookMs: map[string]float64{"e1": 41.25}, ExecutedAt: "2030-01-02T03:04:05.678Z", Inconclusive: "its nameserver did not answer"},
+		"perigee_tried":                    &Tried{RequestID: "t1", Result: evidence, TookMs: map[string]float64{"e1": 41.25}, Fences: map[string]string{"e1": "files closed; no network"}, ExecutedAt: "2030-01-02T03:04:05.678Z", Inconclusive: "its nameserver did not answer"},
 		"perigee_tried_error":              &Tried{RequestID: "t1", Error: "it is busy"},
 		"perigee_run_guest":                &RunNow{Pair: pair, Slot: 1893553445678, Assignment: &guest, DeadlineMs: 5000},
 		"perigee_clock":                    &Clock{Echo: 1893553445678, ReceivedAt: 1893553445690, SentAt: 1893553445691},

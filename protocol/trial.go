@@ -20,6 +20,8 @@ type Tried struct {
 	Result    *check.Result `json:"result,omitempty"`
 	// TookMs is how long each collector entry took, in milliseconds.
 	TookMs map[string]float64 `json:"tookMs,omitempty"`
+	// Fences says what held the script of a collector entry, and what could not, for people.
+	Fences map[string]string `json:"fences,omitempty"`
 	// ExecutedAt is when the run ended, ISO 8601.
 	ExecutedAt string `json:"executedAt,omitempty"`
 	// Inconclusive as in Result.

@@ -398,6 +398,14 @@ func (m *Tried) Validate() error {
 	if len(m.TookMs) > MaxCollectors {
 		return first(m, tooMany("tookMs", MaxCollectors))
 	}
+	if len(m.Fences) > MaxCollectors {
+		return first(m, tooMany("fences", MaxCollectors))
+	}
+	for _, held := range m.Fences {
+		if err := words("fences", held); err != nil {
+			return first(m, err)
+		}
+	}
 	err := anyOf(id("requestId", m.RequestID), evidence(m.Result).at("result"), id("executedAt", m.ExecutedAt),
 		name("inconclusive", m.Inconclusive), words("error", m.Error))
 	if err == nil && (m.Result == nil) == (m.Error == "") {

@@ -36,6 +36,9 @@ type Seat struct {
 	DueSince time.Time `json:"dueSince,omitzero"`
 	// Blind is the newest run that says nothing; null when there was none.
 	Blind *Blind `json:"blind"`
+	// Refused is why the satellite leaves the check out, as it has told; empty when it
+	// has not.
+	Refused string `json:"refused,omitempty"`
 }
 
 // Blind is a run that says nothing about its system, because the satellite was ill.
@@ -55,14 +58,14 @@ func (s *Seat) IsBlind(now time.Time) bool {
 
 // expected reports whether the seat's first result may still be under way.
 func (s *Seat) expected(now time.Time) bool {
-	return s.State == nil && s.Online && now.Sub(s.DueSince) <= s.patience()
+	return s.State == nil && s.Online && s.Refused == "" && now.Sub(s.DueSince) <= s.patience()
 }
 
 // Fresh reports whether the seat says something about now: its satellite is
-// online, a result came within a few intervals, and it is not an old one that is
-// delivered late.
+// online and has not told that it leaves the check out, a result came within a few
+// intervals, and it is not an old one that is delivered late.
 func (s *Seat) Fresh(now time.Time) bool {
-	return s.State != nil && s.Online && now.Sub(s.lastHeard()) <= s.patience() && !s.CatchesUp()
+	return s.State != nil && s.Online && s.Refused == "" && now.Sub(s.lastHeard()) <= s.patience() && !s.CatchesUp()
 }
 
 func (s *Seat) lastHeard() time.Time {
@@ -100,7 +103,7 @@ type Judgement struct {
 // Judge gives the verdict on one check of one system in one environment, from its
 // seats, by the policy. Only seats that are fresh have a voice. When none has, a
 // check that was measured before is degraded (its last light must not stay on, spec
-// M11), and one that never was is unknown, as is one that is paused everywhere. Who was
+// M11), and one that never was is unknown, with the reason of a satellite that leaves it out; as is one that is paused everywhere. Who was
 // just assigned has the time in which a result is fresh for the first one.
 func Judge(p check.Policy, seats []Seat, now time.Time) Judgement {
 	if len(seats) == 0 {
@@ -110,7 +113,7 @@ func Judge(p check.Policy, seats []Seat, now time.Time) Judgement {
 		return Judgement{check.Unknown, "in maintenance: it is not measured", ClassNone}
 	}
 	p = p.WithDefaults()
-	var votes, blind, waiting, expected, catching, measured, online []*Seat
+	var votes, blind, waiting, expected, catching, measured, online, refused []*Seat
 	for i := range seats {
 		s := &seats[i]
 		switch {
@@ -131,6 +134,9 @@ func Judge(p check.Policy, seats []Seat, now time.Time) Judgement {
 		if s.Online {
 			online = append(online, s)
 		}
+		if s.Online && s.Refused != "" {
+			refused = append(refused, s)
+		}
 	}
 	switch {
 	case len(votes) > 0:
@@ -141,6 +147,12 @@ func Judge(p check.Policy, seats []Seat, now time.Time) Judgement {
 		return Judgement{check.Unknown, waiting[0].Satellite + ": failing, and not often enough yet to count", ClassNone}
 	case len(measured) == 0 && len(online) == 0:
 		return Judgement{check.Unknown, "waiting: no assigned satellite is online yet", ClassNone}
+	case len(expected) == 0 && len(refused) > 0:
+		status := check.Unknown
+		if len(measured) > 0 {
+			status = check.Degraded
+		}
+		return Judgement{status, "not measured: " + refusals(refused), ClassNone}
 	case len(measured) == 0 || len(expected) > 0:
 		return Judgement{check.Unknown, "waiting for the first result", ClassNone}
 	case len(online) == 0:
@@ -150,6 +162,17 @@ func Judge(p check.Policy, seats []Seat, now time.Time) Judgement {
 	default:
 		return Judgement{check.Degraded, "not measured: the satellite is online and sends no results", ClassNone}
 	}
+}
+
+// refusals are the words of who leaves the check out: of the first that once measured it,
+// and how many more there are.
+func refusals(seats []*Seat) string {
+	voice := seats[max(0, slices.IndexFunc(seats, func(s *Seat) bool { return s.State != nil }))]
+	reason := voice.Satellite + ": " + voice.Refused
+	if more := len(seats) - 1; more > 0 {
+		reason += fmt.Sprintf(" (and %d more)", more)
+	}
+	return reason
 }
 
 func allOf(n int) string {

@@ -180,3 +180,33 @@ func TestUnanimousPlaces(t *testing.T) {
 		}
 	})
 }
+
+// A satellite that leaves the check out has no voice, and its reason is told when nobody
+// else has one.
+func TestM71_WhoLeavesTheCheckOutSaysWhy(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	seat := func(name string, status check.Status, refused string) Seat {
+		s := Seat{SatelliteID: name, Satellite: name, Online: true, Interval: check.Duration(10 * time.Second), Refused: refused, DueSince: now}
+		if status != "" {
+			s.State = &State{Status: status, ExecutedAt: now, ReceivedAt: now}
+		}
+		return s
+	}
+	away := seat("away", check.Healthy, "it has no bun")
+	away.Online = false
+	for name, c := range map[string]struct {
+		seats []Seat
+		want  Judgement
+	}{
+		"it was measured":        {[]Seat{seat("a", "", "old"), seat("b", check.Unhealthy, "it has no bun")}, Judgement{check.Degraded, "not measured: b: it has no bun (and 1 more)", ClassNone}},
+		"it never was":           {[]Seat{seat("a", "", "it has no bun")}, Judgement{check.Unknown, "not measured: a: it has no bun", ClassNone}},
+		"somebody else measures": {[]Seat{seat("a", check.Unhealthy, "it has no bun"), seat("b", check.Healthy, "")}, Judgement{check.Healthy, "b: healthy (1 of 1 place says healthy; 1 not counted)", ClassNone}},
+		"somebody else is new":   {[]Seat{seat("a", check.Healthy, "it has no bun"), seat("b", "", "")}, Judgement{check.Unknown, "waiting for the first result", ClassNone}},
+		"it is offline":          {[]Seat{away}, Judgement{check.Degraded, "not measured: the only assigned satellite is offline", ClassNone}},
+	} {
+		if got := Judge(check.Policy{}, c.seats, now); got != c.want {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
+	}
+}

@@ -1,6 +1,6 @@
 // Package web holds the web interface as files: what vite made of the sources beside
-// this file, or, where a program was built without Node, one page that says how to
-// build it. How the files are served is internal/httpapi's business.
+// this file, packed, or, where a program was built without Node, one page that says how
+// to build it. How the files are served is internal/httpapi's business.
 package web
 
 import (
@@ -8,18 +8,19 @@ import (
 	"io/fs"
 )
 
-// dist is there in every checkout, with nothing but a placeholder in it.
+// packed is there in every checkout, with nothing but a placeholder in it.
 //
-//go:embed all:dist
-var dist embed.FS
+//go:embed all:packed
+var packed embed.FS
 
 //go:embed unbuilt
 var unbuilt embed.FS
 
-// Files are index.html and what it loads. Whatever lies under assets has a hash of
-// its content in its name.
+// Files are index.html and what it loads. Those with .gz behind their name are packed with
+// gzip; the others do not shrink by it. Whatever lies under assets has a hash of its
+// content in its name.
 func Files() fs.FS {
-	if built, err := fs.Sub(dist, "dist"); err == nil {
+	if built, err := fs.Sub(packed, "packed"); err == nil {
 		if _, err := fs.Stat(built, "index.html"); err == nil {
 			return built
 		}

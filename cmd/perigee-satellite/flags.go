@@ -64,6 +64,7 @@ type settings struct {
 	scripts  bool
 	names    []string // of nameservers
 	egress   *fence.Egress
+	closed   []string // to scripts, wherever they lie
 	debug    bool
 	warnings []string
 }
@@ -100,6 +101,10 @@ func (f *flags) settle() (settings, error) {
 		return s, err
 	}
 	s.egress = egress
+	s.closed = []string{dir}
+	if f.TokenFile != "" {
+		s.closed = append(s.closed, f.TokenFile)
+	}
 	s.debug = f.Debug || os.Getenv("DEBUG") != ""
 	s.config = satellite.Config{
 		ID: f.ID, Token: token, DataDir: dir, Version: buildVersion(),

@@ -39,6 +39,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/resident"
 	"github.com/perigee-monitoring/perigee/internal/satellite"
 	"github.com/perigee-monitoring/perigee/internal/scriptpkg"
+	"github.com/perigee-monitoring/perigee/internal/stray"
 	"github.com/perigee-monitoring/perigee/protocol"
 )
 
@@ -58,6 +59,7 @@ const (
 const stopWithin = 9500 * time.Millisecond
 
 func main() {
+	resident.Restrain()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, func() {
@@ -107,6 +109,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return complain(stderr, exitUsage, err)
 	}
 	log := logger(stderr, f.LogFormat, settings.debug)
+	stray.To(log)
 	for _, w := range settings.warnings {
 		log.Warn(w)
 	}
@@ -115,6 +118,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Log: log, Version: settings.config.Version, AllowScripts: settings.scripts, Nameservers: settings.names, Egress: settings.egress,
 		ScriptDir: func(ctx context.Context) (string, func(), error) { return s.ScriptDir(ctx) },
 		Fence:     func() fence.Rules { return s.ScriptRules() },
+		Closed:    settings.closed,
 	})
 	s, err = satellite.New(settings.config, prober, settings.routes(), log)
 	if err != nil {

@@ -45,9 +45,9 @@ func (c *AboutCmd) Run(ctx context.Context, a *app) error {
 		}
 		_ = w.Flush()
 		fmt.Fprintln(w)
-		row(w, "SETTING", "VALUE", "WHAT")
+		row(w, "SETTING", "VARIABLE", "VALUE", "WHAT")
 		for _, s := range about.Settings {
-			row(w, s.Name, s.Value, s.Means)
+			row(w, s.Name, dash(s.Env), dash(s.Value), s.Means)
 		}
 	})
 }

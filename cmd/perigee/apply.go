@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/perigee-monitoring/perigee/internal/catalog"
+	"github.com/perigee-monitoring/perigee/internal/client"
 	"github.com/perigee-monitoring/perigee/internal/httpapi"
 	"github.com/perigee-monitoring/perigee/internal/manifest"
 )
@@ -23,7 +24,11 @@ func (f *documentFlags) send(ctx context.Context, a *app, dryRun bool) (plan cat
 		return plan, err
 	}
 	body := httpapi.ApplyRequest{Documents: manifest.Documents(docs), DryRun: dryRun}
-	return plan, inFiles(a.client.Post(ctx, "/apply", body, &plan), docs)
+	err = a.client.Post(ctx, "/apply", body, &plan)
+	if u, ok := errors.AsType[*client.Unreachable](err); ok && dryRun {
+		u.Unsure = false
+	}
+	return plan, inFiles(err, docs)
 }
 
 // ApplyCmd makes definitions be as files say.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -45,56 +44,43 @@ func (c *CheckTestCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	prober := probe.New(probe.Options{Version: version, AllowScripts: true, ScriptDir: c.dir, Fence: func() fence.Rules { return rules }})
-	changed, err := modified(c.File)
-	if err != nil {
-		return err
-	}
 	for {
-		status, err := c.once(ctx, a, prober)
+		before, failed := os.Stat(c.File)
+		var status check.Status
+		if err = failed; err == nil {
+			status, err = c.once(ctx, a, prober)
+		}
 		switch {
-		case err != nil:
-			return err
-		case !c.Watch && status != check.Healthy:
+		case !c.Watch && err == nil && status != check.Healthy:
 			return fmt.Errorf("the script is %s: %w", status, errDifferent)
 		case !c.Watch:
+			return err
+		case ctx.Err() != nil:
 			return nil
+		case err != nil: // what is wrong now may be right the next time
+			fmt.Fprintf(a.errw, "perigee: %v\n", err)
 		}
 		fmt.Fprintf(a.errw, "Waiting for a change of %s …\n", c.File)
-		if changed, err = c.change(ctx, changed); err != nil {
-			return err
-		}
-		if ctx.Err() != nil {
+		if !c.change(ctx, before) {
 			return nil
 		}
 	}
 }
 
-func modified(file string) (time.Time, error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return time.Time{}, err
-	}
-	return info.ModTime(), nil
-}
-
-// change waits until the file is another than at that time. One that is gone for a moment
-// is being written.
-func (c *CheckTestCmd) change(ctx context.Context, since time.Time) (time.Time, error) {
+// change waits until the file is another than it was, nil for none, and reports that it is;
+// false when it is waited for no more. One that is gone for a moment is being written.
+func (c *CheckTestCmd) change(ctx context.Context, before os.FileInfo) bool {
 	look := time.NewTicker(watchEvery)
 	defer look.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return since, nil
+			return false
 		case <-look.C:
 		}
-		at, err := modified(c.File)
-		switch {
-		case errors.Is(err, os.ErrNotExist):
-		case err != nil:
-			return since, err
-		case !at.Equal(since):
-			return at, nil
+		now, err := os.Stat(c.File)
+		if err == nil && (before == nil || !os.SameFile(before, now) || !now.ModTime().Equal(before.ModTime()) || now.Size() != before.Size()) {
+			return true
 		}
 	}
 }
@@ -175,14 +161,27 @@ func (c *CheckTestCmd) once(ctx context.Context, a *app, prober *probe.Prober) (
 		return "", err
 	}
 	result := prober.Execute(ctx, assignment, nil, func(context.Context, string) (map[string]string, error) { return c.Env, nil })
-	return result.Status, a.print(result, func(w *tabwriter.Writer) { scriptResult(w, result) })
+	if err := ctx.Err(); err != nil { // then it says nothing of the script
+		return "", err
+	}
+	shown := scriptTest{Result: result, Fence: result.Fences["script"]}
+	return result.Status, a.print(shown, func(w *tabwriter.Writer) { scriptResult(w, shown) })
 }
 
-func scriptResult(w *tabwriter.Writer, r check.Result) {
+// scriptTest is what a script found, and what held it.
+type scriptTest struct {
+	check.Result
+	Fence string `json:"fence,omitempty"`
+}
+
+func scriptResult(w *tabwriter.Writer, r scriptTest) {
 	row(w, "Status", string(r.Status))
 	row(w, "Took", fmt.Sprintf("%.0f ms", r.LatencyMs))
 	if r.Status != check.Healthy {
 		row(w, "Why", r.Message)
+	}
+	if r.Fence != "" {
+		row(w, "Fence", r.Fence)
 	}
 	var found struct {
 		Message, Output, Stdout, Stderr string

@@ -77,6 +77,9 @@ func tried(w *tabwriter.Writer, t *trial.Trial) {
 		if c.Error != "" {
 			row(w, "  error", c.Error)
 		}
+		if c.Fence != "" {
+			row(w, "  fence", c.Fence)
+		}
 		for _, name := range slices.Sorted(maps.Keys(c.Result)) {
 			row(w, "  "+name, found(c.Result[name]))
 		}

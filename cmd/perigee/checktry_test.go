@@ -30,7 +30,7 @@ const pageTrial = `{
   "message": "Check failed: Assertion failed: body $.articles: expected to be greater than 5, got 3",
   "timings": {"connectMs": 1.25, "waitMs": 38}, "executedAt": "2026-11-22T05:00:00Z",
   "collectors": [{
-    "id": "page", "collector": "healthcheck-http.request", "status": "unhealthy", "tookMs": 41.2,
+    "id": "page", "collector": "healthcheck-http.request", "status": "unhealthy", "tookMs": 41.2, "fence": "files closed; no network",
     "result": {"statusCode": 200, "body": "{\"articles\":\n 3}"},
     "assertions": [
       {"field": "statusCode", "operator": "equals", "value": 200, "passed": true, "got": "200"},
@@ -57,6 +57,7 @@ Status        unhealthy
 Message       Check failed: Assertion failed: body $.articles: expected to be greater than 5, got 3
 Took          42 ms [connect 1.2 ms, wait 38.0 ms]
 Collector     page (healthcheck-http.request): unhealthy, 41.2 ms
+  fence       files closed; no network
   body        {"articles": 3}
   statusCode  200
   passed      statusCode equals 200, got 200

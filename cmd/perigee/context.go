@@ -17,12 +17,12 @@ import (
 
 // global is what can be said with every command that asks a core.
 type global struct {
-	URL       string        `group:"global" name:"url" env:"PERIGEE_URL" default:"http://127.0.0.1:8420" placeholder:"URL" help:"The core to ask (${default})."`
-	Token     string        `group:"global" env:"PERIGEE_TOKEN" placeholder:"TOKEN" help:"API token. On the command line others on this machine can read it; prefer the environment or --token-file."`
-	TokenFile string        `group:"global" env:"PERIGEE_TOKEN_FILE" placeholder:"FILE" help:"File that holds the API token; wins over --token."`
-	Output    string        `group:"global" short:"o" enum:"table,json,yaml" default:"table" placeholder:"FORMAT" help:"How to print: table, json or yaml (${default})."`
-	Timeout   time.Duration `group:"global" env:"PERIGEE_TIMEOUT" default:"30s" placeholder:"D" help:"How long one request may take (${default})."`
-	CAFile    string        `group:"global" name:"ca-file" env:"PERIGEE_CA_FILE" placeholder:"FILE" help:"PEM certificates to trust besides the system's."`
+	URL       string         `group:"global" name:"url" env:"PERIGEE_URL" default:"http://127.0.0.1:8420" placeholder:"URL" help:"The core to ask (${default})."`
+	Token     string         `group:"global" env:"PERIGEE_TOKEN" placeholder:"TOKEN" help:"API token. On the command line others on this machine can read it; prefer the environment or --token-file."`
+	TokenFile string         `group:"global" env:"PERIGEE_TOKEN_FILE" placeholder:"FILE" help:"File that holds the API token; wins over --token."`
+	Output    string         `group:"global" short:"o" enum:"table,json,yaml" default:"table" placeholder:"FORMAT" help:"How to print: table, json or yaml (${default})."`
+	Timeout   *time.Duration `group:"global" env:"PERIGEE_TIMEOUT" placeholder:"D" help:"How long one request may take (30s; 2m for all definitions at once, as apply, diff, import and export do)."`
+	CAFile    string         `group:"global" name:"ca-file" env:"PERIGEE_CA_FILE" placeholder:"FILE" help:"PEM certificates to trust besides the system's."`
 }
 
 // app is what commands that ask a core work with. It is made when a command wants
@@ -41,7 +41,11 @@ type app struct {
 }
 
 func newApp(g *global, in io.Reader, out, errw io.Writer) (*app, error) {
-	if g.Timeout <= 0 {
+	var timeout time.Duration
+	if g.Timeout != nil {
+		timeout = *g.Timeout
+	}
+	if g.Timeout != nil && timeout <= 0 {
 		return nil, usage("", "--timeout must be more than nothing, such as 30s")
 	}
 	token := g.Token
@@ -55,7 +59,7 @@ func newApp(g *global, in io.Reader, out, errw io.Writer) (*app, error) {
 		}
 	}
 	c, err := client.New(client.Options{
-		URL: g.URL, Token: token, CAFile: g.CAFile, Timeout: g.Timeout, UserAgent: "perigee/" + versionText(),
+		URL: g.URL, Token: token, CAFile: g.CAFile, Timeout: timeout, UserAgent: "perigee/" + versionText(),
 	})
 	if err != nil {
 		return nil, &failure{code: exitUsage, err: err}

@@ -13,12 +13,14 @@ import (
 	"strings"
 	"text/template"
 
+	"github.com/alecthomas/kong"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/perigee-monitoring/perigee/internal/automation"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/manifest"
 	"github.com/perigee-monitoring/perigee/internal/server"
+	"github.com/perigee-monitoring/perigee/internal/stray"
 	"github.com/perigee-monitoring/perigee/internal/targets"
 )
 
@@ -39,7 +41,7 @@ type DevCmd struct {
 }
 
 // Run serves until the context ends.
-func (c *DevCmd) Run(ctx context.Context) error {
+func (c *DevCmd) Run(ctx context.Context, command *kong.Context) error {
 	if err := onLoopback(c.Listen); err != nil {
 		return err
 	}
@@ -48,8 +50,10 @@ func (c *DevCmd) Run(ctx context.Context) error {
 		level = slog.LevelDebug
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	stray.To(log)
 	s, err := server.New(ctx, server.Config{
-		Listen: c.Listen, DataDir: c.DataDir, AdminToken: devToken, Local: true, Version: versionText(), Log: log,
+		Settings: settings(command.Selected().Flags),
+		Listen:   c.Listen, DataDir: c.DataDir, AdminToken: devToken, Local: true, Version: versionText(), Log: log,
 	})
 	if err != nil {
 		return err

@@ -76,6 +76,10 @@ func unreachable(u *client.Unreachable) error {
 	case errors.Is(u, context.DeadlineExceeded):
 		f.err = fmt.Errorf("no core answers at %s in time", u.URL)
 		f.hint = "give it longer with --timeout, or name another with --url or PERIGEE_URL"
+		if u.Unsure {
+			f.err = fmt.Errorf("the core at %s has not answered in time; what it was to do it may have done", u.URL)
+			f.hint = "look whether it did before you try again, and give it longer with --timeout"
+		}
 	}
 	return f
 }

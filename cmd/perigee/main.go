@@ -27,6 +27,8 @@ import (
 	_ "time/tzdata" // maintenances come again in time zones, also where the machine knows none
 
 	"github.com/alecthomas/kong"
+
+	"github.com/perigee-monitoring/perigee/internal/stray"
 )
 
 // stopWithin is the longest that a stop by a signal may take; then the process
@@ -91,6 +93,7 @@ func groups() []kong.Group {
 }
 
 func main() {
+	stray.Nowhere() // commands have no log
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, func() {
 		stop() // a second signal ends the process at once

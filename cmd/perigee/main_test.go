@@ -278,13 +278,22 @@ func TestATimeoutIsNotABrokenCore(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
 	t.Cleanup(server.Close)
 	t.Cleanup(func() { close(release) })
-	var out, errs bytes.Buffer
-	if code := run(t.Context(), []string{"--url", server.URL, "--timeout", "20ms", "status"}, strings.NewReader(""), &out, &errs); code != exitUnreachable {
-		t.Errorf("exit code %d, want %d", code, exitUnreachable)
+	in := filepath.Join(t.TempDir(), "shop.yaml")
+	if err := os.WriteFile(in, []byte("apiVersion: perigee/v1\nkind: System\nmetadata: {name: shop}\n"), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	want := "perigee: no core answers at " + server.URL + " in time\nhint: give it longer with --timeout, or name another with --url or PERIGEE_URL\n"
-	if diff := gocmp.Diff(want, errs.String()); diff != "" {
-		t.Errorf("standard error (-want +got):\n%s", diff)
+	nothing := "perigee: no core answers at " + server.URL + " in time\nhint: give it longer with --timeout, or name another with --url or PERIGEE_URL\n"
+	perhaps := "perigee: the core at " + server.URL + " has not answered in time; what it was to do it may have done\n" +
+		"hint: look whether it did before you try again, and give it longer with --timeout\n"
+	for command, want := range map[string]string{"status": nothing, "diff -f " + in: nothing, "apply --dry-run -f " + in: nothing, "apply -f " + in: perhaps, "system delete shop --yes": perhaps} {
+		var out, errs bytes.Buffer
+		args := append([]string{"--url", server.URL, "--timeout", "20ms"}, strings.Fields(command)...)
+		if code := run(t.Context(), args, strings.NewReader(""), &out, &errs); code != exitUnreachable {
+			t.Errorf("%s: exit code %d, want %d", command, code, exitUnreachable)
+		}
+		if diff := gocmp.Diff(want, errs.String()); diff != "" {
+			t.Errorf("%s: standard error (-want +got):\n%s", command, diff)
+		}
 	}
 }
 

@@ -26,6 +26,7 @@ type PackageCmd struct {
 	Install PackageInstallCmd `cmd:"" help:"Resolve, fetch and verify what the list says; satellites then converge to it."`
 	Status  PackageStatusCmd  `cmd:"" help:"Show how the installation is, and how far each satellite is."`
 	History PackageHistoryCmd `cmd:"" help:"List the trees that were installed, newest first."`
+	Types   PackageTypesCmd   `cmd:"" help:"Show who declares the types of installed packages, or write them down for your editor."`
 	Collect PackageCollectCmd `cmd:"" help:"Delete what no tree needs any more."`
 }
 
@@ -268,10 +269,24 @@ func treeChange(before, after []packages.TreePackage) string {
 }
 
 // PackageCollectCmd deletes what nobody needs.
-type PackageCollectCmd struct{}
+type PackageCollectCmd struct {
+	DryRun bool `help:"Say what would be deleted, and delete nothing."`
+}
 
 // Run deletes it.
 func (c *PackageCollectCmd) Run(ctx context.Context, a *app) error {
+	if c.DryRun {
+		var would packages.Unneeded
+		if err := a.client.Get(ctx, "/packages/collect", nil, &would); err != nil {
+			return err
+		}
+		return a.print(would, func(w *tabwriter.Writer) {
+			fmt.Fprintf(w, "%d blobs (%.1f MiB) would be deleted.\n", would.Blobs, float64(would.Bytes)/(1<<20))
+			for _, p := range would.Packages {
+				fmt.Fprintln(w, p)
+			}
+		})
+	}
 	var done packages.Collected
 	if err := a.client.Post(ctx, "/packages/collect", nil, &done); err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/perigee-monitoring/perigee/internal/catalog"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/httpapi"
@@ -179,7 +180,33 @@ func (c *SatelliteGetCmd) Run(ctx context.Context, a *app) error {
 	if err := a.client.Get(ctx, at("/satellites", c.Name), nil, &s); err != nil {
 		return err
 	}
-	return a.print(s, func(w *tabwriter.Writer) { a.satellite(w, &s) })
+	named, err := a.named(ctx, s)
+	if err != nil {
+		return err
+	}
+	return a.print(s, func(w *tabwriter.Writer) { a.satellite(w, &named) })
+}
+
+// named is the satellite with names in place of the ids of what it cannot run, for people; an id
+// that no assignment has any more stays.
+func (a *app) named(ctx context.Context, s fleet.Satellite) (fleet.Satellite, error) {
+	if len(s.AppliedErrors) == 0 {
+		return s, nil
+	}
+	assignments, err := fetch[catalog.Assignment](ctx, a, "/assignments", nil, 0)
+	if err != nil {
+		return s, err
+	}
+	names := map[string]string{}
+	for i := range assignments {
+		names[assignments[i].CheckID], names[assignments[i].SystemID] = assignments[i].CheckName, assignments[i].SystemName
+	}
+	s.AppliedErrors = slices.Clone(s.AppliedErrors)
+	for i := range s.AppliedErrors {
+		e := &s.AppliedErrors[i]
+		e.ConfigID, e.SystemID = cmp.Or(names[e.ConfigID], e.ConfigID), cmp.Or(names[e.SystemID], e.SystemID)
+	}
+	return s, nil
 }
 
 // satellite shows everything that matters of one.
@@ -211,8 +238,8 @@ func (a *app) satellite(w *tabwriter.Writer, s *fleet.Satellite) {
 	if s.Seats > 0 || s.CordonedAt != nil || s.Weighs() != 1 {
 		row(w, "Seats", seating(s))
 	}
-	for _, e := range s.AppliedErrors {
-		row(w, "", fmt.Sprintf("check %s of system %s: %s", e.ConfigID, e.SystemID, e.Message))
+	for i, e := range s.AppliedErrors {
+		row(w, map[bool]string{true: "Cannot run"}[i == 0], fmt.Sprintf("%s of %s: %s", e.ConfigID, e.SystemID, e.Message))
 	}
 	a.observer(w, s)
 	if p := s.Pulse; p != nil {

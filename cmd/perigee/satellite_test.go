@@ -164,7 +164,10 @@ func TestAnEmptyListAsJSONIsAList(t *testing.T) {
 
 func TestSatelliteGet(t *testing.T) {
 	t.Parallel()
-	runs(t, &SatelliteGetCmd{Name: "a/b c"}, "table", map[string]string{"GET /satellites/a%2Fb%20c": eu1}, `
+	runs(t, &SatelliteGetCmd{Name: "a/b c"}, "table", map[string]string{
+		"GET /satellites/a%2Fb%20c":   eu1,
+		"GET /assignments?limit=1000": `{"items":[{"checkId":"c1","systemId":"s1","check":"front-page","system":"shop"}],"nextCursor":null}`,
+	}, `
 Name           eu-1
 Id             7f4d
 Region         eu
@@ -176,7 +179,7 @@ Version        0.1.0
 Token          never used, does not expire
 Offline after  1m0s
 Definitions    revision 7, still runs 6
-               check c1 of system s1: unknown strategy
+Cannot run     front-page of shop: unknown strategy
 To be sent     12 records, 0 dropped so far
 Created        2026-11-20T08:00:00Z
 `)

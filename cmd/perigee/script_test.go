@@ -14,7 +14,6 @@ import (
 
 	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/npmtest"
-	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/server"
 )
 
@@ -33,7 +32,7 @@ func TestScripts(t *testing.T) {
 func TestScriptsOnPostgreSQL(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"automation", "incident"} {
-		database := pgtest.URL(t)
+		database := dbtest.PostgreSQL(t)
 		testscript.Run(t, testscript.Params{
 			Files: []string{filepath.Join("testdata", "script", name+".txtar")}, Setup: func(env *testscript.Env) error { return withCore(env, "", database) },
 			RequireExplicitExec: true, RequireUniqueNames: true, Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
@@ -52,8 +51,13 @@ func withCore(env *testscript.Env, registry, database string) error {
 			return err
 		}
 	}
+	started, err := served("--no-local")
+	if err != nil {
+		return err
+	}
 	s, err := server.New(context.Background(), server.Config{
-		Listen: "127.0.0.1:0", DataDir: dir, AdminToken: scriptToken, Version: "test", Registry: registry, Database: database,
+		Settings: started,
+		Listen:   "127.0.0.1:0", DataDir: dir, AdminToken: scriptToken, Version: "test", Registry: registry, Database: database,
 		Log: slog.New(slog.NewTextHandler(scriptLog{env.T()}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {

@@ -11,10 +11,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/perigee-monitoring/perigee/internal/blob"
 	"github.com/perigee-monitoring/perigee/internal/health"
 	"github.com/perigee-monitoring/perigee/internal/secret"
 	"github.com/perigee-monitoring/perigee/internal/server"
+	"github.com/perigee-monitoring/perigee/internal/stray"
 )
 
 // maxDrainSpan leaves room for the rest of a stop; see stopWithin.
@@ -23,11 +26,11 @@ const maxDrainSpan = 6 * time.Second
 // maxGrace bounds --disconnect-grace: who is away for longer is lost, and that is told.
 const maxGrace = 5 * time.Minute
 
-// ServeCmd runs a core.
+// ServeCmd runs a core. What is secretive may have a password in it (see settings).
 type ServeCmd struct {
 	Listen           string        `default:"127.0.0.1:8420" env:"PERIGEE_LISTEN" placeholder:"ADDR" help:"Address of API, page and satellites (${default})."`
-	Database         string        `env:"PERIGEE_DATABASE" placeholder:"URL" help:"postgres://… or a SQLite file; perigee.db in the data directory when left out."`
-	Bus              string        `env:"PERIGEE_BUS" placeholder:"BUS" help:"How several cores tell each other to look: postgres, postgres://… to reach its notifications another way (past a pooler), nats://…, or local for one core; by the database when left out."`
+	Database         string        `env:"PERIGEE_DATABASE" secretive:"" placeholder:"URL" help:"postgres://… or a SQLite file; perigee.db in the data directory when left out."`
+	Bus              string        `env:"PERIGEE_BUS" secretive:"" placeholder:"BUS" help:"How several cores tell each other to look: postgres, postgres://… to reach its notifications another way (past a pooler), nats://…, or local for one core; by the database when left out."`
 	KeepTransitions  time.Duration `default:"2160h" env:"PERIGEE_KEEP_TRANSITIONS" placeholder:"DURATION" help:"How long it is known what happened to satellites and systems (${default}, which is 90 days)."`
 	KeepRuns         time.Duration `default:"168h" env:"PERIGEE_KEEP_RUNS" placeholder:"DURATION" help:"How long single results and skips are kept (${default}, which is 7 days)."`
 	KeepDetails      time.Duration `default:"24h" env:"PERIGEE_KEEP_DETAILS" placeholder:"DURATION" help:"How long the evidence of healthy results is kept that followed healthy ones; all others keep theirs (${default})."`
@@ -35,11 +38,11 @@ type ServeCmd struct {
 	KeepHours        time.Duration `default:"2160h" env:"PERIGEE_KEEP_HOURS" placeholder:"DURATION" help:"How long history is kept by the hour, longer than by the minute (${default}, which is 90 days)."`
 	KeepDays         time.Duration `default:"9600h" env:"PERIGEE_KEEP_DAYS" placeholder:"DURATION" help:"How long history is kept by the day, longer than anything else of it (${default}, which is 400 days)."`
 	KeepAudit        time.Duration `default:"9600h" env:"PERIGEE_KEEP_AUDIT" placeholder:"DURATION" help:"How long it is known who changed what (${default}, which is 400 days)."`
-	NpmRegistry      string        `env:"PERIGEE_NPM_REGISTRY" placeholder:"URL" help:"Where script packages are fetched from; npm's public registry when left out. PERIGEE_NPM_TOKEN is shown to it."`
-	Blobs            string        `default:"db" env:"PERIGEE_BLOBS" placeholder:"PLACE" help:"Where their bytes are kept: db, dir:PATH, or s3://BUCKET?endpoint=https://HOST with PERIGEE_S3_ACCESS_KEY and PERIGEE_S3_SECRET_KEY (${default})."`
+	NpmRegistry      string        `env:"PERIGEE_NPM_REGISTRY" secretive:"" placeholder:"URL" help:"Where script packages are fetched from; npm's public registry when left out. PERIGEE_NPM_TOKEN is shown to it."`
+	Blobs            string        `default:"db" env:"PERIGEE_BLOBS" secretive:"" placeholder:"PLACE" help:"Where their bytes are kept: db, dir:PATH, or s3://BUCKET?endpoint=https://HOST with PERIGEE_S3_ACCESS_KEY and PERIGEE_S3_SECRET_KEY (${default})."`
 	SecretKeyFile    string        `env:"PERIGEE_SECRET_KEY_FILE" placeholder:"FILE" help:"Root key of secrets, 32 bytes in base64, the same for all cores of a database; secret.key in the data directory, made at the first start, when left out. PERIGEE_SECRET_KEY may hold the key itself."`
 	SecretKeyOldFile string        `env:"PERIGEE_SECRET_KEY_OLD_FILE" placeholder:"FILE" help:"Root key before this one, until perigee secret rotate-key has sealed the secrets' keys by the new one."`
-	VaultAddr        string        `env:"PERIGEE_VAULT_ADDR" placeholder:"URL" help:"HashiCorp Vault or OpenBao from which secrets are fetched that are kept there (KV version 2)."`
+	VaultAddr        string        `env:"PERIGEE_VAULT_ADDR" secretive:"" placeholder:"URL" help:"HashiCorp Vault or OpenBao from which secrets are fetched that are kept there (KV version 2)."`
 	VaultTokenFile   string        `env:"PERIGEE_VAULT_TOKEN_FILE" placeholder:"FILE" help:"File with the token for it, read anew for each request."`
 	VaultMount       string        `default:"secret" env:"PERIGEE_VAULT_MOUNT" placeholder:"MOUNT" help:"Mount of its KV engine (${default})."`
 	VaultNamespace   string        `env:"PERIGEE_VAULT_NAMESPACE" placeholder:"NS" help:"Its namespace, where it has some."`
@@ -57,7 +60,7 @@ type ServeCmd struct {
 }
 
 // Run serves until the context ends.
-func (c *ServeCmd) Run(ctx context.Context) error {
+func (c *ServeCmd) Run(ctx context.Context, command *kong.Context) error {
 	if c.PlacementHoldOff < 5*time.Second {
 		return fmt.Errorf("--placement-hold-off must be at least 5s")
 	}
@@ -71,11 +74,13 @@ func (c *ServeCmd) Run(ctx context.Context) error {
 		return errors.New("--max-clock-skew must be more than 0s")
 	}
 	log := newLog(os.Stderr, c.LogFormat, c.Debug)
+	stray.To(log)
 	vault, err := c.vault()
 	if err != nil {
 		return err
 	}
 	s, err := server.New(ctx, server.Config{
+		Settings:        settings(command.Selected().Flags),
 		KeepTransitions: c.KeepTransitions, KeepAudit: c.KeepAudit,
 		Keep:     health.Retention{Runs: c.KeepRuns, Details: c.KeepDetails, Minutes: c.KeepMinutes, Hours: c.KeepHours, Days: c.KeepDays},
 		Registry: c.NpmRegistry, RegistryToken: os.Getenv("PERIGEE_NPM_TOKEN"), Blobs: c.Blobs,

@@ -3,6 +3,7 @@ package assertion
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -106,8 +107,8 @@ func (d *document) find(a check.Assertion) (actual any, many bool, err error) {
 
 // field is a field's value.
 func (d *document) field(name string) any {
-	raw, ok := d.raw[name]
-	if !ok {
+	raw := d.raw.get(name)
+	if raw == nil {
 		return undefined{}
 	}
 	if value, ok := scalar(raw); ok {
@@ -129,6 +130,9 @@ func (d *document) json(name string) (any, error) {
 			return nil, err
 		}
 		return value, nil
+	}
+	if d.parsed == nil {
+		d.parsed = map[string]any{}
 	}
 	value, err := d.readJSON(name)
 	if err != nil {
@@ -192,6 +196,9 @@ func parsePath(text string) (*jsonpath.Path, error) {
 	if strings.Count(text, "..") > 1 {
 		return nil, fmt.Errorf("the JSONPath may descend with .. only once")
 	}
+	if asksAnew(text) {
+		return nil, fmt.Errorf("a filter of the JSONPath may ask the whole document ($) for one value only, such as $.limit")
+	}
 	selectors := 1
 	for _, segment := range path.Query().Segments() {
 		selectors *= len(segment.Selectors())
@@ -200,6 +207,26 @@ func parsePath(text string) (*jsonpath.Path, error) {
 		}
 	}
 	return path, nil
+}
+
+var (
+	// quoted is a text in a path.
+	quoted = regexp.MustCompile(`'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"`)
+	// single are the segments of a path, without its texts, that lead to one value.
+	single = regexp.MustCompile(`^(?:\s*\.[^\s.\[\]()<>=!&|,*]+|\s*\[\s*(?:-?\d+|'')\s*\])*\s*`)
+)
+
+// asksAnew reports whether filters of a path, which was parsed, search the whole document for
+// each node that they are asked about.
+func asksAnew(path string) bool {
+	path = quoted.ReplaceAllString(path, "''")
+	for _, query := range strings.Split(path, "$")[2:] { // the first is the path's own
+		query = query[len(single.FindString(query)):]
+		if strings.HasPrefix(query, ".") || strings.HasPrefix(query, "[") {
+			return true
+		}
+	}
+	return false
 }
 
 // normal is an assertion's value as JSON would read it: it may have been written
@@ -236,11 +263,11 @@ func show(value any) string {
 	if text, ok := value.(string); ok {
 		value = cut(text) // before it is encoded: it may be a megabyte
 	}
-	text, err := json.Marshal(value)
+	text, err := written(value)
 	if err != nil {
 		return "a value that is not JSON"
 	}
-	return cut(string(text))
+	return cut(text)
 }
 
 func cut(text string) string {

@@ -118,13 +118,13 @@ func ValidateExpression(collectorID string, a check.Assertion) error {
 }
 
 // express evaluates an assertion that is an expression: "" if it holds, else the failure's
-// text; and the values that it stands on, in words that are made when they are asked for.
-func (d *document) express(text string) (failure string, got func() string) {
+// text; and the values that it stands on, where they are asked for, or it fails.
+func (d *document) express(text string, explain bool) (failure, got string) {
 	var collectorID string
-	_ = json.Unmarshal(d.raw["_collectorId"], &collectorID) // one that is none is not known
+	_ = json.Unmarshal(d.raw.get("_collectorId"), &collectorID) // one that is none is not known
 	c, err := compileExpression(collectorID, text)
 	if err != nil {
-		return fmt.Sprintf("%s: cannot be evaluated (%s)", cut(text), cut(err.Error())), func() string { return "" }
+		return fmt.Sprintf("%s: cannot be evaluated (%s)", cut(text), cut(err.Error())), ""
 	}
 	values := map[string]any{"tookMs": d.tookMs}
 	for _, name := range c.names {
@@ -134,23 +134,29 @@ func (d *document) express(text string) (failure string, got func() string) {
 			}
 		}
 	}
-	got = func() string {
-		var shown []string
-		for _, name := range c.names {
-			value, ok := values[name]
-			if !ok {
-				value = undefined{}
-			}
-			shown = append(shown, name+" = "+show(value))
-		}
-		return cut(strings.Join(shown, ", "))
-	}
 	value, _, err := c.program.Eval(values)
-	if err != nil {
-		return fmt.Sprintf("%s: cannot be evaluated (%s), got %s", cut(text), cut(err.Error()), got()), got
+	holds := err == nil && value == types.True
+	if !holds || explain {
+		got = shown(c.names, values)
 	}
-	if value == types.True {
+	switch {
+	case holds:
 		return "", got
+	case err != nil:
+		return fmt.Sprintf("%s: cannot be evaluated (%s), got %s", cut(text), cut(err.Error()), got), got
 	}
-	return fmt.Sprintf("%s: does not hold, got %s", cut(text), got()), got
+	return fmt.Sprintf("%s: does not hold, got %s", cut(text), got), got
+}
+
+// shown are the values of the names as people read them.
+func shown(names []string, values map[string]any) string {
+	var all []string
+	for _, name := range names {
+		value, ok := values[name]
+		if !ok {
+			value = undefined{}
+		}
+		all = append(all, name+" = "+show(value))
+	}
+	return cut(strings.Join(all, ", "))
 }

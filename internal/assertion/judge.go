@@ -24,20 +24,6 @@ const (
 	keyFailed   = "_assertionFailed"
 )
 
-// outcome is one entry of the member _assertions.
-type outcome struct {
-	Field    string `json:"field"`
-	JSONPath string `json:"jsonPath,omitempty"`
-	Operator string `json:"operator"`
-	Value    any    `json:"value,omitempty"`
-	// Expression in place of them.
-	Expression string `json:"expression,omitempty"`
-	Passed     bool   `json:"passed"`
-	Message    string `json:"message,omitempty"`
-	// Got is what was found, as bounded JSON, where it is asked for (Explain).
-	Got string `json:"got,omitempty"`
-}
-
 // Judge evaluates the assertions, given by collector entry id, on what the
 // collectors found. Each judged object gets the member _assertions with every
 // outcome and, if one fails, _assertionFailed with the first failure's text. A
@@ -68,7 +54,8 @@ func StripEphemeral(collectorIDs map[string]string, r *check.Result) {
 }
 
 func judge(assertions map[string][]check.Assertion, collectorIDs map[string]string, r *check.Result, explain bool) {
-	entries := slices.AppendSeq(slices.Collect(maps.Keys(assertions)), maps.Keys(r.Metadata.Collectors))
+	entries := make([]string, 0, len(assertions)+len(r.Metadata.Collectors))
+	entries = slices.AppendSeq(slices.AppendSeq(entries, maps.Keys(assertions)), maps.Keys(r.Metadata.Collectors))
 	slices.Sort(entries)
 	for _, entry := range slices.Compact(entries) {
 		judged, ephemeral := assertions[entry], check.Ephemeral(collectorIDs[entry])
@@ -85,11 +72,12 @@ func judge(assertions map[string][]check.Assertion, collectorIDs map[string]stri
 		}
 		failed, before := "", len(found)
 		if len(judged) > 0 && !onlyError(found) {
-			doc := document{raw: found, parsed: make(map[string]any), tookMs: took(r, entry)}
+			doc := document{raw: found, tookMs: took(r, entry)}
 			failed, before = doc.judge(judged, explain), -1
+			found = doc.raw
 		}
 		for _, name := range ephemeral {
-			delete(found, name)
+			found = found.without(name)
 		}
 		if len(found) == before {
 			continue
@@ -132,53 +120,55 @@ func Slow(bounds map[string]check.Latency, r *check.Result) {
 		if found == nil {
 			continue // it reported nothing
 		}
-		found["_latencyMs"] = json.RawMessage(fmt.Sprintf("%.3f", ms))
-		r.Metadata.Collectors[entry] = found.text()
+		r.Metadata.Collectors[entry] = found.with("_latencyMs", json.RawMessage(fmt.Sprintf("%.3f", ms))).text()
 	}
 }
 
 // judge adds the outcomes to the object and returns the first failure's text.
 func (d *document) judge(assertions []check.Assertion, explain bool) string {
-	found := d.raw
-	outcomes := make([]outcome, len(assertions))
+	text := []byte{'['}
 	var failed string
 	for i, a := range assertions {
-		message, got := d.outcome(a)
-		outcomes[i] = outcome{
-			Field: a.Field, JSONPath: a.JSONPath, Operator: a.Operator, Value: a.Value, Expression: a.Expression,
-			Passed: message == "", Message: message,
-		}
+		o := outcome{Field: a.Field, JSONPath: a.JSONPath, Operator: a.Operator, Value: a.Value, Expression: a.Expression}
+		var got string
+		o.Message, got = d.outcome(a, explain)
+		o.Passed = o.Message == ""
 		if explain {
-			outcomes[i].Got = got()
+			o.Got = got
 		}
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = o.append(text)
 		if failed == "" {
-			failed = message
+			failed = o.Message
 		}
 	}
-	// Values came out of JSON, so they go back into it.
-	found[keyOutcomes], _ = json.Marshal(outcomes)
-	delete(found, keyFailed)
+	d.raw = d.raw.with(keyOutcomes, append(text, ']')).without(keyFailed)
 	if failed != "" {
-		found[keyFailed], _ = json.Marshal(failed)
+		d.raw = d.raw.with(keyFailed, appendText(nil, failed))
 	}
 	return failed
 }
 
-// outcome is "" if the assertion holds, else the failure's text; and what was found, in
-// words that are made when they are asked for.
-func (d *document) outcome(a check.Assertion) (failure string, got func() string) {
+// outcome is "" if the assertion holds, else the failure's text; and what was found, where
+// it is asked for.
+func (d *document) outcome(a check.Assertion, explain bool) (failure, got string) {
 	if a.Expression != "" {
-		return d.express(a.Expression)
+		return d.express(a.Expression, explain)
 	}
 	failure, actual := d.evaluate(a)
-	return failure, func() string { return show(actual) }
+	if explain {
+		got = show(actual)
+	}
+	return failure, got
 }
 
 // onlyError reports whether the collector failed before it found anything.
 func onlyError(found object) bool {
-	_, failed := found["_collectorError"]
-	for name := range found {
-		switch name {
+	failed := found.get("_collectorError") != nil
+	for _, m := range found {
+		switch string(m.name) {
 		case "error":
 			failed = true
 		case "_collectorId", "_collectorError", keyOutcomes, keyFailed:

@@ -283,20 +283,33 @@ func FuzzJudge(f *testing.F) {
 }
 
 func BenchmarkJudge(b *testing.B) {
-	body, _ := json.Marshal(`{"status":"ok","items":[` + strings.Repeat(`{"id":1,"name":"x"},`, 200) + `{"id":2}]}`)
-	object := `{"_collectorId":"healthcheck-http.request","statusCode":200,"responseTimeMs":12,"bodyLength":4000,"body":` + string(body) + `}`
-	assertions := map[string][]check.Assertion{"root": {
-		{Field: "statusCode", Operator: "equals", Value: 200.0},
-		{Field: "responseTimeMs", Operator: "lessThan", Value: 500.0},
-		{Field: "body", JSONPath: "$.status", Operator: "equals", Value: "ok"},
-	}}
-	ids := map[string]string{"root": check.HTTPRequest}
-	b.ReportAllocs()
-	for b.Loop() {
-		r := healthy(map[string]string{"root": object})
-		assertion.Judge(assertions, ids, r)
-		if r.Status != check.Healthy {
-			b.Fatal(r.Message)
-		}
+	document := `{"status":"ok","items":[` + strings.Repeat(`{"id":1,"name":"x"},`, 200) + `{"id":2}]}`
+	page := strings.Repeat("all is well\n", 100)
+	for name, c := range map[string]struct {
+		body string
+		last check.Assertion
+	}{
+		"document": {document, check.Assertion{Field: "body", JSONPath: "$.status", Operator: "equals", Value: "ok"}},
+		"page":     {page, check.Assertion{Field: "body", Operator: "contains", Value: "well"}},
+	} {
+		b.Run(name, func(b *testing.B) {
+			body, _ := json.Marshal(c.body)
+			object := `{"_collectorId":"healthcheck-http.request","statusCode":200,"statusText":"OK","responseTimeMs":0.812,"body":` + string(body) +
+				`,"bodyLength":4000,"success":true,"traceId":"5de93a69b2d54fd58a4a6cd2b3fc4a64"}`
+			assertions := map[string][]check.Assertion{"root": {
+				{Field: "statusCode", Operator: "equals", Value: 200.0},
+				{Field: "responseTimeMs", Operator: "lessThan", Value: 500.0},
+				c.last,
+			}}
+			ids := map[string]string{"root": check.HTTPRequest}
+			b.ReportAllocs()
+			for b.Loop() {
+				r := healthy(map[string]string{"root": object})
+				assertion.Judge(assertions, ids, r)
+				if r.Status != check.Healthy {
+					b.Fatal(r.Message)
+				}
+			}
+		})
 	}
 }

@@ -177,12 +177,21 @@ func text(v any) string {
 		}
 		return strings.Join(parts, ",")
 	default:
-		encoded, err := json.Marshal(v)
+		encoded, err := written(v)
 		if err != nil {
 			return ""
 		}
-		return string(encoded)
+		return encoded
 	}
+}
+
+// written is a value as JSON, in which < > & stay what they are.
+func written(v any) (string, error) {
+	var to strings.Builder
+	encoder := json.NewEncoder(&to)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(v)
+	return strings.TrimSuffix(to.String(), "\n"), err
 }
 
 // empty: missing, blank text, a list without elements, an object without keys.

@@ -13,9 +13,9 @@ import (
 // evaluate holds one assertion against an object that is given as JSON.
 func evaluate(t *testing.T, object string, a check.Assertion) string {
 	t.Helper()
-	d := document{parsed: make(map[string]any)}
-	if err := json.Unmarshal([]byte(object), &d.raw); err != nil {
-		t.Fatal(err)
+	d := document{raw: readObject(json.RawMessage(object))}
+	if d.raw == nil {
+		t.Fatalf("%s is no object", object)
 	}
 	failure, _ := d.evaluate(a)
 	return failure
@@ -99,6 +99,9 @@ func TestOperators(t *testing.T) {
 		{"contains", `404`, `40`, pass},
 		{"contains", `["10.0.0.1","10.0.0.2"]`, `"10.0.0.2"`, pass},
 		{"contains", `{"a":{"b":1}}`, `"\"b\":1"`, pass},
+		{"contains", `{"url":"/?a=1&b=<2>"}`, `"a=1&b=<2>"`, pass},
+		{"matches", `[{"url":"/?a=1&b=2"}]`, `"a=1&b"`, pass},
+		{"contains", `"<p>"`, `"<a>"`, `expected to contain "<a>", got "<p>"`},
 		{"contains", ``, `"x"`, `expected to contain "x", got undefined`},
 		{"contains", `"x"`, ``, `expected to contain null, got "x" (there is no value to compare with)`},
 		{"startsWith", `"SSH-2.0-x"`, `"SSH-2.0"`, pass},

@@ -18,7 +18,7 @@ type Outcome string
 const (
 	Allowed Outcome = "allowed" // and done
 	Refused Outcome = "refused" // not them
-	Failed  Outcome = "failed"  // they may; it could not be done, and nothing was
+	Failed  Outcome = "failed"  // they may; it could not be done, or not to its end: what was is in the entry
 )
 
 // AuditEntry is one line of the audit log: who wanted to do what, and what became of it.
@@ -35,8 +35,8 @@ type AuditEntry struct {
 	Object    string    `json:"object" doc:"What it was about, such as satellites/eu-1."`
 	ObjectID  string    `json:"objectId" doc:"Its id, which it keeps when it is renamed; empty when it is not known."`
 	Change    string    `json:"change" doc:"In short what was changed, or was to be."`
-	// Changes are the fields that were changed. They are read before and after the change:
-	// when two people change one thing at once, they may be in the entries of both.
+	// Changes are the fields that were changed, as the transactions of the change found and
+	// left them (see Draft).
 	Changes   []diff.Field `json:"changes" doc:"The fields that are otherwise than before, without secrets; of something new or deleted all that it has or had."`
 	Outcome   Outcome      `json:"outcome" enum:"allowed,refused,failed"`
 	Status    int          `json:"status" doc:"The HTTP status of the answer."`
@@ -57,6 +57,7 @@ type AuditFilter struct {
 
 // AuditStore keeps the log.
 type AuditStore interface {
+	// InsertAudit writes entries, and those that have an id over what they were.
 	InsertAudit(ctx context.Context, entries []AuditEntry) error
 	// AuditEntries are the newest that are older than the id; 0 is none.
 	AuditEntries(ctx context.Context, f AuditFilter, before int64, limit int) ([]AuditEntry, error)
@@ -72,8 +73,9 @@ const (
 	refusalRate, refusalBurst = 2, 100
 )
 
-// Audit is the audit log. Entries are written before the request is answered; when they
-// cannot be, the core's log has them.
+// Audit is the audit log. What was changed is written with the change (see Draft). What
+// was refused, failed or changes nothing that lasts is written here, before the request is
+// answered; when it cannot be, the core's log has it.
 type Audit struct {
 	store    AuditStore
 	group    *entity.Group[AuditEntry]
@@ -94,14 +96,16 @@ func (a *Audit) Run(ctx context.Context) error { return a.group.Run(ctx) }
 // Note writes an entry, though the request that it is of may have ended. Of refusals that
 // come faster than anybody could read them it counts some only.
 func (a *Audit) Note(ctx context.Context, e AuditEntry) {
-	if e.Outcome == Refused {
+	if e.Outcome == Refused && e.ID == 0 {
 		if !a.refusals.Allow() {
 			a.missed.Add(1)
 			return
 		}
 		e.Missed = a.missed.Swap(0)
 	}
-	e.At = time.Now().UTC()
+	if e.ID == 0 {
+		e.At = time.Now().UTC()
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditWait)
 	defer cancel()
 	if err := a.group.Do(ctx, e); err != nil {

@@ -18,7 +18,7 @@ var permissions = map[string]Role{
 	"list-automations": Viewer, "get-automation": Viewer, "list-automation-runs": Viewer, "get-automation-run": Viewer,
 	"list-actions": Viewer, "list-triggers": Viewer, "get-automation-schema": Viewer,
 	"list-channels": Viewer, "get-channel": Viewer, "list-deliveries": Viewer,
-	"list-packages": Viewer, "get-installation": Viewer, "list-package-states": Viewer, "list-package-trees": Viewer,
+	"list-packages": Viewer, "get-installation": Viewer, "list-package-states": Viewer, "list-package-trees": Viewer, "get-package-types": Viewer, "list-unneeded-packages": Viewer,
 	"list-secrets": Viewer, "list-secret-leases": Viewer, "get-sandbox-policy": Viewer,
 	"list-results": Viewer, "list-skips": Viewer, "list-eras": Viewer, "list-completeness": Viewer, "get-run-request": Viewer,
 	"get-status": Viewer, "list-events": Viewer, "stream-events": Viewer, "export-documents": Viewer,

@@ -138,7 +138,7 @@ func play(t *testing.T, definition []byte, script *txtar.File) string {
 		}
 	}
 	for _, r := range c.m.runs {
-		c.ended(r.Run, r.journal)
+		c.ended(r.Run, r.journal.steps)
 	}
 	return c.out.String()
 }
@@ -190,9 +190,9 @@ func (c *caseRun) line(line string) {
 		c.ends[words[2]] = append(c.ends[words[2]], strings.Join(words[3:], " "))
 	case "crash": // whatever is being done is in doubt
 		for _, r := range append([]*simulatedRun(nil), c.m.runs...) {
-			for i := range r.journal {
-				if r.journal[i].Status == StepRunning {
-					r.journal[i].Status = StepInDoubt
+			for i := range r.journal.steps {
+				if r.journal.steps[i].Status == StepRunning {
+					r.journal.steps[i].Status = StepInDoubt
 				}
 			}
 			if err := c.m.advance(r, nil); err != nil {
@@ -260,7 +260,7 @@ func (c *caseRun) do(run Run, step Step) Step {
 // does and writes nothing that it has done and written.
 func (c *caseRun) interpretedAgain(run Run) {
 	i := slices.IndexFunc(c.m.runs, func(r *simulatedRun) bool { return r.ID == run.ID })
-	progress, err := c.m.runs[i].program.Advance(c.m.world(), run, c.m.runs[i].journal, nil)
+	progress, err := c.m.runs[i].program.Advance(c.m.world(), run, c.m.runs[i].journal.steps, nil)
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -112,7 +112,7 @@ func (d DryRun) Run(ctx context.Context) (Report, error) {
 		return report, err
 	}
 	for _, r := range m.runs {
-		m.ended(r.Run, r.journal)
+		m.ended(r.Run, r.journal.steps)
 	}
 	return report, nil
 }

@@ -18,7 +18,6 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
-	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/store"
 )
 
@@ -363,7 +362,7 @@ func (tx *interrupted) EventsAfter(ctx context.Context, seq int64, limit int) ([
 // a core was deciding. (With SQLite nothing does: one writes at a time.)
 func TestAnEventBehindANewAutomationIsNotMissed(t *testing.T) {
 	t.Parallel()
-	db := open(t, pgtest.URL(t))
+	db := open(t, dbtest.PostgreSQL(t))
 	o := &outside{done: map[string]int{}}
 	rings := make(bell, 1)
 	service := automation.NewService(db, entity.NewRecorder(db, rings), o.actions())

@@ -154,6 +154,7 @@ func (c *ride) keep(step Step) {
 			return tx.PutAutomationSteps(ctx, []Step{step})
 		})
 		if err == nil {
+			c.recorder.Ring(TopicRuns)
 			return
 		}
 		if !fault.Is(err, fault.Unavailable) || !rest(ctx, time.Second/4) {
@@ -230,6 +231,7 @@ func (c *ride) advance() (progress Progress, more bool, err error) {
 		}
 	}
 	if err == nil {
+		c.recorder.Ring(TopicRuns)
 		c.fresh, c.ended = false, nil
 	}
 	return c.next.Progress, c.next.more, err
@@ -244,7 +246,7 @@ type advanced struct {
 	err     error
 	run     Run
 	steps   []Step
-	journal []Step
+	journal journal
 	// heard are the numbers of the events that it has seen.
 	heard []int64
 	// waits tells that it waited for something, or does now.
@@ -299,7 +301,7 @@ func (r *Runner) advanceAll(tx Tx, rides []*ride) error {
 
 // proceed lets the run go on from where it stands. Errors are those of what it looks at.
 func (c *ride) proceed(w World, s Standing) (next advanced, err error) {
-	next.run, next.journal = s.Run, s.Journal
+	next.run, next.journal = s.Run, journalOf(s.Journal)
 	next.run.Event = c.run.Event
 	if s.Owner != c.owner || s.Run.Status.Ended() {
 		c.end(errCut)
@@ -315,20 +317,16 @@ func (c *ride) proceed(w World, s Standing) (next advanced, err error) {
 			order = append(order, s.Path)
 		}
 		steps[s.Path] = s
-		if i := slices.IndexFunc(next.journal, func(have Step) bool { return have.Path == s.Path }); i >= 0 {
-			next.journal[i] = s
-		} else {
-			next.journal = append(next.journal, s)
-		}
+		next.journal.put(s)
 	}
-	for _, s := range next.journal {
+	for _, s := range next.journal.steps {
 		next.waits = next.waits || strings.HasPrefix(s.Kind, "wait_")
 	}
 	for _, s := range c.endedAt(w.Now) {
 		put(s)
 	}
 	if c.fresh {
-		for _, s := range next.journal {
+		for _, s := range next.journal.steps {
 			if s.Kind == "action" && s.Status == StepRunning {
 				s.Status, s.EndedAt = StepInDoubt, &w.Now
 				s.Error = "the core that did it ended meanwhile, and it is not known whether this was done"
@@ -343,7 +341,7 @@ func (c *ride) proceed(w World, s Standing) (next advanced, err error) {
 			event = &s.Wakes[seen]
 			next.heard = append(next.heard, event.Seq)
 		}
-		if next.Progress, err = c.program.Advance(w, next.run, next.journal, event); err != nil {
+		if next.Progress, err = c.program.Advance(w, next.run, next.journal.steps, event); err != nil {
 			return next, err
 		}
 		for _, s := range next.Steps {
@@ -380,7 +378,7 @@ func (c *ride) write(tx Tx, now time.Time) error {
 	ctx, p, run := c.ctx, c.next.Progress, c.next.run
 	if len(p.Do) > 0 {
 		c.artifacts = map[string]json.RawMessage{}
-		for _, s := range c.next.journal {
+		for _, s := range c.next.journal.steps {
 			if s.ID != "" && s.Status == StepSuccess {
 				c.artifacts[s.ID] = s.Output
 			}
@@ -434,5 +432,8 @@ func (c *ride) fail(why error) (Progress, bool, error) {
 		run.Status, run.EndedAt, run.Reason = RunFailed, &now, clip(words(why))
 		return tx.PutAutomationRun(c.ctx, run, nil, false)
 	})
+	if err == nil {
+		c.recorder.Ring(TopicRuns)
+	}
 	return Progress{Status: RunFailed}, false, err
 }

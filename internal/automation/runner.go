@@ -33,6 +33,10 @@ const (
 	keepRecord = 10 * time.Second
 )
 
+// TopicRuns is rung when runs have begun, gone on or ended. It says of none which, and
+// is no event: nothing reacts to it but who looks at runs.
+const TopicRuns = "automation-runs"
+
 // Runner makes automations durable. An event is decided in the transaction that moves
 // the cursor over it; a run is a row that is claimed for a time, and goes on from its
 // journal, wherever its last owner stopped.
@@ -47,6 +51,7 @@ type Runner struct {
 	mu       sync.Mutex
 	programs map[programKey]*Program // guarded by mu; nil for one that does not compile
 	going    map[string]*ride        // guarded by mu; runs that this core goes on with
+	moved    bool                    // a decision began or ended runs; owned by Run
 	timed    string                  // the heads for which timers were made; owned by Run
 	wake     chan struct{}
 	commits  commits
@@ -297,6 +302,7 @@ func (r *Runner) enabled(ctx context.Context, tx Tx) (programs []*Program, heads
 // decide decides a number of events, timers and dwells. More tells that there are others.
 func (r *Runner) decide(ctx context.Context) (more bool, err error) {
 	var heads string
+	r.moved = false
 	err = entity.InTx(ctx, r.recorder, func(tx Tx) error {
 		seq, err := tx.LockAutomations(ctx)
 		if err != nil {
@@ -352,6 +358,9 @@ func (r *Runner) decide(ctx context.Context) (more bool, err error) {
 	})
 	if err == nil {
 		r.timed = heads
+		if r.moved {
+			r.recorder.Ring(TopicRuns)
+		}
 	}
 	return more, err
 }
@@ -539,6 +548,7 @@ func (r *Runner) apply(v view, d Decision) error {
 			return err
 		}
 	}
+	r.moved = r.moved || started || len(d.Cancel) > 0
 	v.note(d, started)
 	return nil
 }

@@ -25,7 +25,10 @@ import (
 // bell rings for one runner.
 type bell chan struct{}
 
-func (b bell) Ring(string) {
+func (b bell) Ring(topic string) {
+	if topic != entity.TopicEvents {
+		return
+	}
 	select {
 	case b <- struct{}{}:
 	default:

@@ -157,23 +157,27 @@ func (s *Service) Create(ctx context.Context, actor entity.Actor, in Input) (Aut
 	if err != nil {
 		return a, err
 	}
-	a.ID, a.Revision = uuid.Must(uuid.NewV7()).String(), 1
-	err = entity.Record(ctx, s.recorder, func(tx Tx) ([]entity.Change, error) {
-		heads, err := tx.AutomationHeads(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if len(heads) >= MaxAutomations {
-			return nil, fault.New(fault.Conflict, "there are %d automations, and cannot be more", MaxAutomations)
-		}
-		now, err := tx.Now(ctx)
-		if err != nil {
-			return nil, err
-		}
-		a.CreatedAt, a.UpdatedAt = now, now
-		return []entity.Change{{Kind: Kind, ID: a.ID, Next: stateOf(a), Actor: actor}}, tx.PutAutomation(ctx, a)
+	err = entity.Record(ctx, s.recorder, func(tx Tx) (changes []entity.Change, err error) {
+		a, changes, err = create(ctx, tx, actor, a)
+		return changes, err
 	})
 	return a, err
+}
+
+func create(ctx context.Context, tx Tx, actor entity.Actor, a Automation) (Automation, []entity.Change, error) {
+	n, err := tx.CountAutomations(ctx)
+	if err != nil {
+		return a, nil, err
+	}
+	if n >= MaxAutomations {
+		return a, nil, fault.New(fault.Conflict, "there are %d automations, and cannot be more", n)
+	}
+	now, err := tx.Now(ctx)
+	if err != nil {
+		return a, nil, err
+	}
+	a.ID, a.Revision, a.CreatedAt, a.UpdatedAt = uuid.Must(uuid.NewV7()).String(), 1, now, now
+	return a, []entity.Change{{Kind: Kind, ID: a.ID, Next: stateOf(a), Actor: actor}}, tx.PutAutomation(ctx, a)
 }
 
 // Update replaces an automation, named by id or name. Runs that go on do so under the
@@ -183,12 +187,15 @@ func (s *Service) Update(ctx context.Context, actor entity.Actor, ref string, in
 	if err != nil {
 		return next, err
 	}
-	return s.change(ctx, actor, ref, func(a *Automation) {
-		a.Name, a.Labels, a.Definition = next.Name, next.Labels, next.Definition
-		if wanted := in.Wanted(); wanted != nil {
-			a.Enabled = *wanted
-		}
-	})
+	return s.change(ctx, actor, ref, func(a *Automation) { a.become(next, in.Wanted()) })
+}
+
+// become takes over what people say; enabled is left as it is if they do not say it.
+func (a *Automation) become(next Automation, enabled *bool) {
+	a.Name, a.Labels, a.Definition = next.Name, next.Labels, next.Definition
+	if enabled != nil {
+		a.Enabled = *enabled
+	}
 }
 
 // SetEnabled lets it react, or not. Runs go on. Fault: NotFound.
@@ -202,31 +209,37 @@ func (s *Service) change(ctx context.Context, actor entity.Actor, ref string, al
 		return found, err
 	}
 	var a Automation
-	err = entity.Record(ctx, s.recorder, func(tx Tx) ([]entity.Change, error) {
-		// What is being decided is decided by what holds now.
-		if _, err := tx.LockAutomations(ctx); err != nil {
-			return nil, err
-		}
-		before, err := tx.AutomationForUpdate(ctx, found.ID)
-		if err != nil {
-			return nil, err
-		}
-		a = before
-		alter(&a)
-		if same(before, a) {
-			return nil, nil
-		}
-		now, err := tx.Now(ctx)
-		if err != nil {
-			return nil, err
-		}
-		a.Revision, a.UpdatedAt = before.Revision+1, now
-		if err := tx.ForgetAutomationTriggers(ctx, a.ID, renewed(before, a)); err != nil {
-			return nil, err
-		}
-		return []entity.Change{{Kind: Kind, ID: a.ID, Prev: stateOf(before), Next: stateOf(a), Actor: actor}}, tx.PutAutomation(ctx, a)
+	err = entity.Record(ctx, s.recorder, func(tx Tx) (changes []entity.Change, err error) {
+		_, a, changes, err = change(ctx, tx, actor, found.ID, alter)
+		return changes, err
 	})
 	return a, err
+}
+
+// change alters one, and gives it as it was and as it is. There is no change of what is the
+// same.
+func change(ctx context.Context, tx Tx, actor entity.Actor, id string, alter func(*Automation)) (before, a Automation, changes []entity.Change, err error) {
+	// What is being decided is decided by what holds now.
+	if _, err := tx.LockAutomations(ctx); err != nil {
+		return before, a, nil, err
+	}
+	if before, err = tx.AutomationForUpdate(ctx, id); err != nil {
+		return before, a, nil, err
+	}
+	a = before
+	alter(&a)
+	if same(before, a) {
+		return before, a, nil, nil
+	}
+	now, err := tx.Now(ctx)
+	if err != nil {
+		return before, a, nil, err
+	}
+	a.Revision, a.UpdatedAt = before.Revision+1, now
+	if err := tx.ForgetAutomationTriggers(ctx, a.ID, renewed(before, a)); err != nil {
+		return before, a, nil, err
+	}
+	return before, a, []entity.Change{{Kind: Kind, ID: a.ID, Prev: stateOf(before), Next: stateOf(a), Actor: actor}}, tx.PutAutomation(ctx, a)
 }
 
 // renewed are the triggers of which nothing may be remembered: they have changed, or are
@@ -345,7 +358,8 @@ func (s *Service) start(ctx context.Context, ref, trigger string, event entity.E
 		return err
 	})
 	if err == nil {
-		s.recorder.Ring(entity.TopicEvents)
+		s.recorder.Ring(entity.TopicEvents) // the runner looks
+		s.recorder.Ring(TopicRuns)
 	}
 	return run, err
 }
@@ -404,6 +418,7 @@ func (s *Service) Cancel(ctx context.Context, actor entity.Actor, id string) (Ru
 		return run, err
 	}
 	s.recorder.Ring(entity.TopicEvents)
+	s.recorder.Ring(TopicRuns)
 	return s.store.AutomationRun(ctx, id)
 }
 

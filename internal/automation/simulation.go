@@ -40,7 +40,7 @@ type simulatedTimer struct {
 type simulatedRun struct {
 	Run
 	program *Program
-	journal []Step
+	journal journal
 	wake    *time.Time
 	refs    []Ref
 	events  []string
@@ -219,13 +219,13 @@ func (m *simulation) advance(r *simulatedRun, e *entity.Event) error {
 		if m.left--; m.left < 0 {
 			return errTooMuch
 		}
-		progress, err := r.program.Advance(m.world(), r.Run, r.journal, e)
+		progress, err := r.program.Advance(m.world(), r.Run, r.journal.steps, e)
 		if err != nil {
 			return err
 		}
 		e = nil
 		for _, step := range progress.Steps {
-			r.note(step)
+			r.journal.put(step)
 		}
 		r.Status, r.Reason, r.wake, r.refs, r.events = progress.Status, progress.Reason, progress.Wake, progress.Refs, progress.Events
 		if r.Status.Ended() {
@@ -239,7 +239,7 @@ func (m *simulation) advance(r *simulatedRun, e *entity.Event) error {
 				after.EndedAt = &m.now
 				done = true
 			}
-			r.note(after)
+			r.journal.put(after)
 		}
 		if !done {
 			return nil
@@ -248,20 +248,12 @@ func (m *simulation) advance(r *simulatedRun, e *entity.Event) error {
 	return nil
 }
 
-func (r *simulatedRun) note(step Step) {
-	if i := slices.IndexFunc(r.journal, func(s Step) bool { return s.Path == step.Path }); i >= 0 {
-		r.journal[i] = step
-		return
-	}
-	r.journal = append(r.journal, step)
-}
-
 func (m *simulation) end(r *simulatedRun, status RunStatus, reason string) {
 	at := m.now
 	r.Status, r.Reason, r.EndedAt, r.wake = status, reason, &at, nil
 	m.runs = slices.DeleteFunc(m.runs, func(o *simulatedRun) bool { return o == r })
 	if m.ended != nil {
-		m.ended(r.Run, r.journal)
+		m.ended(r.Run, r.journal.steps)
 	}
 }
 

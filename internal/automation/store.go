@@ -56,6 +56,7 @@ type Tx interface {
 
 	// AutomationHeads tell which automations are what there is now, and enabled.
 	AutomationHeads(ctx context.Context) ([]Head, error)
+	CountAutomations(ctx context.Context) (int, error)
 	AllAutomations(ctx context.Context) ([]Automation, error)
 	AutomationForUpdate(ctx context.Context, id string) (Automation, error)
 	// PutAutomation writes it and remembers the revision.

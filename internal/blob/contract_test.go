@@ -21,7 +21,6 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/blob"
 	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/fault"
-	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/store"
 )
 
@@ -35,7 +34,7 @@ var stores = map[string]func(t *testing.T) blob.Store{
 	"db on SQLite": func(t *testing.T) blob.Store {
 		return openDB(t, dbtest.SQLite(t))
 	},
-	"db on PostgreSQL": func(t *testing.T) blob.Store { return openDB(t, pgtest.URL(t)) },
+	"db on PostgreSQL": func(t *testing.T) blob.Store { return openDB(t, dbtest.PostgreSQL(t)) },
 }
 
 func openDir(t *testing.T, path string) *blob.Dir {
@@ -285,7 +284,7 @@ func TestAPutThatBreaksOffLeavesNothingThatLooksWhole(t *testing.T) {
 		holds(t, s, integrity, data)
 	})
 	for name, url := range map[string]func(t *testing.T) string{
-		"SQLite": func(t *testing.T) string { return dbtest.SQLite(t) }, "PostgreSQL": func(t *testing.T) string { return pgtest.URL(t) },
+		"SQLite": func(t *testing.T) string { return dbtest.SQLite(t) }, "PostgreSQL": func(t *testing.T) string { return dbtest.PostgreSQL(t) },
 	} {
 		t.Run("db on "+name+", whoever asked has gone", func(t *testing.T) {
 			t.Parallel()

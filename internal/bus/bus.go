@@ -20,6 +20,10 @@ import (
 	"github.com/google/uuid"
 )
 
+// Topic is rung, here alone, when the other processes are not heard any more. When they
+// are again, everything rings.
+const Topic = "bus"
+
 // Bus is a bell for every topic, in this process and in those of the other cores.
 type Bus interface {
 	// Ring wakes the subscribers of topic. It never blocks.
@@ -27,6 +31,8 @@ type Bus interface {
 	// Subscribe returns a channel on which any of the topics rings, and the function
 	// that ends it.
 	Subscribe(topics ...string) (<-chan struct{}, func())
+	// Listen hears topics of which it matters which one rang.
+	Listen(topics ...string) *Listener
 	// Run carries rings between processes until ctx ends.
 	Run(ctx context.Context) error
 	// Status is how it goes.
@@ -40,7 +46,7 @@ type Status struct {
 	Connected  bool  `json:"connected"`
 	Sent       int64 `json:"sent"`     // messages
 	Received   int64 `json:"received"` // messages of other cores
-	Lost       int64 `json:"lost"`     // messages that could not be sent
+	Lost       int64 `json:"lost"`     // messages that could not be sent, until a later one was
 	Coalesced  int64 `json:"coalesced"`
 	Reconnects int64 `json:"reconnects"`
 }
@@ -49,8 +55,10 @@ const (
 	// coalesce is how long rings are gathered before they are sent as one message:
 	// short for people, long for a burst of commits.
 	coalesce = 20 * time.Millisecond
-	// sendTimeout bounds the sending of one message.
+	// sendTimeout bounds the sending of one message, and resend is how long after a
+	// failure it is tried again.
 	sendTimeout = 5 * time.Second
+	resend      = time.Second
 )
 
 // message is what travels. Names of topics are few and short: well below the 8,000
@@ -92,10 +100,7 @@ func (s *shared) Ring(topic string) {
 	}
 	s.pending[topic] = struct{}{}
 	s.pendMu.Unlock()
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
+	ring(s.wake)
 }
 
 // Status is how it goes.
@@ -106,19 +111,17 @@ func (s *shared) Status() Status {
 	}
 }
 
-// forward sends what was rung here until ctx ends. A message that cannot be sent is
-// lost: the others will look by themselves.
+// forward sends what was rung here until ctx ends. What cannot be sent is sent later,
+// with what is rung meanwhile.
 func (s *shared) forward(ctx context.Context, send func(ctx context.Context, payload []byte) error) error {
-	for {
+	for failing := false; ; {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-s.wake:
 		}
-		select {
-		case <-ctx.Done():
+		if !waits(ctx, coalesce) {
 			return nil
-		case <-time.After(coalesce):
 		}
 		s.pendMu.Lock()
 		topics := slices.Sorted(maps.Keys(s.pending))
@@ -134,14 +137,43 @@ func (s *shared) forward(ctx context.Context, send func(ctx context.Context, pay
 		timed, cancel := context.WithTimeout(ctx, sendTimeout)
 		err = send(timed, payload)
 		cancel()
-		if err != nil {
-			s.lost.Add(1)
-			if ctx.Err() == nil {
-				s.log.Warn("the other cores could not be told to look; they will by themselves", "topics", topics, "error", err)
+		if err == nil {
+			s.sent.Add(1)
+			if failing {
+				failing = false
+				s.log.Info("the other cores are told to look again")
 			}
 			continue
 		}
-		s.sent.Add(1)
+		s.lost.Add(1)
+		if !failing && ctx.Err() == nil {
+			failing = true
+			s.log.Warn("the other cores could not be told to look; trying again until they can", "topics", topics, "error", err, "every", resend)
+		}
+		if !waits(ctx, resend) {
+			return nil
+		}
+		s.again(topics)
+	}
+}
+
+// again has topics sent with the next message.
+func (s *shared) again(topics []string) {
+	s.pendMu.Lock()
+	for _, topic := range topics {
+		s.pending[topic] = struct{}{}
+	}
+	s.pendMu.Unlock()
+	ring(s.wake)
+}
+
+// waits reports whether ctx lasted that long.
+func waits(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
 	}
 }
 
@@ -161,6 +193,13 @@ func (s *shared) deliver(payload []byte) {
 	}
 }
 
+// parted notes that rings of the others do not arrive for now.
+func (s *shared) parted() {
+	if s.connected.Swap(false) {
+		s.Local.Ring(Topic)
+	}
+}
+
 // joined notes that rings of the others arrive from now on. What rang before was
 // missed, so everything rings.
 func (s *shared) joined(again bool) {
@@ -168,6 +207,6 @@ func (s *shared) joined(again bool) {
 		s.reconnects.Add(1)
 		s.log.Info("the bells of the other cores are heard again")
 	}
-	s.connected.Store(true)
 	s.ringAll()
+	s.connected.Store(true) // and not before: who subscribes to what is connected hears what rings from then on
 }

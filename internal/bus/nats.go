@@ -43,7 +43,7 @@ func (n *NATS) Run(ctx context.Context) error {
 		nats.ConnectHandler(func(*nats.Conn) { n.joined(false) }),
 		nats.ReconnectHandler(func(*nats.Conn) { n.joined(true) }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			n.connected.Store(false)
+			n.parted()
 			if err != nil {
 				n.log.Warn("the bells of the other cores are not heard; trying again", "error", err)
 			}
@@ -58,7 +58,7 @@ func (n *NATS) Run(ctx context.Context) error {
 	defer func() {
 		conn.Close()
 		<-closed
-		n.connected.Store(false)
+		n.parted()
 	}()
 	if _, err := conn.Subscribe(subject, func(m *nats.Msg) { n.deliver(m.Data) }); err != nil {
 		return fmt.Errorf("subscribing to the bells: %w", err)

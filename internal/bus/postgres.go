@@ -73,7 +73,7 @@ func (p *Postgres) listen(ctx context.Context) error {
 	pause := retryMin
 	for again := false; ; again = true {
 		heard, err := p.hear(ctx, again)
-		p.connected.Store(false)
+		p.parted()
 		if ctx.Err() != nil {
 			return nil
 		}

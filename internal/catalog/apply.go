@@ -18,6 +18,9 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/strictjson"
 )
 
+// maxProblems is how many wrong places of all documents are told at most.
+const maxProblems = 100
+
 // Action is what Apply does with a document.
 type Action string
 
@@ -62,7 +65,9 @@ type item struct {
 //
 // Fault: Invalid with every wrong place of all documents
 // ("documents[2].spec.collectors[0].config.url").
-func (c *Catalog) Apply(ctx context.Context, actor entity.Actor, docs []Document, dryRun bool) (Plan, error) {
+//
+// also are changes to what is somebody else's, in the same transaction.
+func (c *Catalog) Apply(ctx context.Context, actor entity.Actor, docs []Document, dryRun bool, also ...Also) (Plan, error) {
 	if len(docs) > MaxDocuments {
 		return Plan{}, fault.New(fault.Invalid, "at most %d documents at once; these are %d", MaxDocuments, len(docs))
 	}
@@ -72,12 +77,16 @@ func (c *Catalog) Apply(ctx context.Context, actor entity.Actor, docs []Document
 		var err error
 		plan, err = e.apply(ctx, items)
 		return err
-	})
+	}, also...)
 	if err != nil {
 		return Plan{}, err
 	}
 	return plan, nil
 }
+
+// Also writes what is somebody else's in the transaction of an edit, and gives the changes
+// to record with it. It may be called again, when a transaction is.
+type Also func(entity.Tx) ([]entity.Change, error)
 
 // Validate judges documents as Apply does, as far as that needs no store: what
 // they refer to is not looked up. Fault: as that of Apply.
@@ -171,6 +180,14 @@ func within(path, above string) bool {
 	return ok && (above == "" || rest == "" || rest[0] == '.' || rest[0] == '[')
 }
 
+// placed gives problems of all documents with paths from outside of them.
+func placed(items []item, wrong []problems) (all problems) {
+	for i := range items {
+		all = append(all, items[i].placed(wrong[i])...)
+	}
+	return all
+}
+
 // placed gives problems of the document with paths from outside of it.
 func (it *item) placed(wrong problems) problems {
 	wrong = slices.Clone(wrong)
@@ -239,9 +256,10 @@ func (e *edit) apply(ctx context.Context, items []item) (Plan, error) {
 	plan := Plan{Changes: make([]DocumentChange, len(items))}
 	wrong := make([]problems, len(items))
 	e.announce(items)
+	found := 0
 	for _, referring := range []bool{false, true} {
 		for i, it := range items {
-			if (it.Kind == DocAssignment || it.Kind == DocMaintenance) != referring {
+			if (it.Kind == DocAssignment || it.Kind == DocMaintenance) != referring || found > maxProblems {
 				continue
 			}
 			change, dangling, err := e.applyOne(ctx, it)
@@ -249,11 +267,16 @@ func (e *edit) apply(ctx context.Context, items []item) (Plan, error) {
 				return Plan{}, err
 			}
 			plan.Changes[i], wrong[i] = change, slices.Concat(it.wrong, dangling)
+			found += len(wrong[i])
 		}
 	}
+	if found > maxProblems {
+		return plan, placed(items, wrong)[:maxProblems].fault("nothing was applied, more than %d problems were found, of which these are the first", maxProblems)
+	}
+	naming := e.naming()
 	for i, it := range items {
 		if c, ok := e.checks.named(it.Metadata.Name); ok && it.Kind == DocCheck {
-			outgrown, err := e.outgrown(ctx, e.checks.before[c.ID].Spec, c)
+			outgrown, err := e.outgrown(ctx, naming[c.ID], e.checks.before[c.ID].Spec, c)
 			if err != nil {
 				return Plan{}, err
 			}
@@ -262,10 +285,7 @@ func (e *edit) apply(ctx context.Context, items []item) (Plan, error) {
 	}
 	e.sharedPairs(items, wrong)
 	e.circles(items, wrong)
-	var all problems
-	for i, it := range items {
-		all = append(all, it.placed(wrong[i])...)
-	}
+	all := placed(items, wrong)
 	if len(all) == 1 {
 		return plan, all.fault("nothing was applied, 1 problem was found")
 	}
@@ -352,14 +372,19 @@ func (e *edit) announce(items []item) {
 	}
 }
 
-// circles finds systems that depend on themselves in the end.
+// circles finds documents by which systems depend on themselves in the end.
 func (e *edit) circles(items []item, wrong []problems) {
+	of := map[string]int{} // items by the systems that they make
+	var made []string
 	for i, it := range items {
-		if s, ok := e.systems.named(it.Metadata.Name); ok && it.Kind == DocSystem && len(it.system.DependsOn) > 0 {
-			if cycle := e.cycle(s.ID); cycle != "" {
-				wrong[i].add("spec.dependsOn", nil, "would be a circle: %s", cycle)
-			}
+		if s, ok := e.systems.named(it.Metadata.Name); ok && it.Kind == DocSystem {
+			of[s.ID] = i
+			made = append(made, s.ID)
 		}
+	}
+	for _, circle := range e.circlesFrom(made...) {
+		at := slices.IndexFunc(circle, func(id string) bool { _, is := of[id]; return is }) // there is one: without the documents it is none
+		wrong[of[circle[at]]].add("spec.dependsOn", nil, "would be a circle: %s", e.around(slices.Concat(circle[at:], circle[:at])))
 	}
 }
 

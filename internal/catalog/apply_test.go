@@ -3,6 +3,7 @@ package catalog_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -386,4 +387,18 @@ func FuzzApply(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Nobody reads thousands of problems, and for each it would be looked what was meant.
+func TestThereIsAnEndToProblems(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	docs := []catalog.Document{doc(catalog.DocSystem, "shop", `{}`)}
+	for i := range 300 {
+		docs = append(docs, doc(catalog.DocAssignment, fmt.Sprint("a", i), `{"check":"gone","system":"shop"}`))
+	}
+	_, err := w.Apply(t.Context(), actor, docs, false)
+	if len(fields(err)) != 100 || !strings.Contains(err.Error(), "nothing was applied, more than 100 problems were found, of which these are the first") {
+		t.Errorf("%d problems are told: %v", len(fields(err)), err)
+	}
 }

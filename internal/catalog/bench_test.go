@@ -7,7 +7,6 @@ import (
 
 	"github.com/perigee-monitoring/perigee/internal/catalog"
 	"github.com/perigee-monitoring/perigee/internal/dbtest"
-	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/store"
 )
 
@@ -16,7 +15,7 @@ import (
 // and record.
 func BenchmarkOneAssignment(b *testing.B) {
 	b.Run("memory", func(b *testing.B) { benchmarkOneAssignment(b, newWorld(b)) })
-	for engine, url := range map[string]string{"sqlite": dbtest.SQLite(b), "postgres": pgtest.URL(b)} {
+	for engine, url := range map[string]string{"sqlite": dbtest.SQLite(b), "postgres": dbtest.PostgreSQL(b)} {
 		b.Run(engine, func(b *testing.B) {
 			db := must(store.Open(b.Context(), url, slog.New(slog.DiscardHandler)))
 			defer db.Close()

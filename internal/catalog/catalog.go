@@ -133,11 +133,11 @@ type Tx interface {
 	// AllAssignments may leave Placed empty: planning reads the placements it needs.
 	AllAssignments(ctx context.Context) ([]Assignment, error)
 	AllSatellites(ctx context.Context) ([]fleet.Satellite, error)
-	PutSystem(ctx context.Context, s System) error
+	PutSystems(ctx context.Context, all ...System) error
 	DeleteSystem(ctx context.Context, id string) error
-	PutCheck(ctx context.Context, c Check) error
+	PutChecks(ctx context.Context, all ...Check) error
 	DeleteCheck(ctx context.Context, id string) error
-	PutAssignment(ctx context.Context, a Assignment) error
+	PutAssignments(ctx context.Context, all ...Assignment) error
 	DeleteAssignment(ctx context.Context, id string) error
 	// PutDependencies replaces what a system depends on.
 	PutDependencies(ctx context.Context, systemID string, dependsOnIDs []string) error

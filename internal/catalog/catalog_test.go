@@ -2,6 +2,7 @@ package catalog_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -191,7 +192,7 @@ func TestM65_OneAssignmentIsReadAndPlacedAlone(t *testing.T) {
 	calls := counted(func() { must(w.UpdateAssignment(t.Context(), actor, "b", in)) })
 	want := map[string]int{
 		"LockDefinitions": 1, "AllSystems": 1, "AllChecks": 1, "AllAssignments": 1, "AllSatellites": 1,
-		"PlacementsOf": 1, "Place": 1, "PutAssignment": 1, "BumpRevisions": 1,
+		"PlacementsOf": 1, "Place": 1, "PutAssignments": 1, "BumpRevisions": 1,
 	}
 	if diff := cmp.Diff(want, calls); diff != "" {
 		t.Errorf("statements of one assignment's change (-want +got):\n%s", diff)
@@ -200,9 +201,24 @@ func TestM65_OneAssignmentIsReadAndPlacedAlone(t *testing.T) {
 	calls = counted(func() {
 		must(w.UpdateSystem(t.Context(), actor, "c-system", catalog.SystemInput{Name: "c-system", Description: "d"}))
 	})
-	want = map[string]int{"LockDefinitions": 1, "AllSystems": 1, "AllChecks": 1, "AllAssignments": 1, "PutSystem": 1}
+	want = map[string]int{"LockDefinitions": 1, "AllSystems": 1, "AllChecks": 1, "AllAssignments": 1, "PutSystems": 1}
 	if diff := cmp.Diff(want, calls); diff != "" {
 		t.Errorf("statements of a change that places nothing (-want +got):\n%s", diff)
+	}
+
+	var docs []catalog.Document
+	for i := range 100 {
+		name := fmt.Sprint("many-", i)
+		docs = append(docs, doc(catalog.DocSystem, name, `{}`), doc(catalog.DocCheck, name, `{"strategy":"healthcheck-tcp.tcp","interval":"10s"}`),
+			doc(catalog.DocAssignment, name, `{"check":"`+name+`","system":"`+name+`","satellites":{"selector":"region=eu"}}`))
+	}
+	calls = counted(func() { must(w.Apply(t.Context(), actor, docs, false)) })
+	want = map[string]int{
+		"LockDefinitions": 1, "AllSystems": 1, "AllChecks": 1, "AllAssignments": 1, "AllSatellites": 1,
+		"PutSystems": 1, "PutChecks": 1, "PutAssignments": 1, "Place": 1, "BumpRevisions": 1,
+	}
+	if diff := cmp.Diff(want, calls); diff != "" {
+		t.Errorf("statements of a large apply (-want +got):\n%s", diff)
 	}
 
 	calls = counted(func() { w.satellite("ap-1", "region=ap") })

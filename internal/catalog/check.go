@@ -97,7 +97,7 @@ func (c *Catalog) putCheck(ctx context.Context, actor entity.Actor, in CheckInpu
 		if after.Spec, wrong, err = e.conceal(ctx, id, check.Spec, after.Spec); err != nil {
 			return err
 		}
-		outgrown, err := e.outgrown(ctx, check.Spec, after)
+		outgrown, err := e.outgrown(ctx, e.naming()[id], check.Spec, after)
 		if err != nil {
 			return err
 		}
@@ -112,15 +112,22 @@ func (c *Catalog) putCheck(ctx context.Context, actor entity.Actor, in CheckInpu
 	return c.store.Check(ctx, id)
 }
 
+// naming gives the assignments that name satellites, by their check.
+func (e *edit) naming() map[string][]Assignment {
+	all := map[string][]Assignment{}
+	for _, name := range e.assignments.names() {
+		if a, _ := e.assignments.named(name); len(a.Satellites.Names) > 0 {
+			all[a.CheckID] = append(all[a.CheckID], a)
+		}
+	}
+	return all
+}
+
 // outgrown are the satellites that assignments of the check name and that could run it
 // as it was, but not as it will be (spec M71).
-func (e *edit) outgrown(ctx context.Context, before check.Spec, after Check) (problems, error) {
+func (e *edit) outgrown(ctx context.Context, naming []Assignment, before check.Spec, after Check) (problems, error) {
 	var p problems
-	for _, name := range e.assignments.names() {
-		a, _ := e.assignments.named(name)
-		if a.CheckID != after.ID || len(a.Satellites.Names) == 0 {
-			continue
-		}
+	for _, a := range naming {
 		if err := e.loadSatellites(ctx); err != nil {
 			return nil, err
 		}
@@ -128,7 +135,7 @@ func (e *edit) outgrown(ctx context.Context, before check.Spec, after Check) (pr
 			sat, _ := e.satellites.named(at)
 			if what := Lacks(sat.Inventory, after.Spec); what != "" && Lacks(sat.Inventory, before) == "" {
 				p.add("spec", nil, "satellite %s, which assignment %s names, has no %s: it is version %s; upgrade it, or take it out of the assignment",
-					at, name, what, cmp.Or(sat.Inventory.Version, "unknown"))
+					at, a.Name, what, cmp.Or(sat.Inventory.Version, "unknown"))
 			}
 		}
 	}

@@ -43,28 +43,55 @@ func (e *edit) depend(s System, refs []string) (System, problems) {
 	return s, p
 }
 
-// cycle is the way from the system back to itself over dependencies, by names:
-// "shop → database → shop"; "" when there is none.
-func (e *edit) cycle(from string) string {
-	name := func(id string) string { return e.systems.after[id].Name }
-	seen := map[string]bool{}
-	var walk func(id string, way []string) string
-	walk = func(id string, way []string) string {
+// circlesFrom finds systems that depend on themselves in the end, at or behind those: at
+// most one circle from each of them, and one of several that share systems, so that each
+// system is walked through once. None is found only when there is none.
+func (e *edit) circlesFrom(ids ...string) (circles [][]string) {
+	walked, place := map[string]bool{}, map[string]int{} // place of those that are on the way
+	var way []string
+	var walk func(id string) (circle []string)
+	walk = func(id string) (circle []string) {
+		walked[id], place[id] = true, len(way)
+		way = append(way, id)
 		for _, on := range e.systems.after[id].DependsOnIDs {
-			if on == from {
-				return strings.Join(append(way, name(on)), " → ")
+			if at, is := place[on]; is {
+				circle = slices.Clone(way[at:])
+			} else if !walked[on] {
+				circle = walk(on)
 			}
-			if seen[on] {
-				continue
-			}
-			seen[on] = true
-			if found := walk(on, append(slices.Clone(way), name(on))); found != "" {
-				return found
+			if circle != nil {
+				break
 			}
 		}
-		return ""
+		way = way[:len(way)-1]
+		delete(place, id)
+		return circle
 	}
-	return walk(from, []string{name(from)})
+	for _, id := range ids {
+		if walked[id] {
+			continue
+		}
+		if circle := walk(id); circle != nil {
+			circles = append(circles, circle)
+		}
+	}
+	return circles
+}
+
+// around tells a circle by names: "shop → database → shop". Of a long one it tells the
+// first and the last.
+func (e *edit) around(circle []string) string {
+	const most = 20
+	var names []string
+	for i, id := range circle {
+		switch {
+		case i < most/2 || i >= len(circle)-most/2:
+			names = append(names, e.systems.after[id].Name)
+		case i == most/2:
+			names = append(names, fmt.Sprintf("%d more", len(circle)-most))
+		}
+	}
+	return strings.Join(append(names, names[0]), " → ")
 }
 
 // undepend takes a removed system out of those that depend on it.

@@ -2,6 +2,7 @@ package catalog_test
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -44,4 +45,42 @@ func TestDependencies(t *testing.T) {
 			t.Errorf("shop depends on (-want +got):\n%s", diff)
 		}
 	})
+}
+
+// However long a chain is, and whatever its order, each system of it is looked at once; and
+// of a circle, however long, one document is told.
+func TestALongChainOfDependencies(t *testing.T) {
+	t.Parallel()
+	const n = 5000
+	w := newWorld(t)
+	name := func(i int) string { return "s" + strconv.Itoa(i) }
+	var docs []catalog.Document
+	for i := n - 1; i > 0; i-- {
+		docs = append(docs, doc(catalog.DocSystem, name(i), `{"dependsOn":["`+name(i-1)+`"]}`))
+	}
+	docs = append(docs, doc(catalog.DocSystem, name(0), `{}`))
+	must(w.Apply(t.Context(), actor, docs, false))
+
+	docs[n-1] = doc(catalog.DocSystem, name(0), `{"dependsOn":["`+name(n-1)+`"]}`)
+	_, err := w.Apply(t.Context(), actor, docs, false)
+	want := map[string]string{"documents[0].spec.dependsOn": "would be a circle: s4999 → s4998 → s4997 → s4996 → s4995 → s4994 → s4993 → s4992 → s4991 → s4990 → " +
+		"4980 more → s9 → s8 → s7 → s6 → s5 → s4 → s3 → s2 → s1 → s0 → s4999"}
+	if diff := cmp.Diff(want, fields(err)); diff != "" {
+		t.Errorf("a long circle (-want +got):\n%s", diff)
+	}
+}
+
+// A circle is told of the document that is in it, and each of several is.
+func TestCircles(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, err := w.Apply(t.Context(), actor, []catalog.Document{
+		doc(catalog.DocSystem, "shop", `{"dependsOn":["front"]}`),
+		doc(catalog.DocSystem, "front", `{"dependsOn":["back"]}`), doc(catalog.DocSystem, "back", `{"dependsOn":["net", "front"]}`),
+		doc(catalog.DocSystem, "net", `{}`), doc(catalog.DocSystem, "self", `{"dependsOn":["self"]}`),
+	}, false)
+	want := map[string]string{"documents[1].spec.dependsOn": "would be a circle: front → back → front", "documents[4].spec.dependsOn": "would be a circle: self → self"}
+	if diff := cmp.Diff(want, fields(err)); diff != "" {
+		t.Errorf("circles (-want +got):\n%s", diff)
+	}
 }

@@ -118,8 +118,10 @@ type edit struct {
 	now         time.Time
 	placer      *placer
 	assignments *table[Assignment]
-	// wasCovered and covered are what is in maintenance before and after.
+	// wasCovered and covered are what is in maintenance before and after, and wasPaused and
+	// paused the pairs that it keeps from running (see pausing).
 	wasCovered, covered map[Maintained]bool
+	wasPaused, paused   map[pair]bool
 	// coming are the ids of systems that are about to be made, by name.
 	coming map[string]string
 	// nil until they are loaded
@@ -176,7 +178,11 @@ func (c *Catalog) open(ctx context.Context, tx Tx) (*edit, error) {
 	for _, m := range maintained {
 		covered[m] = true
 	}
-	return &edit{wasCovered: covered, covered: covered, tx: tx, now: now, placer: newPlacer(c.log), assignments: table, concealer: c.concealer, hashes: map[string]string{}}, nil
+	paused := pausing(covered)
+	return &edit{
+		wasCovered: covered, covered: covered, wasPaused: paused, paused: paused,
+		tx: tx, now: now, placer: newPlacer(c.log), assignments: table, concealer: c.concealer, hashes: map[string]string{},
+	}, nil
 }
 
 // conceal gives a check's spec as it is to be stored, and what is wrong with its
@@ -305,12 +311,8 @@ func (e *edit) carryOut(ctx context.Context, all altered, plan *plan) (affected 
 // placements go before their assignments and new ones come after; assignments
 // that move to another pair are taken out first, so that two may swap theirs.
 func (e *edit) write(ctx context.Context, all altered, plan *plan) error {
-	for _, a := range all.systems {
-		if a.after != nil {
-			if err := e.tx.PutSystem(ctx, stamp(a, e.now, func(s *System) (created, updated *time.Time) { return &s.CreatedAt, &s.UpdatedAt })); err != nil {
-				return err
-			}
-		}
+	if err := putAll(ctx, e.tx.PutSystems, all.systems, e.now, func(s *System) (created, updated *time.Time) { return &s.CreatedAt, &s.UpdatedAt }); err != nil {
+		return err
 	}
 	for _, a := range all.systems { // now that all are there
 		if dependenciesAltered(a) {
@@ -319,12 +321,8 @@ func (e *edit) write(ctx context.Context, all altered, plan *plan) error {
 			}
 		}
 	}
-	for _, a := range all.checks {
-		if a.after != nil {
-			if err := e.tx.PutCheck(ctx, stamp(a, e.now, func(c *Check) (created, updated *time.Time) { return &c.CreatedAt, &c.UpdatedAt })); err != nil {
-				return err
-			}
-		}
+	if err := putAll(ctx, e.tx.PutChecks, all.checks, e.now, func(c *Check) (created, updated *time.Time) { return &c.CreatedAt, &c.UpdatedAt }); err != nil {
+		return err
 	}
 	if len(plan.remove) > 0 {
 		if err := e.tx.Place(ctx, nil, plan.remove); err != nil {
@@ -338,12 +336,8 @@ func (e *edit) write(ctx context.Context, all altered, plan *plan) error {
 			}
 		}
 	}
-	for _, a := range all.assignments {
-		if a.after != nil {
-			if err := e.tx.PutAssignment(ctx, stamp(a, e.now, func(a *Assignment) (created, updated *time.Time) { return &a.CreatedAt, &a.UpdatedAt })); err != nil {
-				return err
-			}
-		}
+	if err := putAll(ctx, e.tx.PutAssignments, all.assignments, e.now, func(a *Assignment) (created, updated *time.Time) { return &a.CreatedAt, &a.UpdatedAt }); err != nil {
+		return err
 	}
 	if len(plan.add) > 0 {
 		if err := e.tx.Place(ctx, plan.add, nil); err != nil {
@@ -403,6 +397,20 @@ func (e *edit) writeSatellite(ctx context.Context, a alteration[fleet.Satellite]
 		_, hash = fleet.NewToken()
 	}
 	return e.tx.InsertSatellite(ctx, *a.after, hash)
+}
+
+// putAll writes what there is after the alterations, with its times, at once.
+func putAll[T any](ctx context.Context, put func(context.Context, ...T) error, all []alteration[T], now time.Time, times func(*T) (created, updated *time.Time)) error {
+	var rows []T
+	for _, a := range all {
+		if a.after != nil {
+			rows = append(rows, stamp(a, now, times))
+		}
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	return put(ctx, rows...)
 }
 
 // stamp is the row after the alteration with its times.

@@ -209,27 +209,42 @@ func put[T any](rows map[string]T, id string, row T, same func(T) bool) error {
 	return nil
 }
 
-func (tx *memoryTx) PutSystem(_ context.Context, s catalog.System) error {
-	tx.calls["PutSystem"]++
-	return put(tx.data.systems, s.ID, s, func(o catalog.System) bool { return o.Name == s.Name })
+func (tx *memoryTx) PutSystems(_ context.Context, all ...catalog.System) error {
+	tx.calls["PutSystems"]++
+	for _, s := range all {
+		if err := put(tx.data.systems, s.ID, s, func(o catalog.System) bool { return o.Name == s.Name }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-func (tx *memoryTx) PutCheck(_ context.Context, c catalog.Check) error {
-	tx.calls["PutCheck"]++
-	return put(tx.data.checks, c.ID, c, func(o catalog.Check) bool { return o.Name == c.Name })
+func (tx *memoryTx) PutChecks(_ context.Context, all ...catalog.Check) error {
+	tx.calls["PutChecks"]++
+	for _, c := range all {
+		if err := put(tx.data.checks, c.ID, c, func(o catalog.Check) bool { return o.Name == c.Name }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-func (tx *memoryTx) PutAssignment(_ context.Context, a catalog.Assignment) error {
-	tx.calls["PutAssignment"]++
-	if _, ok := tx.data.checks[a.CheckID]; !ok {
-		return fault.New(fault.Internal, "no such check")
+func (tx *memoryTx) PutAssignments(_ context.Context, all ...catalog.Assignment) error {
+	tx.calls["PutAssignments"]++
+	for _, a := range all {
+		if _, ok := tx.data.checks[a.CheckID]; !ok {
+			return fault.New(fault.Internal, "no such check")
+		}
+		if _, ok := tx.data.systems[a.SystemID]; !ok {
+			return fault.New(fault.Internal, "no such system")
+		}
+		if err := put(tx.data.assignments, a.ID, a, func(o catalog.Assignment) bool {
+			return o.Name == a.Name || o.CheckID == a.CheckID && o.SystemID == a.SystemID
+		}); err != nil {
+			return err
+		}
 	}
-	if _, ok := tx.data.systems[a.SystemID]; !ok {
-		return fault.New(fault.Internal, "no such system")
-	}
-	return put(tx.data.assignments, a.ID, a, func(o catalog.Assignment) bool {
-		return o.Name == a.Name || o.CheckID == a.CheckID && o.SystemID == a.SystemID
-	})
+	return nil
 }
 
 func remove[T any](rows map[string]T, id string) error {

@@ -391,6 +391,7 @@ func (e *edit) maintain() {
 			}
 		}
 	}
+	e.paused = pausing(e.covered)
 }
 
 func (e *edit) systemsIn(m *Maintenance) []string {
@@ -411,14 +412,16 @@ func (e *edit) systemsIn(m *Maintenance) []string {
 	return slices.Sorted(maps.Keys(ids))
 }
 
-// paused reports whether a maintenance keeps satellites from running the pair.
-func paused(covered map[Maintained]bool, p pair) bool {
+// pausing gives the pairs that maintenance keeps satellites from running. One without a
+// check is all of its system.
+func pausing(covered map[Maintained]bool) map[pair]bool {
+	paused := map[pair]bool{}
 	for m := range covered {
-		if m.Mode == Pause && m.SystemID == p.systemID && (m.CheckID == "" || m.CheckID == p.checkID) {
-			return true
+		if m.Mode == Pause {
+			paused[pair{m.CheckID, m.SystemID}] = true
 		}
 	}
-	return false
+	return paused
 }
 
 // writeMaintained stores what came into maintenance and what left it.

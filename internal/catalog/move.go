@@ -146,7 +146,7 @@ func (m *Mover) plan(ctx context.Context, e *edit) (*seating, []move, error) {
 	var wishes []*wish
 	for _, name := range e.assignments.names() {
 		a, _ := e.assignments.named(name)
-		if a.Satellites.Count > 0 && e.atWork(&a, e.checks.after, e.covered) {
+		if a.Satellites.Count > 0 && e.atWork(&a, e.checks.after, e.paused) {
 			by[a.ID] = s.wish(&a)
 			wishes = append(wishes, by[a.ID])
 		}

@@ -300,12 +300,12 @@ func (e *edit) placedAlike(t touch) bool {
 // planOne takes one assignment from the satellites it has to those it should
 // have. A satellite is told nothing of an assignment that is not at work.
 func (e *edit) planOne(p *plan, t touch, have, want []string) {
-	if t.before != nil && e.atWork(t.before, e.checks.before, e.wasCovered) {
+	if t.before != nil && e.atWork(t.before, e.checks.before, e.wasPaused) {
 		for _, id := range have {
 			p.loses[work{id, t.before.pair(), 0}] = true
 		}
 	}
-	if t.after != nil && e.atWork(t.after, e.checks.after, e.covered) {
+	if t.after != nil && e.atWork(t.after, e.checks.after, e.paused) {
 		for _, id := range want {
 			p.gains[work{id, t.after.pair(), 0}] = true
 			if t.told || t.environments && e.toldOfEnvironments(t, id) {
@@ -377,7 +377,7 @@ func (e *edit) planSatellite(ctx context.Context, p *plan, s fleet.Satellite, as
 			p.remove = append(p.remove, a.on([]string{s.ID})...)
 			differ = p.loses
 		}
-		if e.atWork(&a, e.checks.after, e.covered) {
+		if e.atWork(&a, e.checks.after, e.paused) {
 			differ[work{s.ID, a.pair(), 0}] = true
 		}
 	}
@@ -385,14 +385,17 @@ func (e *edit) planSatellite(ctx context.Context, p *plan, s fleet.Satellite, as
 }
 
 // atWork reports whether satellites are told of the assignment at all.
-func (e *edit) atWork(a *Assignment, checks map[string]Check, covered map[Maintained]bool) bool {
-	return a.Enabled && !checks[a.CheckID].Spec.Paused && !paused(covered, a.pair())
+func (e *edit) atWork(a *Assignment, checks map[string]Check, paused map[pair]bool) bool {
+	return a.Enabled && !checks[a.CheckID].Spec.Paused && !a.pair().in(paused)
 }
 
 // pausedAlike: the edit begins and ends no maintenance that pauses the pair.
-func (e *edit) pausedAlike(p pair) bool { return paused(e.wasCovered, p) == paused(e.covered, p) }
+func (e *edit) pausedAlike(p pair) bool { return p.in(e.wasPaused) == p.in(e.paused) }
 
 type pair struct{ checkID, systemID string }
+
+// in reports whether the pair, or all of its system, is among those.
+func (p pair) in(pairs map[pair]bool) bool { return pairs[p] || pairs[pair{systemID: p.systemID}] }
 
 func (a *Assignment) pair() pair { return pair{a.CheckID, a.SystemID} }
 

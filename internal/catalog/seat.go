@@ -194,7 +194,7 @@ func (e *edit) planSeatsOf(p *plan, s *seating, spreader *spreader, t touch, sea
 			e.planKept(p, t, at)
 		default:
 			p.remove = append(p.remove, t.before.seat(at.Number, at.SatelliteID))
-			if e.atWork(t.before, e.checks.before, e.wasCovered) {
+			if e.atWork(t.before, e.checks.before, e.wasPaused) {
 				p.loses[work{at.SatelliteID, t.before.pair(), at.Number}] = true
 			}
 		}
@@ -207,7 +207,7 @@ func (e *edit) planSeatsOf(p *plan, s *seating, spreader *spreader, t touch, sea
 		placement := t.after.seat(m.seat, to)
 		placement.Reason = m.why
 		p.add = append(p.add, placement)
-		if e.atWork(t.after, e.checks.after, e.covered) {
+		if e.atWork(t.after, e.checks.after, e.paused) {
 			p.gains[work{to, t.after.pair(), m.seat}] = true
 		}
 	}
@@ -215,7 +215,7 @@ func (e *edit) planSeatsOf(p *plan, s *seating, spreader *spreader, t touch, sea
 
 // planKept tells of a seat that stays what is new about it.
 func (e *edit) planKept(p *plan, t touch, at SeatAt) {
-	before, after := e.atWork(t.before, e.checks.before, e.wasCovered), e.atWork(t.after, e.checks.after, e.covered)
+	before, after := e.atWork(t.before, e.checks.before, e.wasPaused), e.atWork(t.after, e.checks.after, e.paused)
 	w := work{at.SatelliteID, t.after.pair(), at.Number}
 	if before {
 		p.loses[w] = true

@@ -129,7 +129,7 @@ var errDryRun = errors.New("dry run")
 
 // change lets fn edit the definitions in one transaction, writes and records what
 // it altered, and rings when a satellite is affected.
-func (c *Catalog) change(ctx context.Context, actor entity.Actor, dryRun bool, fn func(*edit) error) error {
+func (c *Catalog) change(ctx context.Context, actor entity.Actor, dryRun bool, fn func(*edit) error, also ...Also) error {
 	var affected []string
 	concealed := false
 	err := entity.Record(ctx, c.recorder, func(tx Tx) ([]entity.Change, error) {
@@ -144,6 +144,14 @@ func (c *Catalog) change(ctx context.Context, actor entity.Actor, dryRun bool, f
 		var changes []entity.Change
 		changes, affected, err = e.commit(ctx, actor)
 		concealed = e.concealed
+		for _, write := range also {
+			if err != nil {
+				return nil, err
+			}
+			var more []entity.Change
+			more, err = write(tx)
+			changes = append(changes, more...)
+		}
 		if err == nil && dryRun {
 			err = errDryRun
 		}

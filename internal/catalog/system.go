@@ -71,8 +71,8 @@ func (c *Catalog) putSystem(ctx context.Context, actor entity.Actor, in SystemIn
 			return err
 		}
 		var p problems
-		if cycle := e.cycle(id); cycle != "" {
-			p.add("dependsOn", in.DependsOn, "would be a circle: %s", cycle)
+		for _, circle := range e.circlesFrom(id) {
+			p.add("dependsOn", in.DependsOn, "would be a circle: %s", e.around(circle))
 		}
 		return p.fault("the system is not valid")
 	})

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -32,7 +33,7 @@ type Options struct {
 	Token string
 	// CAFile names PEM certificates to trust besides the system's.
 	CAFile string
-	// Timeout of one call, the answer included. Default 30 s.
+	// Timeout of one call, the answer included; see patience for what it is by itself.
 	Timeout   time.Duration
 	UserAgent string
 }
@@ -62,8 +63,18 @@ func New(o Options) (*Client, error) {
 	}
 	return &Client{
 		base: strings.TrimSuffix(o.URL, "/"), token: o.Token, agent: cmp.Or(o.UserAgent, "perigee"),
-		timeout: cmp.Or(o.Timeout, 30*time.Second), http: &http.Client{Transport: transport, CheckRedirect: stay},
+		timeout: o.Timeout, http: &http.Client{Transport: transport, CheckRedirect: stay},
 	}, nil
+}
+
+// patience is how long a call may take when nobody says: a little longer than the core
+// takes, which is a minute for all definitions at once, and half of it for the rest.
+func patience(path string) time.Duration {
+	switch path {
+	case "/apply", "/import", "/export":
+		return 2 * time.Minute
+	}
+	return 30 * time.Second
 }
 
 // stay follows no redirect: a followed POST turns into a GET, whose answer would
@@ -117,6 +128,8 @@ func (p *Problem) Error() string {
 type Unreachable struct {
 	URL string
 	Err error
+	// Unsure: it was asked to change something, and may have.
+	Unsure bool
 }
 
 func (u *Unreachable) Error() string {
@@ -198,7 +211,7 @@ func All[T any](ctx context.Context, c *Client, path string, query url.Values, l
 }
 
 func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.timeout, patience(path)))
 	defer cancel()
 	var body io.Reader
 	if in != nil {
@@ -243,7 +256,8 @@ func (c *Client) send(ctx context.Context, method, path string, body io.Reader, 
 		if cause := context.Cause(ctx); errors.Is(cause, context.Canceled) {
 			return nil, cause
 		}
-		return nil, &Unreachable{URL: c.base, Err: err}
+		dialing, ok := errors.AsType[*net.OpError](err)
+		return nil, &Unreachable{URL: c.base, Err: err, Unsure: method != http.MethodGet && !(ok && dialing.Op == "dial")}
 	}
 	if resp.StatusCode < 300 {
 		return resp, nil

@@ -1,7 +1,7 @@
-// Package dbtest gives tests databases with the schema in them. That of SQLite is made
-// once in a process and copied: with the race detector, migrating an empty file takes two
+// Package dbtest gives tests databases with the schema in them. It is made once in a
+// process and copied: with the race detector, migrating an empty file takes two
 // seconds of a processor, and opening a copy a tenth of that. What migrations do is what
-// the tests of the store look at; they begin with an empty file where that matters.
+// the tests of the store look at; they begin with an empty database where that matters.
 package dbtest
 
 import (
@@ -29,7 +29,7 @@ func OnBoth(t *testing.T, test func(t *testing.T, url string)) {
 	})
 	t.Run("PostgreSQL", func(t *testing.T) {
 		t.Parallel()
-		test(t, pgtest.URL(t))
+		test(t, PostgreSQL(t))
 	})
 }
 
@@ -43,9 +43,34 @@ func SQLite(tb testing.TB) string {
 	return path
 }
 
+// PostgreSQL makes a database in the cluster of this test process, which is dropped when the
+// test ends, and returns its URL.
+func PostgreSQL(tb testing.TB) string {
+	tb.Helper()
+	template, err := emptyPostgres()
+	if err != nil {
+		tb.Fatalf("making a database: %v", err)
+	}
+	return pgtest.Copy(tb, template)
+}
+
+// emptyPostgres is a database that has the schema and nothing in it.
+var emptyPostgres = sync.OnceValues(func() (string, error) {
+	return pgtest.Template(context.Background(), migrate)
+})
+
+// migrate brings the schema into an empty database.
+func migrate(url string) error {
+	db, err := store.Open(context.Background(), url, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	return db.Close() // which leaves nobody connected, and of SQLite nothing in the log
+}
+
 // File makes the file of an SQLite database, and its folder, unless it is there.
 func File(path string) error {
-	content, err := empty()
+	content, err := emptySQLite()
 	if err != nil {
 		return fmt.Errorf("making a database: %w", err)
 	}
@@ -63,19 +88,15 @@ func File(path string) error {
 	return errors.Join(err, f.Close())
 }
 
-// empty is the file of a database that has the schema and nothing in it.
-var empty = sync.OnceValues(func() ([]byte, error) {
+// emptySQLite is the file of a database that has the schema and nothing in it.
+var emptySQLite = sync.OnceValues(func() ([]byte, error) {
 	dir, err := os.MkdirTemp("", "perigee-sqlite-")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // in the folder for what is temporary
 	path := filepath.Join(dir, "perigee.db")
-	db, err := store.Open(context.Background(), path, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return nil, err
-	}
-	if err := db.Close(); err != nil { // which leaves nothing in the log beside it
+	if err := migrate(path); err != nil {
 		return nil, err
 	}
 	return os.ReadFile(path)

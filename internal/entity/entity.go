@@ -71,12 +71,13 @@ type Transition struct {
 	Actor    Actor     `json:"actor"`
 }
 
-// EventFilter chooses events: those after a number, of a kind and a type where these
-// are given; Newest the last of them instead of the first.
+// EventFilter chooses events: those after a number, of one of some kinds and of a type
+// where these are given; Newest the last of them instead of the first.
 type EventFilter struct {
-	Kind, Type string
-	After      int64
-	Newest     bool
+	Kinds  []string
+	Type   string
+	After  int64
+	Newest bool
 }
 
 // Event is what a change means to whoever reacts. Every change gives at least

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"sync"
 
-	seccomp "github.com/elastic/go-seccomp-bpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -18,6 +17,9 @@ func Available() error {
 	return err
 }
 
+// unhidden says what scripts find that are to find all files.
+const unhidden = "open files show the satellite's own"
+
 // Level says what scripts are fenced in with here, or why they cannot be.
 func Level() (string, error) {
 	version, err := landlocked()
@@ -27,7 +29,9 @@ func Level() (string, error) {
 	uid := int64(nobody)
 	switch spaces, err := (Confinement{UID: &uid}).namespaces(); {
 	case err != nil:
-		return fmt.Sprintf("Landlock %d and seccomp; no namespaces, because the system refuses them", version), nil
+		return fmt.Sprintf("Landlock %d and seccomp; no namespaces, because the system refuses them; "+unhidden, version), nil
+	case !spaces.mounts:
+		return fmt.Sprintf("Landlock %d, seccomp, namespaces (without mounts of their own; "+unhidden+")", version), nil
 	case !spaces.proc:
 		return fmt.Sprintf("Landlock %d, seccomp, namespaces (without a /proc of their own)", version), nil
 	default:
@@ -43,8 +47,14 @@ var landlocked = sync.OnceValues(func() (int, error) {
 		return 0, fmt.Errorf("this kernel cannot fence scripts in: it has no Landlock (%w)", errno)
 	case version < leastLandlock:
 		return 0, fmt.Errorf("this kernel cannot fence scripts in: its Landlock is version %d, and %d is needed (Linux 6.2)", version, leastLandlock)
-	case !seccomp.Supported():
+	case !filters():
 		return 0, fmt.Errorf("this kernel cannot fence scripts in: it does not filter system calls (seccomp)")
 	}
 	return int(version), nil
 })
+
+// filters reports whether the kernel filters system calls: it would, if it was given one.
+func filters() bool {
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, 0)
+	return errno == unix.EFAULT
+}

@@ -11,7 +11,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -27,8 +29,13 @@ type launch struct {
 	// Init: it is the first process of namespaces, and stays it. Proc: it mounts their /proc.
 	Init bool `json:"init,omitempty"`
 	Proc bool `json:"proc,omitempty"`
+	// Own is hidden from it, but for what is Kept of it.
+	Own  []string `json:"own,omitempty"`
+	Kept []string `json:"kept,omitempty"`
 	// Handover is the descriptor over which a launcher and its parent speak.
 	Handover uintptr `json:"handover,omitempty"`
+
+	barred string // on the way there, for who it was to become, and so did not; "" for nothing
 }
 
 // init makes this process a launcher, if it is to be one, wherever rules are used.
@@ -54,7 +61,7 @@ func becomeProgram(spec string, words []string) error {
 	}
 	runtime.LockOSThread() // capabilities are a thread's
 	if l.Init {
-		if err := settle(l.Proc); err != nil {
+		if err := l.settle(); err != nil {
 			return err
 		}
 		if l.Processes > 0 {
@@ -77,13 +84,14 @@ func becomeProgram(spec string, words []string) error {
 	}
 	handover := os.NewFile(l.Handover, "handover")
 	if l.Watched {
-		descriptor, err := watch()
+		descriptor, err := watch(l.Confinement)
 		if err != nil {
 			return err
 		}
 		if err := offer(handover, descriptor); err != nil {
 			return err
 		}
+		unix.Close(descriptor) // who gets at this process's memory must not answer for itself
 	}
 	environ := os.Environ()
 	if l.Init {
@@ -110,25 +118,26 @@ func offer(handover *os.File, descriptor int) error {
 
 // Run runs a command, which must not have been started, within the rules, to its end, and
 // gives its exit code: -1 when a signal ended it, or when it did not begin. started is called
-// once it runs. The error is an *Unenforced where that is what keeps it from running, an
+// once it runs, with what holds it, in words. The error is an *Unenforced where that is what keeps it from running, an
 // *Exceeded where what it took together ended it, and else what command.Wait gives.
-func (r Rules) Run(ctx context.Context, command *exec.Cmd, place Place, started func()) (code int, err error) {
+func (r Rules) Run(ctx context.Context, command *exec.Cmd, place Place, started func(held string)) (code int, err error) {
 	if len(r.enabled()) == 0 {
-		return run(command, started)
+		return run(command, func() { started(unheld) })
 	}
 	if err := Available(); err != nil {
 		if r.refuses() {
 			return -1, &Unenforced{err.Error()}
 		}
-		return run(command, started)
+		return run(command, func() { started("nothing: " + err.Error()) })
 	}
-	l := launch{Confinement: r.confinement(place)}
+	l := launch{Confinement: r.confinement(place, true)}
 	if l.UID != nil {
 		if closed := unreachable(append(place.ReadOnly, filepath.Dir(place.Scratch))); closed != "" {
 			if r.refuses() {
 				return -1, &Unenforced{fmt.Sprintf("scripts are to run as user %d, who cannot get through %s (chmod o+x lets others pass, or privilege inherit lets scripts be who the satellite is)", *l.UID, closed)}
 			}
-			l.UID, l.GID = nil, nil
+			l.Confinement = r.confinement(place, false)
+			l.barred = closed
 		}
 	}
 	if l.UID != nil && place.Scratch != "" {
@@ -139,16 +148,22 @@ func (r Rules) Run(ctx context.Context, command *exec.Cmd, place Place, started 
 	if command.Err != nil {
 		return -1, command.Err
 	}
-	return l.run(ctx, r, command, started)
+	return l.run(ctx, r, place, command, started)
 }
 
 // run runs the command by way of a launcher.
-func (l launch) run(ctx context.Context, rules Rules, command *exec.Cmd, started func()) (int, error) {
+func (l launch) run(ctx context.Context, rules Rules, place Place, command *exec.Cmd, started func(held string)) (int, error) {
 	if command.SysProcAttr == nil {
 		command.SysProcAttr = &syscall.SysProcAttr{}
 	}
+	// Out of the session whose terminal the satellite may have been started from: who has a
+	// terminal can type there, for whoever sits at it.
+	command.SysProcAttr.Setsid, command.SysProcAttr.Setpgid = true, false
 	if spaces, err := l.namespaces(); err == nil {
 		l.Init, l.Proc = true, spaces.proc && l.NoFiles // whom the machine's files are open sees its processes, too
+		if spaces.hides() && !l.NoFiles {
+			l.Own, l.Kept = realPaths(place.Closed), realPaths(append(slices.Clone(place.ReadOnly), place.Scratch))
+		}
 		spaces.unshare(command.SysProcAttr, l.Confinement)
 	}
 	l.Handover = uintptr(3 + len(command.ExtraFiles)) // behind those of the program's own
@@ -182,15 +197,12 @@ func (l launch) run(ctx context.Context, rules Rules, command *exec.Cmd, started
 		w.rules = rules
 		defer during(ctx, w.run)()
 	}
-	started()
-	if !l.Init {
-		err = command.Wait()
-		return command.ProcessState.ExitCode(), err
-	}
+	started(l.held(rules, place))
 	var exceeded *Exceeded
 	stop := during(ctx, func(ctx context.Context) {
 		if exceeded = l.exceeds(ctx, command.Process.Pid); exceeded != nil {
-			_ = command.Process.Kill() // the first process, and with it all others
+			// Its session; where it is the first process of a namespace, all others end with it.
+			_ = syscall.Kill(-command.Process.Pid, syscall.SIGKILL)
 		}
 	})
 	err = command.Wait()
@@ -198,10 +210,40 @@ func (l launch) run(ctx context.Context, rules Rules, command *exec.Cmd, started
 	if exceeded != nil {
 		return -1, exceeded
 	}
-	if number, ok := signalled(ours); ok {
-		return -1, fmt.Errorf("signal: %v", number)
+	if killed := signalled(ours); killed != nil {
+		return -1, killed
 	}
 	return command.ProcessState.ExitCode(), err
+}
+
+// held says what holds the program, and what does not although it was to.
+func (l launch) held(rules Rules, place Place) string {
+	files, network, who, spaces := "files closed", "network as the policy allows", "as who the satellite is", "in namespaces of its own"
+	switch {
+	case l.NoFiles:
+	case len(place.Closed) == 0:
+		files = "files open"
+	case l.Own != nil:
+		files = "files open, but for the satellite's own"
+	default:
+		files = "files open, the satellite's own among them"
+	}
+	switch {
+	case l.NoNetwork:
+		network = "no network"
+	case rules.Unrestricted():
+		network = "network open"
+	}
+	switch {
+	case l.UID != nil:
+		who = fmt.Sprintf("as user %d", *l.UID)
+	case l.barred != "":
+		who += ", because others cannot get through " + l.barred
+	}
+	if !l.Init {
+		spaces = "without namespaces, which the system refuses"
+	}
+	return strings.Join([]string{files, network, who, spaces}, "; ")
 }
 
 // during does something until end is called, which waits for it.
@@ -218,17 +260,22 @@ func during(ctx context.Context, do func(context.Context)) (end func()) {
 	}
 }
 
-// signalled reads which signal ended the program, as its launcher has told before it ended.
-func signalled(from *os.File) (syscall.Signal, bool) {
-	var text [8]byte
+// signalled reads by which signal the program ended, as its launcher has told before it
+// ended; nil for none.
+func signalled(from *os.File) *Killed {
+	var text [24]byte
 	if from.SetReadDeadline(time.Now().Add(time.Second)) != nil {
-		return 0, false
+		return nil
 	}
 	if _, err := io.ReadFull(from, text[:]); err != nil {
-		return 0, false // none
+		return nil
 	}
-	number, err := strconv.Atoi(string(text[:]))
-	return syscall.Signal(number), err == nil
+	number, err := strconv.Atoi(string(text[:8]))
+	peak, bad := strconv.ParseInt(string(text[8:]), 10, 64)
+	if err != nil || bad != nil {
+		return nil
+	}
+	return &Killed{Signal: syscall.Signal(number), Peak: peak}
 }
 
 // unreachable is a directory on the way to one of the paths through which not everybody

@@ -7,10 +7,8 @@ import (
 	"syscall"
 	"unsafe"
 
-	seccomp "github.com/elastic/go-seccomp-bpf"
-	"github.com/elastic/go-seccomp-bpf/arch"
 	"github.com/landlock-lsm/go-landlock/landlock"
-	"golang.org/x/net/bpf"
+	ll "github.com/landlock-lsm/go-landlock/landlock/syscall"
 	"golang.org/x/sys/unix"
 )
 
@@ -26,16 +24,14 @@ func Confine(c Confinement) error {
 	}
 	if c.NoFiles { // before its rights to open them are gone
 		readable, files := parted(c.ReadOnly)
-		if err := landlock.V5.BestEffort().RestrictPaths(
+		// With the files, signals and sockets without a name in the file system, to whoever is outside.
+		closed := landlock.Config{HandledAccessFS: landlock.V5.HandledAccessFS, Scoped: landlock.V6.Scoped}
+		if err := closed.BestEffort().Restrict(
 			landlock.RODirs(readable...).IgnoreIfMissing(), landlock.ROFiles(files...).IgnoreIfMissing(),
-			landlock.RWDirs(c.ReadWrite...).IgnoreIfMissing(),
-			landlock.RWFiles("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty").IgnoreIfMissing(),
+			landlock.RWDirs(c.ReadWrite...).IgnoreIfMissing(), landlock.PathAccess(ll.AccessFSReadDir, c.Listed...).IgnoreIfMissing(),
+			landlock.RWFiles("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom").IgnoreIfMissing(),
 		); err != nil {
-			return fmt.Errorf("closing the files (Landlock): %w", err)
-		}
-		// Signals, and sockets without a name in the file system, to whoever is outside.
-		if err := landlock.V6.BestEffort().RestrictScoped(); err != nil {
-			return fmt.Errorf("closing the processes (Landlock): %w", err)
+			return fmt.Errorf("closing files and processes (Landlock): %w", err)
 		}
 	}
 	if err := forgo(c); err != nil {
@@ -134,127 +130,4 @@ func become(uid, gid *int64) error {
 		return fmt.Errorf("ending with its parent: %w", err)
 	}
 	return nil
-}
-
-var (
-	// networkCalls make or use sockets.
-	networkCalls = []string{"socket", "connect", "bind", "listen", "accept", "accept4"}
-	// programCalls start programs.
-	programCalls = []string{"execve", "execveat", "fork", "vfork"}
-	// neverCalls are for those who administer a machine, or look into other processes. The
-	// rings of io_uring do what other calls do, past every filter.
-	neverCalls = []string{
-		"ptrace", "process_vm_readv", "process_vm_writev", "kcmp", "pidfd_getfd", "mount", "umount2", "pivot_root", "chroot", "unshare", "setns",
-		"bpf", "perf_event_open", "keyctl", "add_key", "request_key", "userfaultfd", "open_by_handle_at", "name_to_handle_at", "kexec_load", "kexec_file_load",
-		"init_module", "finit_module", "delete_module", "reboot", "swapon", "swapoff", "acct", "quotactl", "settimeofday", "clock_settime", "clock_adjtime", "adjtimex",
-		"sethostname", "setdomainname", "iopl", "ioperm", "personality", "move_mount", "open_tree", "fsopen", "fsmount", "mount_setattr",
-		"io_uring_setup", "io_uring_enter", "io_uring_register",
-	}
-	// namespaceFlags make, of a new process, the first of new namespaces, in which it may do
-	// what it may not do here. What clone3 is asked cannot be looked at; programs are told
-	// that the kernel does not have it, and ask clone.
-	namespaceFlags = uint64(unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET)
-	notThere       = seccomp.ActionErrno | seccomp.Action(unix.ENOSYS)
-	// watchedCalls are those by which a process reaches others over the network.
-	watchedCalls = []string{"socket", "connect", "sendto", "sendmsg", "sendmmsg"}
-)
-
-// filter takes system calls away.
-func filter(c Confinement) error {
-	names := neverCalls
-	if c.NoNetwork {
-		names = append(names[:len(names):len(names)], networkCalls...)
-	}
-	if c.NoPrograms {
-		names = append(names[:len(names):len(names)], programCalls...)
-	}
-	names, err := known(names)
-	if err != nil {
-		return err
-	}
-	groups := []seccomp.SyscallGroup{
-		{Names: names, Action: seccomp.ActionErrno},
-		{Names: []string{"clone3"}, Action: notThere},
-		{Action: seccomp.ActionErrno, NamesWithCondtions: []seccomp.NameWithConditions{{
-			Name: "clone", Conditions: seccomp.ArgumentConditions{{Argument: 0, Operation: seccomp.BitsSet, Value: namespaceFlags}},
-		}}},
-	}
-	if c.NoPrograms { // a thread is no program
-		groups = append(groups, seccomp.SyscallGroup{Action: seccomp.ActionErrno, NamesWithCondtions: []seccomp.NameWithConditions{{
-			Name: "clone", Conditions: seccomp.ArgumentConditions{{Argument: 0, Operation: seccomp.BitsNotSet, Value: unix.CLONE_THREAD}},
-		}}})
-	}
-	_, err = install(groups, unix.SECCOMP_FILTER_FLAG_TSYNC)
-	return err
-}
-
-// watch lets this process, and all that it will start, wait for the answer of whoever
-// holds the descriptor before they reach somebody over the network.
-func watch() (descriptor int, err error) {
-	names, err := known(watchedCalls)
-	if err != nil {
-		return -1, err
-	}
-	return install([]seccomp.SyscallGroup{{Names: names, Action: seccomp.ActionUserNotify}},
-		unix.SECCOMP_FILTER_FLAG_NEW_LISTENER|unix.SECCOMP_FILTER_FLAG_TSYNC|unix.SECCOMP_FILTER_FLAG_TSYNC_ESRCH)
-}
-
-const (
-	// numberOffset is where a filter finds the number of a call, and archOffset for which
-	// architecture it is meant (seccomp(2)).
-	numberOffset = 0
-	archOffset   = 4
-	// firstX32 is the first number of a call by x32, which says that it is of its host's
-	// architecture. No other has numbers as high.
-	firstX32 = 0x40000000
-)
-
-// install loads a filter. Calls by another ABI, of which the same numbers mean something
-// else, end the process: the library would let some of them through.
-func install(groups []seccomp.SyscallGroup, flags uintptr) (int, error) {
-	info, err := arch.GetInfo("")
-	if err != nil {
-		return -1, fmt.Errorf("filtering system calls: %w", err)
-	}
-	policy := seccomp.Policy{DefaultAction: seccomp.ActionAllow, Syscalls: groups}
-	instructions, err := policy.Assemble()
-	if err != nil {
-		return -1, fmt.Errorf("filtering system calls: %w", err)
-	}
-	raw, err := bpf.Assemble(append([]bpf.Instruction{
-		bpf.LoadAbsolute{Off: archOffset, Size: 4},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(info.ID), SkipTrue: 1},
-		bpf.RetConstant{Val: unix.SECCOMP_RET_KILL_PROCESS},
-		bpf.LoadAbsolute{Off: numberOffset, Size: 4},
-		bpf.JumpIf{Cond: bpf.JumpLessThan, Val: firstX32, SkipTrue: 1},
-		bpf.RetConstant{Val: unix.SECCOMP_RET_KILL_PROCESS},
-	}, instructions...))
-	if err != nil {
-		return -1, fmt.Errorf("filtering system calls: %w", err)
-	}
-	code := make([]unix.SockFilter, len(raw))
-	for i, r := range raw {
-		code[i] = unix.SockFilter{Code: r.Op, Jt: r.Jt, Jf: r.Jf, K: r.K}
-	}
-	program := unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}
-	descriptor, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&program))) //nolint:gosec // how it is called
-	if errno != 0 {
-		return -1, fmt.Errorf("filtering system calls (seccomp): %w", errno)
-	}
-	return int(descriptor), nil
-}
-
-// known leaves out what this architecture does not have.
-func known(names []string) ([]string, error) {
-	info, err := arch.GetInfo("")
-	if err != nil {
-		return nil, fmt.Errorf("filtering system calls: %w", err)
-	}
-	var all []string
-	for _, name := range names {
-		if _, ok := info.SyscallNames[name]; ok {
-			all = append(all, name)
-		}
-	}
-	return all, nil
 }

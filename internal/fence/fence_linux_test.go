@@ -25,6 +25,13 @@ import (
 // gives what it printed, both streams together.
 func shell(t *testing.T, rules fence.Rules, place fence.Place, script string) (string, error) {
 	t.Helper()
+	printed, _, err := held(t, rules, place, script)
+	return printed, err
+}
+
+// held is shell, and says what held the script, too.
+func held(t *testing.T, rules fence.Rules, place fence.Place, script string) (printed, by string, err error) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	command := exec.CommandContext(ctx, "sh", "-c", script)
@@ -33,12 +40,11 @@ func shell(t *testing.T, rules fence.Rules, place fence.Place, script string) (s
 	var out bytes.Buffer
 	command.Stdout, command.Stderr = &out, &out
 	command.WaitDelay = time.Second // what it left behind holds its output
-	began := false
-	_, err := rules.Run(ctx, command, place, func() { began = true })
-	if began {
+	_, err = rules.Run(ctx, command, place, func(held string) { by = held })
+	if by != "" {
 		_ = syscall.Kill(-command.Process.Pid, syscall.SIGKILL) // what it left behind
 	}
-	return out.String(), err
+	return out.String(), by, err
 }
 
 // scratch is a directory that a user without rights can reach.
@@ -166,20 +172,24 @@ func TestEscapes(t *testing.T) {
 func TestBombs(t *testing.T) {
 	t.Parallel()
 	limits := func(p *fence.Policy) {
-		p.Resources.MaxProcesses, p.Resources.MemoryBytes, p.Resources.MaxFileSizeBytes = new(int64(40)), new(int64(64<<20)), new(int64(1<<20))
+		p.Resources.MemoryBytes, p.Resources.MaxFileSizeBytes = new(int64(64<<20)), new(int64(1<<20))
 		p.Resources.CPUSeconds, p.Resources.MaxOpenFiles = new(int64(2)), new(int64(32))
 	}
 	user := int64(60_000)
 	for name, c := range map[string]struct{ script, want string }{
-		"processes":  {`i=0; while [ $i -lt 200 ]; do sleep 30 & i=$((i+1)); done; echo all`, ""},
+		"processes":  {`i=0; while [ $i -lt 200 ]; do sleep 30 & i=$((i+1)); done; echo all`, "Cannot fork"},
+		"a core":     {`test $(ulimit -Hc) = 0 && echo none`, "none"},
 		"memory":     {`perl -e '$x = "x" x 400_000_000; print length $x'`, ""},
 		"a file":     {`head -c 5000000 /dev/zero >big; wc -c <big`, "1048576"},
-		"time":       {`while :; do :; done`, ""},
+		"time":       {`sh -c 'while :; do :; done'; echo ended with $?`, "ended with 137"},
 		"open files": {`perl -e 'my @f; for (1..100) { open(my $f, "<", "/dev/null") or die "at $_: $!"; push @f, $f } print "all"'`, "Too many open files"},
 	} {
 		user++
 		rules := strict(limits)
 		rules[0].Privilege.UID = new(user) // its processes are counted by themselves
+		if name == "processes" {
+			rules[0].Resources.MaxProcesses = new(int64(40))
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			got, err := shell(t, rules, fence.Place{Scratch: scratch(t)}, c.script)
@@ -285,6 +295,53 @@ func TestWhereTheOtherUserCannotPass(t *testing.T) {
 	}
 }
 
+// What held a script is told as it was, and not as the policy would have it.
+func TestWhatHeldIsTold(t *testing.T) {
+	t.Parallel()
+	dir := scratch(t)
+	token := filepath.Join(dir, "token")
+	if err := os.WriteFile(token, []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	place := fence.Place{Scratch: scratch(t), Closed: []string{token}}
+	who := "as who the satellite is"
+	if os.Geteuid() == 0 {
+		who = "as user 65534"
+	}
+	for name, c := range map[string]struct {
+		rules fence.Rules
+		want  string
+	}{
+		"no policy":  {nil, "nothing: no sandbox policy is enabled"},
+		"the others": {strict(), "files closed; no network; " + who + "; "},
+		"a list":     {strict(func(p *fence.Policy) { p.Network.Allow = []string{"shop.example"} }), "files closed; network as the policy allows; " + who + "; "},
+	} {
+		if _, by, err := held(t, c.rules, place, "true"); err != nil || !strings.HasPrefix(by, c.want) {
+			t.Errorf("%s: %q, want %q (%v)", name, by, c.want, err)
+		}
+	}
+	open := strict(func(p *fence.Policy) {
+		p.Filesystem.Mode, p.Network, p.Privilege.Mode = fence.FilesOff, fence.Network{Mode: fence.NetworkUnrestricted}, fence.PrivilegeInherit
+	})
+	want := "files open, but for the satellite's own; network open; as who the satellite is; in namespaces"
+	printed, by, _ := held(t, open, place, "cat "+token)
+	if printed == "secret" {
+		want = "files open, the satellite's own among them; network open; as who the satellite is; "
+	}
+	if !strings.HasPrefix(by, want) {
+		t.Errorf("%q, want %q", by, want)
+	}
+	closed := filepath.Join(dir, "closed")
+	place.Scratch = filepath.Join(closed, "scratch")
+	if err := errors.Join(os.Mkdir(closed, 0o700), os.Mkdir(place.Scratch, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	_, by, err := held(t, strict(func(p *fence.Policy) { p.OnUnavailable = fence.UnavailableDegrade }), place, "true")
+	if want := "as who the satellite is, because others cannot get through " + closed; err != nil || os.Geteuid() == 0 && !strings.Contains(by, want) {
+		t.Errorf("%q, want %q (%v)", by, want, err)
+	}
+}
+
 // What a script costs that does nothing, fenced in: CPU of the launcher and of the script.
 func BenchmarkRun(b *testing.B) {
 	dir := b.TempDir()
@@ -302,12 +359,16 @@ func BenchmarkRun(b *testing.B) {
 		}
 		return sum
 	}
-	for name, rules := range map[string]fence.Rules{"closed": strict(), "watched": strict(network("unrestricted"))} {
+	inherit := func(p *fence.Policy) { p.Privilege.Mode = fence.PrivilegeInherit }
+	for name, rules := range map[string]fence.Rules{
+		"closed": strict(), "watched": strict(network("unrestricted")), "who it is": strict(inherit),
+		"little": strict(func(p *fence.Policy) { p.Filesystem.Mode = fence.FilesScratch }),
+	} {
 		b.Run(name, func(b *testing.B) {
 			before := used()
 			for b.Loop() {
 				command := exec.Command("sh", "-c", ":")
-				if _, err := rules.Run(b.Context(), command, fence.Place{Scratch: dir}, func() {}); err != nil {
+				if _, err := rules.Run(b.Context(), command, fence.Place{Scratch: dir}, func(string) {}); err != nil {
 					b.Fatal(err)
 				}
 			}

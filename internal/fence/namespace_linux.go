@@ -23,7 +23,13 @@ type namespaces struct {
 	user bool
 	// proc: a /proc of its own can be had, which shows only what is in it.
 	proc bool
+	// mounts: others of its own can be had.
+	mounts bool
 }
+
+// hides reports whether the satellite's own files can be hidden in them. To root that stays
+// root nothing is: it finds them by way of other processes, or on the disk.
+func (n namespaces) hides() bool { return n.user && n.mounts }
 
 // What this machine offers, found out by trying.
 var (
@@ -47,9 +53,13 @@ func (c Confinement) namespaces() (namespaces, error) {
 // try starts a launcher that only settles.
 func try(n namespaces) (namespaces, error) {
 	var failed error
-	for _, proc := range []bool{true, false} {
-		n.proc = proc
-		spec, err := json.Marshal(launch{Init: true, Proc: proc})
+	for _, has := range []namespaces{{proc: true, mounts: true}, {mounts: true}, {}} {
+		n.proc, n.mounts = has.proc, has.mounts
+		l := launch{Init: true, Proc: n.proc}
+		if n.mounts {
+			l.Own = realPaths([]string{configDir, "/proc/self/exe"}) // a directory and a file
+		}
+		spec, err := json.Marshal(l)
 		if err != nil {
 			return n, err
 		}
@@ -94,11 +104,18 @@ func same(id int, further *int64) []syscall.SysProcIDMap {
 }
 
 // settle makes namespaces that a launcher has begun in fit to live in.
-func settle(proc bool) error {
-	if proc {
+func (l launch) settle() error {
+	if l.Proc || l.Own != nil {
 		if err := unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 			return fmt.Errorf("keeping mounts to itself: %w", err)
 		}
+	}
+	if l.Own != nil {
+		if err := cover(l.Own, l.Kept); err != nil {
+			return err
+		}
+	}
+	if l.Proc {
 		if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 			return fmt.Errorf("mounting /proc: %w", err)
 		}
@@ -112,11 +129,22 @@ func settle(proc bool) error {
 // launcherThreads are set aside for the launcher's own threads, which count as processes.
 const launcherThreads = 16
 
+// launcherData is more than a launcher takes of what is counted as data, in bytes: a limit that
+// is not lower can be its own, too. Else a shell between it and the program has it, which costs
+// as much processor time as any.
+const launcherData = 256 << 20
+
 // lead runs the program as the first process of its namespace: it buries whom others leave
 // behind, and when it ends the kernel ends all that is left. It does not return if the
 // program has begun.
 func lead(program string, args, environ []string, memory int64, handover *os.File) error {
-	if memory > 0 { // this process, which stays, takes more
+	switch limit := uint64(memory); {
+	case memory <= 0:
+	case memory >= launcherData:
+		if err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: limit, Max: limit}); err != nil {
+			return fmt.Errorf("limiting memory: %w", err)
+		}
+	default: // this process, which stays, takes more
 		args = append([]string{"sh", "-c", `ulimit -d "$0" && exec "$@"`, strconv.FormatInt((memory+1023)/1024, 10), program}, args[1:]...)
 		program = "/bin/sh"
 	}
@@ -125,19 +153,20 @@ func lead(program string, args, environ []string, memory int64, handover *os.Fil
 		files = append(files, i)
 	}
 	pid, err := syscall.ForkExec(program, args, &syscall.ProcAttr{
-		Env: environ, Files: files, Sys: &syscall.SysProcAttr{Setpgid: true}, // a script that signals its group does not mean this process
+		Env: environ, Files: files, Sys: &syscall.SysProcAttr{Setsid: true}, // a script that signals its group does not mean this process
 	})
 	if err != nil {
 		return err
 	}
 	for {
 		var status syscall.WaitStatus
-		switch ended, err := syscall.Wait4(-1, &status, 0, nil); {
+		var used syscall.Rusage
+		switch ended, err := syscall.Wait4(-1, &status, 0, &used); {
 		case err != nil && !errors.Is(err, syscall.EINTR):
 			return fmt.Errorf("waiting for the program: %w", err)
 		case ended != pid:
 		case status.Signaled():
-			_, _ = fmt.Fprintf(handover, "%08d", int(status.Signal())) // nobody may listen any more
+			_, _ = fmt.Fprintf(handover, "%08d%016d", int(status.Signal()), used.Maxrss<<10) // nobody may listen any more
 			os.Exit(128 + int(status.Signal()))
 		default:
 			os.Exit(status.ExitStatus())

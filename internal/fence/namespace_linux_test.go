@@ -39,9 +39,15 @@ func TestMain(m *testing.M) {
 		command := exec.Command("sh", "-c", script)
 		command.Dir, command.Stderr = dir, os.Stderr
 		command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-		_, err := strict().Run(context.Background(), command, fence.Place{Scratch: dir}, func() {})
+		_, err := strict().Run(context.Background(), command, fence.Place{Scratch: dir}, func(string) {})
 		fmt.Fprintln(os.Stderr, "ended:", err)
 		os.Exit(1)
+	}
+	if os.Geteuid() == 0 { // as root has groups where somebody has logged in as it
+		if err := syscall.Setgroups([]int{4}); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 	}
 	// As whoever starts a satellite may leave it one.
 	if _, err := unix.FcntlInt(os.Stderr.Fd(), unix.F_DUPFD, 100); err != nil {
@@ -108,7 +114,7 @@ func again(t *testing.T, tests string, more ...func(*exec.Cmd)) {
 // What holds for a satellite that is root holds for one that is not.
 func TestAsAnOrdinaryUser(t *testing.T) {
 	t.Parallel()
-	again(t, "^(TestWhatScriptsMayDo|TestEscapes|TestBombs|TestWhomProgramsReach|TestNothingIsLeftBehind|TestOwnProcesses|TestTogether|TestEnds|TestScriptsEndWithTheirSatellite)$")
+	again(t, "^(TestWhatScriptsMayDo|TestEscapes|TestBombs|TestWhomProgramsReach|TestNothingIsLeftBehind|TestOwnProcesses|TestTogether|TestAllInAll|TestCallsThatAreRefused|TestEvasions|TestWhatIsForSome|TestEnds|TestServices|TestWhoAsksBinds|TestMemoryLimits|TestScriptsEndWithTheirSatellite)$")
 }
 
 // Namespaces are one layer of several: where there are none, the others hold, and it is said.
@@ -118,7 +124,7 @@ func TestWithoutNamespaces(t *testing.T) {
 		if level, err := fence.Level(); err != nil || !strings.HasSuffix(level, ", namespaces") {
 			t.Errorf("this machine has %q, %v; these tests need namespaces", level, err)
 		}
-		again(t, "^(TestWhatScriptsMayDo|TestEscapes|TestWhomProgramsReach|TestEnds|TestScriptsEndWithTheirSatellite|TestWithoutNamespaces)$", func(command *exec.Cmd) {
+		again(t, "^(TestWhatScriptsMayDo|TestEscapes|TestWhomProgramsReach|TestBombs|TestAllInAll|TestCallsThatAreRefused|TestEvasions|TestWhatIsForSome|TestEnds|TestServices|TestWhoAsksBinds|TestMemoryLimits|TestScriptsEndWithTheirSatellite|TestWithoutNamespaces)$", func(command *exec.Cmd) {
 			command.Env = append(command.Env, withheld+"=yes")
 			attr := command.SysProcAttr
 			id := []syscall.SysProcIDMap{{ContainerID: int(attr.Credential.Uid), HostID: int(attr.Credential.Uid), Size: 1}}
@@ -127,7 +133,7 @@ func TestWithoutNamespaces(t *testing.T) {
 		})
 		return
 	}
-	if level, err := fence.Level(); err != nil || !strings.HasSuffix(level, "; no namespaces, because the system refuses them") {
+	if level, err := fence.Level(); err != nil || !strings.HasSuffix(level, "; no namespaces, because the system refuses them; open files show the satellite's own") {
 		t.Errorf("%q, %v", level, err)
 	}
 }
@@ -161,7 +167,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 					cancel()
 				}
 			})
-			_, err := c.rules.Run(t.Context(), command, fence.Place{Scratch: dir}, func() {})
+			_, err := c.rules.Run(t.Context(), command, fence.Place{Scratch: dir}, func(string) {})
 			if _, err := os.Stat(filepath.Join(dir, "began")); err != nil {
 				t.Fatal("no daemon began:", err)
 			}
@@ -207,6 +213,7 @@ func TestOwnProcesses(t *testing.T) {
 		"no network's":    `test $(grep -c : /proc/net/dev) = 1 && grep -q lo: /proc/net/dev && echo is`,
 		"signals":         `kill -9 1; sh -c 'kill -TERM $$'; test $? = 143 && echo is`,
 		"no capabilities": `grep -q 'CapEff:.0000000000000000' /proc/self/status && grep -q 'CapPrm:.0000000000000000' /proc/self/status && echo is`,
+		"no groups":       `grep -q '^Groups:.*[0-9]' /proc/self/status || echo is`,
 		"no descriptors":  `test "$(ls /proc/self/fd | tr '\n' ' ')" = "0 1 2 3 " && echo is`, // the last is the folder's
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -258,7 +265,7 @@ func TestTogether(t *testing.T) {
 		there, ended := make(chan struct{}), make(chan error)
 		first.Stdout = when(func(string) { close(there) })
 		go func() {
-			_, err := strict(limits).Run(ctx, first, place, func() {})
+			_, err := strict(limits).Run(ctx, first, place, func(string) {})
 			ended <- err
 		}()
 		select {
@@ -273,6 +280,19 @@ func TestTogether(t *testing.T) {
 		cancel()
 		<-ended
 	})
+}
+
+// Whatever the policy allows of memory, a script has it as its limit, and cannot raise it.
+func TestMemoryLimits(t *testing.T) {
+	t.Parallel()
+	for _, mib := range []int64{64, 255, 256, 512, 4096} {
+		rules := strict(func(p *fence.Policy) { p.Resources.MemoryBytes = new(mib << 20) })
+		got, err := shell(t, rules, fence.Place{Scratch: scratch(t)}, "ulimit -Sd; ulimit -Hd; ulimit -d unlimited 2>/dev/null || echo no; exec sh -c 'ulimit -d'")
+		kib := mib << 10
+		if want := fmt.Sprintf("%d\n%d\nno\n%d\n", kib, kib, kib); got != want || err != nil {
+			t.Errorf("%d MiB: %q, %v", mib, got, err)
+		}
+	}
 }
 
 // How a program ended is known as if nothing was between.
@@ -294,7 +314,7 @@ func TestEnds(t *testing.T) {
 			command := exec.Command("sh", "-c", script)
 			dir := scratch(t)
 			command.Dir, command.SysProcAttr = dir, &syscall.SysProcAttr{Setpgid: true}
-			code, err := rules.Run(t.Context(), command, fence.Place{Scratch: dir}, func() {})
+			code, err := rules.Run(t.Context(), command, fence.Place{Scratch: dir}, func(string) {})
 			_ = syscall.Kill(-command.Process.Pid, syscall.SIGKILL) // what it left behind, where there are no namespaces
 			if text := errors.Join(err); code != want.code || (text == nil) != (want.err == "") || text != nil && text.Error() != want.err {
 				t.Errorf("%s: %d, %v; want %d, %s", script, code, err, want.code, want.err)

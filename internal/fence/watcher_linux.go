@@ -2,18 +2,15 @@ package fence
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 	"unsafe"
@@ -166,47 +163,58 @@ func (w *watcher) do(ctx context.Context, call *notification) (int64, error) {
 	args := call.Data.Args
 	switch call.Data.Nr {
 	case unix.SYS_SOCKET:
-		return 0, socketAllowed(int(int32(args[0])), int(int32(args[1])))
+		return 0, socketAllowed(int(int32(args[0])), int(int32(args[1])), int(int32(args[2])))
 	case unix.SYS_CONNECT:
 		return w.connect(ctx, call, args[1], args[2])
+	case unix.SYS_BIND:
+		return w.bind(call, args[1], args[2])
 	case unix.SYS_SENDTO:
-		if args[3]&unix.MSG_FASTOPEN != 0 {
-			return 0, unix.EACCES
-		}
-		if args[4] == 0 { // to whom it is connected
+		if args[4] == 0 && args[3]&unix.MSG_FASTOPEN == 0 { // to whom it is connected
 			return 0, errContinue
 		}
-		return w.send(ctx, call, args[3], parts{name: args[4], nameLen: args[5], data: []part{{args[1], args[2]}}})
+		return w.sending(call, args[3], func(to target) (int64, error) {
+			return w.send(ctx, call, to, args[3], parts{name: args[4], nameLen: args[5], data: []part{{args[1], args[2]}}})
+		})
 	case unix.SYS_SENDMSG:
-		return w.sendMessage(ctx, call, args[1], args[2])
+		return w.sending(call, args[2], func(to target) (int64, error) { return w.sendMessage(ctx, call, to, args[1], args[2]) })
 	case unix.SYS_SENDMMSG:
-		return w.sendMessages(ctx, call)
+		return w.sending(call, args[3], func(to target) (int64, error) { return w.sendMessages(ctx, call, to) })
 	}
 	return 0, unix.EACCES
 }
 
 // socketAllowed: streams and datagrams of the internet, sockets within the machine (which
-// connect to nobody here), and what name resolution asks the kernel.
-func socketAllowed(domain, kind int) error {
+// connect to nobody here), and what name resolution asks the kernel. There are none of
+// several paths: whom such a stream reaches names further addresses, to which the kernel
+// connects by itself.
+func socketAllowed(domain, kind, protocol int) error {
 	kind &= 0xf
-	switch {
-	case domain == unix.AF_INET || domain == unix.AF_INET6:
-		if kind == unix.SOCK_STREAM || kind == unix.SOCK_DGRAM {
+	switch domain {
+	case unix.AF_INET, unix.AF_INET6:
+		protocols := map[int][]int{
+			unix.SOCK_STREAM: {0, unix.IPPROTO_TCP},
+			unix.SOCK_DGRAM:  {0, unix.IPPROTO_UDP, unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6},
+		}[kind]
+		switch {
+		case slices.Contains(protocols, protocol):
+			return errContinue
+		case protocols != nil:
+			return unix.EPROTONOSUPPORT
+		}
+	case unix.AF_UNIX:
+		return errContinue
+	case unix.AF_NETLINK:
+		if protocol == unix.NETLINK_ROUTE {
 			return errContinue
 		}
-	case domain == unix.AF_UNIX, domain == unix.AF_NETLINK:
-		return errContinue
 	}
 	return unix.EACCES
 }
 
 func (w *watcher) connect(ctx context.Context, call *notification, name, nameLen uint64) (int64, error) {
-	raw, to, err := w.address(ctx, call, name, nameLen)
+	raw, _, err := w.address(ctx, call, name, nameLen)
 	if err != nil {
 		return 0, err
-	}
-	if to.Port() == 0 && binary.NativeEndian.Uint16(raw) != unix.AF_UNSPEC && !to.IsValid() {
-		return 0, unix.EACCES
 	}
 	return 0, w.on(call, func(socket int) error {
 		_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(socket), uintptr(unsafe.Pointer(&raw[0])), uintptr(len(raw))) //nolint:gosec // how it is called
@@ -217,7 +225,46 @@ func (w *watcher) connect(ctx context.Context, call *notification, name, nameLen
 	})
 }
 
-// address reads whom a call is about, and says whether it may be reached.
+// bind gives a socket the port that the system chooses, which whoever asks needs for the
+// answer, and none that somebody would look for it at. What a ping has for a port is its own
+// name. Netlink is what name resolution asks the kernel.
+func (w *watcher) bind(call *notification, name, nameLen uint64) (int64, error) {
+	if nameLen < unix.SizeofSockaddrNetlink || nameLen > maxAddress {
+		return 0, unix.EINVAL
+	}
+	raw, err := w.read(call, name, int(nameLen))
+	if err != nil {
+		return 0, err
+	}
+	return 0, w.on(call, func(socket int) error {
+		domain, err := unix.GetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_DOMAIN)
+		if err != nil {
+			return err
+		}
+		protocol, err := unix.GetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+		if err != nil {
+			return err
+		}
+		switch domain {
+		case unix.AF_NETLINK:
+		case unix.AF_INET, unix.AF_INET6: // in both the port is behind the family, whatever that says
+			ping := protocol == unix.IPPROTO_ICMP || protocol == unix.IPPROTO_ICMPV6
+			if !ping && binary.BigEndian.Uint16(raw[2:]) != 0 {
+				return unix.EACCES
+			}
+		default:
+			return unix.EACCES
+		}
+		_, _, errno := unix.Syscall(unix.SYS_BIND, uintptr(socket), uintptr(unsafe.Pointer(&raw[0])), uintptr(len(raw))) //nolint:gosec // how it is called
+		if errno != 0 {
+			return errno
+		}
+		return nil
+	})
+}
+
+// address reads whom a call is about, and says whether it may be reached. Where it is nobody,
+// to is not valid: who connects to nobody lets go of its partner.
 func (w *watcher) address(ctx context.Context, call *notification, name, nameLen uint64) (raw []byte, to netip.AddrPort, err error) {
 	if nameLen < 2 || nameLen > maxAddress {
 		return nil, to, unix.EINVAL
@@ -226,7 +273,7 @@ func (w *watcher) address(ctx context.Context, call *notification, name, nameLen
 		return nil, to, err
 	}
 	switch binary.NativeEndian.Uint16(raw) {
-	case unix.AF_UNSPEC: // it lets go of whom it was connected to
+	case unix.AF_UNSPEC:
 		return raw, to, nil
 	case unix.AF_INET:
 		if len(raw) < unix.SizeofSockaddrInet4 {
@@ -263,6 +310,37 @@ func (w *watcher) admits(ctx context.Context, to netip.AddrPort) bool {
 	return false
 }
 
+// target is our copy of a socket that something is sent on. What it is, is asked of the copy:
+// behind the program's number another may stand a moment later.
+type target struct {
+	socket int
+	stream bool // it goes to whom it is connected to
+	local  bool // within the machine
+}
+
+// sending does something on our copy of the socket of a call that sends.
+func (w *watcher) sending(call *notification, flags uint64, do func(target) (int64, error)) (sent int64, err error) {
+	if flags&unix.MSG_FASTOPEN != 0 { // it connects
+		return 0, unix.EACCES
+	}
+	err = w.on(call, func(socket int) error {
+		domain, err := unix.GetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_DOMAIN)
+		if err != nil {
+			return err
+		}
+		kind, err := unix.GetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_TYPE)
+		if err != nil {
+			return err
+		}
+		if domain == unix.AF_NETLINK { // the kernel would think that it is the satellite who asks
+			return unix.EACCES
+		}
+		sent, err = do(target{socket, kind == unix.SOCK_STREAM || kind == unix.SOCK_SEQPACKET, domain == unix.AF_UNIX})
+		return err
+	})
+	return sent, err
+}
+
 // part is a piece of memory of the program.
 type part struct{ at, len uint64 }
 
@@ -272,40 +350,24 @@ type parts struct {
 	data          []part
 }
 
-func (w *watcher) sendMessage(ctx context.Context, call *notification, header, flags uint64) (int64, error) {
-	if flags&unix.MSG_FASTOPEN != 0 {
-		return 0, unix.EACCES
-	}
-	if stream, err := w.stream(call); err != nil || stream {
-		return 0, cmp.Or(err, errContinue) // a stream goes to whom it is connected to
-	}
-	m, err := w.message(call, header)
-	if err != nil {
-		return 0, err
-	}
-	return w.send(ctx, call, flags, m)
-}
-
 // messageHeader is struct msghdr, of 64 bits; struct mmsghdr adds a length to it.
 const (
 	messageHeader  = 56
 	messagesHeader = 64
 )
 
-func (w *watcher) sendMessages(ctx context.Context, call *notification) (int64, error) {
-	at, count, flags := call.Data.Args[1], min(call.Data.Args[2], maxParts), call.Data.Args[3]
-	if flags&unix.MSG_FASTOPEN != 0 {
-		return 0, unix.EACCES
+func (w *watcher) sendMessage(ctx context.Context, call *notification, to target, header, flags uint64) (int64, error) {
+	m, err := w.message(call, to, header)
+	if err != nil {
+		return 0, err
 	}
-	if stream, err := w.stream(call); err != nil || stream {
-		return 0, cmp.Or(err, errContinue)
-	}
+	return w.send(ctx, call, to, flags, m)
+}
+
+func (w *watcher) sendMessages(ctx context.Context, call *notification, to target) (int64, error) {
+	at, count, flags := call.Data.Args[1], min(uint64(uint32(call.Data.Args[2])), maxParts), call.Data.Args[3]
 	for i := range count {
-		m, err := w.message(call, at+i*messagesHeader)
-		var sent int64
-		if err == nil {
-			sent, err = w.send(ctx, call, flags, m)
-		}
+		sent, err := w.sendMessage(ctx, call, to, at+i*messagesHeader, flags)
 		if err == nil {
 			err = w.write(call, at+i*messagesHeader+messageHeader, binary.NativeEndian.AppendUint32(nil, uint32(sent)))
 		}
@@ -319,7 +381,7 @@ func (w *watcher) sendMessages(ctx context.Context, call *notification) (int64, 
 	return int64(count), nil
 }
 
-func (w *watcher) message(call *notification, at uint64) (m parts, err error) {
+func (w *watcher) message(call *notification, to target, at uint64) (m parts, err error) {
 	header, err := w.read(call, at, messageHeader)
 	if err != nil {
 		return m, err
@@ -327,9 +389,13 @@ func (w *watcher) message(call *notification, at uint64) (m parts, err error) {
 	word := func(i int) uint64 { return binary.NativeEndian.Uint64(header[i:]) }
 	m.name, m.nameLen = word(0), uint64(binary.NativeEndian.Uint32(header[8:]))
 	vectors, count := word(16), word(24)
-	if count > maxParts {
+	switch {
+	case to.local && word(40) != 0: // files, which would have to be handed over as well
+		return m, unix.EACCES
+	case count > maxParts && !to.stream:
 		return m, unix.EMSGSIZE
 	}
+	count = min(count, maxParts) // of a stream the rest follows
 	raw, err := w.read(call, vectors, int(count)*16)
 	if err != nil {
 		return m, err
@@ -340,57 +406,47 @@ func (w *watcher) message(call *notification, at uint64) (m parts, err error) {
 	return m, nil // what it has beside its data is left out
 }
 
-// send sends a datagram as the program would.
-func (w *watcher) send(ctx context.Context, call *notification, flags uint64, m parts) (int64, error) {
+// passed are the flags of a call that are kept. None of them lets the kernel go on reading
+// our memory when the call has ended.
+const passed = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL | unix.MSG_MORE | unix.MSG_OOB | unix.MSG_EOR | unix.MSG_CONFIRM | unix.MSG_DONTROUTE
+
+// send sends what the program would: a datagram, or the beginning of a piece of a stream.
+func (w *watcher) send(ctx context.Context, call *notification, to target, flags uint64, m parts) (int64, error) {
 	var raw []byte
-	if m.name != 0 && m.nameLen > 0 {
+	if m.name != 0 && m.nameLen > 0 && !to.stream {
+		var partner netip.AddrPort
 		var err error
-		if raw, _, err = w.address(ctx, call, m.name, m.nameLen); err != nil {
+		if raw, partner, err = w.address(ctx, call, m.name, m.nameLen); err != nil {
 			return 0, err
+		}
+		if !partner.IsValid() { // the kernel takes an address of no family for one of IPv4
+			return 0, unix.EACCES
 		}
 	}
 	var data []byte
 	for _, p := range m.data {
-		if p.len > maxData || len(data)+int(p.len) > maxData {
+		room := uint64(maxData - len(data))
+		if p.len > room && !to.stream {
 			return 0, unix.EMSGSIZE
 		}
-		piece, err := w.read(call, p.at, int(p.len))
+		piece, err := w.read(call, p.at, int(min(p.len, room)))
 		if err != nil {
 			return 0, err
 		}
 		data = append(data, piece...)
 	}
-	var sent int64
-	err := w.on(call, func(socket int) error {
-		var name, text unsafe.Pointer
-		if len(raw) > 0 {
-			name = unsafe.Pointer(&raw[0]) //nolint:gosec // how it is called
-		}
-		if len(data) > 0 {
-			text = unsafe.Pointer(&data[0]) //nolint:gosec // how it is called
-		}
-		n, _, errno := unix.Syscall6(unix.SYS_SENDTO, uintptr(socket), uintptr(text), uintptr(len(data)), uintptr(flags|unix.MSG_NOSIGNAL), uintptr(name), uintptr(len(raw)))
-		if errno != 0 {
-			return errno
-		}
-		sent = int64(n)
-		return nil
-	})
-	return sent, err
-}
-
-// stream reports whether the socket of a call is one that goes to whom it is connected to.
-func (w *watcher) stream(call *notification) (is bool, err error) {
-	err = w.on(call, func(socket int) error {
-		domain, err := unix.GetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_DOMAIN)
-		if err != nil {
-			return err
-		}
-		kind, err := unix.GetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_TYPE)
-		is = kind == unix.SOCK_STREAM || domain == unix.AF_NETLINK
-		return err
-	})
-	return is, err
+	var name, text unsafe.Pointer
+	if len(raw) > 0 {
+		name = unsafe.Pointer(&raw[0]) //nolint:gosec // how it is called
+	}
+	if len(data) > 0 {
+		text = unsafe.Pointer(&data[0]) //nolint:gosec // how it is called
+	}
+	n, _, errno := unix.Syscall6(unix.SYS_SENDTO, uintptr(to.socket), uintptr(text), uintptr(len(data)), uintptr(flags&passed|unix.MSG_NOSIGNAL), uintptr(name), uintptr(len(raw)))
+	if errno != 0 {
+		return 0, errno
+	}
+	return int64(n), nil
 }
 
 // on does something on a copy of the call's socket. A call that was given up meanwhile, so
@@ -462,79 +518,4 @@ func groupOf(thread int) (int, error) {
 		}
 	}
 	return 0, errors.New("no such process")
-}
-
-// names are which addresses the names of the lists have, as programs find them.
-type names struct {
-	mu      sync.Mutex
-	asked   time.Time
-	known   map[netip.Addr][]string
-	servers []netip.Addr
-	read    bool
-}
-
-// namesRest is how long is rested before names are asked for anew.
-const namesRest = time.Second
-
-// of gives the names of the lists that have the address.
-func (n *names) of(ctx context.Context, rules Rules, a netip.Addr) []string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	a = plain(a)
-	if found := n.known[a]; found != nil || time.Since(n.asked) < namesRest {
-		return found
-	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	n.known = map[netip.Addr][]string{}
-	for _, host := range rules.hosts() {
-		addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-		if err != nil {
-			continue // it has none
-		}
-		for _, addr := range addrs {
-			n.known[plain(addr)] = append(n.known[plain(addr)], host)
-		}
-	}
-	n.asked = time.Now()
-	return n.known[a]
-}
-
-// hosts are the names on the lists. One with a star has no address to know it by.
-func (r Rules) hosts() []string {
-	var all []string
-	for _, p := range r.enabled() {
-		for _, entry := range p.Network.Allow {
-			if host, _, err := net.SplitHostPort(entry); err == nil {
-				entry = host
-			}
-			_, network := netip.ParsePrefix(entry)
-			_, address := netip.ParseAddr(strings.Trim(entry, "[]"))
-			if network != nil && address != nil && !strings.HasPrefix(entry, "*") && !slices.Contains(all, entry) {
-				all = append(all, entry)
-			}
-		}
-	}
-	return all
-}
-
-// nameserver reports whether the system asks this address for names.
-func (n *names) nameserver(a netip.Addr) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if !n.read {
-		n.read = true
-		text, err := os.ReadFile("/etc/resolv.conf")
-		if err != nil {
-			return false
-		}
-		for line := range strings.Lines(string(text)) {
-			if fields := strings.Fields(line); len(fields) >= 2 && fields[0] == "nameserver" {
-				if addr, err := netip.ParseAddr(fields[1]); err == nil {
-					n.servers = append(n.servers, plain(addr))
-				}
-			}
-		}
-	}
-	return slices.Contains(n.servers, plain(a))
 }

@@ -20,8 +20,16 @@ import (
 	"github.com/perigee-monitoring/perigee/protocol"
 )
 
-// TopicConfig is rung when a satellite's desired set or credential has changed.
-const TopicConfig = "config"
+const (
+	// TopicConfig is rung when a satellite's desired set or credential has changed.
+	TopicConfig = "config"
+	// TopicHeard is rung when what satellites say of themselves was written: that they
+	// live, what they are, and what they run. TopicSync is for their script packages.
+	TopicHeard = "heartbeats"
+	TopicSync  = "package-sync"
+	// TopicCores is rung when a core has come or gone.
+	TopicCores = "cores"
+)
 
 // edgeBatch bounds the edges of one transaction.
 const edgeBatch = 500
@@ -295,7 +303,7 @@ func (f *Fleet) SetInventory(ctx context.Context, id string, inv protocol.Invent
 		return err
 	}
 	if known.Inventory.RunsAlike(&inv) {
-		return entity.InTx(ctx, f.recorder, func(tx Tx) error { return tx.SetInventory(ctx, id, inv) })
+		return f.note(ctx, TopicHeard, func(tx Tx) error { return tx.SetInventory(ctx, id, inv) })
 	}
 	err = entity.Record(ctx, f.recorder, func(tx Tx) ([]entity.Change, error) {
 		if err := tx.LockDefinitions(ctx); err != nil {
@@ -320,12 +328,21 @@ func (f *Fleet) SetInventory(ctx context.Context, id string, inv protocol.Invent
 
 // SetApplied keeps the revision that the satellite reports to run.
 func (f *Fleet) SetApplied(ctx context.Context, id string, applied protocol.Applied) error {
-	return entity.InTx(ctx, f.recorder, func(tx Tx) error { return tx.SetApplied(ctx, id, applied) })
+	return f.note(ctx, TopicHeard, func(tx Tx) error { return tx.SetApplied(ctx, id, applied) })
 }
 
 // SetSyncState keeps how far the satellite's script packages are.
 func (f *Fleet) SetSyncState(ctx context.Context, id string, s protocol.ScriptPackageSyncState) error {
-	return entity.InTx(ctx, f.recorder, func(tx Tx) error { return tx.SetSyncState(ctx, id, s) })
+	return f.note(ctx, TopicSync, func(tx Tx) error { return tx.SetSyncState(ctx, id, s) })
+}
+
+// note writes what is no event, and tells who looks.
+func (f *Fleet) note(ctx context.Context, topic string, write func(Tx) error) error {
+	err := entity.InTx(ctx, f.recorder, write)
+	if err == nil {
+		f.bell.Ring(topic)
+	}
+	return err
 }
 
 // RecordChange is the change of a satellite's record from before to after; nil

@@ -17,7 +17,6 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
-	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/store"
 )
 
@@ -319,7 +318,7 @@ func TestABeatFlushedAfterTheCloseChangesNothing(t *testing.T) {
 
 func TestL25_L63_AnotherCoreFindsTheLossOnce(t *testing.T) {
 	t.Parallel()
-	url := pgtest.URL(t)
+	url := dbtest.PostgreSQL(t)
 	first := start(t, url)
 	s, _ := first.create(t, "eu-1")
 	first.open(t, s.ID)
@@ -449,7 +448,7 @@ func TestM33_OverlapExpiryAndEarlyRevocation(t *testing.T) {
 
 func TestM33_OneEventBeforeATokenExpires(t *testing.T) {
 	t.Parallel()
-	url := pgtest.URL(t)
+	url := dbtest.PostgreSQL(t)
 	first, second := start(t, url), start(t, url)
 	s, _, err := first.Create(t.Context(), entity.System, fleet.NewSatellite{Name: "eu-1", Region: "eu", TokenExpiresIn: 24 * time.Hour})
 	if err != nil {

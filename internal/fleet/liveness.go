@@ -98,7 +98,7 @@ func (f *Fleet) watch(ctx context.Context) error {
 func (f *Fleet) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveWithin)
 	defer cancel()
-	if err := entity.InTx(ctx, f.recorder, func(tx Tx) error { return tx.LeaveCore(ctx, f.core) }); err != nil {
+	if err := f.note(ctx, TopicCores, func(tx Tx) error { return tx.LeaveCore(ctx, f.core) }); err != nil {
 		f.log.Warn("the other cores could not be told that this one stops", "error", err)
 	}
 }
@@ -128,7 +128,7 @@ func (f *Fleet) flush(ctx context.Context) error {
 
 	var recovered []string
 	var leases []Lease
-	err := entity.InTx(ctx, f.recorder, func(tx Tx) (err error) {
+	err := f.note(ctx, TopicHeard, func(tx Tx) (err error) {
 		recovered, leases, err = tx.FlushBeats(ctx, beats)
 		return err
 	})
@@ -163,8 +163,10 @@ func (f *Fleet) putBack(taken map[string]noted) {
 // observe notes that this core is looking, and records it when none was for a
 // while: deadlines do not run in that time, and one event says so (design 2.7).
 func (f *Fleet) observe(ctx context.Context) error {
-	return entity.Record(ctx, f.recorder, func(tx Tx) ([]entity.Change, error) {
-		before, err := tx.Observe(ctx, f.core, blindAfter)
+	var others bool
+	err := entity.Record(ctx, f.recorder, func(tx Tx) (_ []entity.Change, err error) {
+		var before Observation
+		before, others, err = tx.Observe(ctx, f.core, blindAfter)
 		if err != nil || before.At.IsZero() {
 			return nil, err
 		}
@@ -179,6 +181,10 @@ func (f *Fleet) observe(ctx context.Context) error {
 		}
 		return []entity.Change{{Kind: KindCore, ID: "observer", Prev: entity.State{}, Next: span}}, nil
 	})
+	if err == nil && others {
+		f.bell.Ring(TopicCores)
+	}
+	return err
 }
 
 // markLost flips what is overdue. The look beforehand spares the writer.

@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/bus"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
-	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/store"
 )
 
@@ -108,7 +108,7 @@ func TestM51_LossIsFoundWhenTheTimeIsOver(t *testing.T) {
 // hour behind it takes nobody for lost, and finds who is.
 func TestM52_TheDatabasesClockCounts(t *testing.T) {
 	t.Parallel()
-	url := pgtest.URL(t)
+	url := dbtest.PostgreSQL(t)
 	for _, statement := range []string{
 		`CREATE SCHEMA ahead`,
 		`CREATE FUNCTION ahead.statement_timestamp() RETURNS timestamptz LANGUAGE sql STABLE

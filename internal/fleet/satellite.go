@@ -248,8 +248,9 @@ type Tx interface {
 	SetSyncState(ctx context.Context, id string, s protocol.ScriptPackageSyncState) error
 	// Observe notes that the core is looking now and returns what was noted before, of
 	// all cores; the zero Observation at first. A gap longer than blindAfter moves Since
-	// to now.
-	Observe(ctx context.Context, core string, blindAfter time.Duration) (before Observation, err error)
+	// to now. Others says that the cores are others than they were: this one has come, or
+	// some had been silent for [CoreGone] and were forgotten.
+	Observe(ctx context.Context, core string, blindAfter time.Duration) (before Observation, others bool, err error)
 	// LeaveCore forgets a core that stops; what it held is connected no more.
 	LeaveCore(ctx context.Context, core string) error
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -68,13 +69,20 @@ type verifier struct {
 }
 
 func newVerifier(store Store, find func(context.Context, string) (Credential, bool, error)) *verifier {
-	plain, digest := NewToken()
+	_, digest := NewToken()
+	return &verifier{store: store, find: find, bcryptPlace: make(chan struct{}, 1), decoyDigest: digest, decoyBcrypt: decoyBcrypt()}
+}
+
+// decoyBcrypt is what tokens are compared with where there is no bcrypt row. No token is
+// right; a process makes one, since that takes as long as a comparison.
+var decoyBcrypt = sync.OnceValue(func() []byte {
+	plain, _ := NewToken()
 	decoy, err := bcrypt.GenerateFromPassword([]byte(plain), bcrypt.DefaultCost)
 	if err != nil { // the token is shorter than bcrypt's limit and the cost is valid
 		panic(err)
 	}
-	return &verifier{store: store, find: find, bcryptPlace: make(chan struct{}, 1), decoyDigest: digest, decoyBcrypt: decoy}
-}
+	return decoy
+})
 
 // match is a token that was found right: whose it is, as what it is stored (hash,
 // legacy for bcrypt), its number, and until when it is valid (zero: for ever).

@@ -30,7 +30,7 @@ func TestF15_EveryVerdictFollowsFromItsEvidence(t *testing.T) {
 			for i := range all {
 				all[i].Policy = policies[i]
 				if err == nil {
-					err = tx.PutAssignment(t.Context(), all[i])
+					err = tx.PutAssignments(t.Context(), all[i])
 				}
 			}
 			return err

@@ -116,6 +116,7 @@ type Seat struct {
 	Policy     check.Policy
 	Location   *Location // nil: no run yet
 	Blind      *Blind    // the newest run that says nothing; nil: there was none
+	Refused    string    // why the satellite leaves the check out; "": it has told no reason
 	// Opinion is what others were asked of the check in this environment; nil: nothing.
 	Opinion *verdict.Opinion
 }

@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/health"
-	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/store"
 )
 
@@ -175,7 +175,7 @@ func BenchmarkIngest(b *testing.B) {
 	log := slog.New(slog.DiscardHandler)
 	for engine, url := range map[string]func() string{
 		"sqlite":   func() string { return "sqlite:" + b.TempDir() + "/perigee.db" },
-		"postgres": func() string { return pgtest.URL(b) },
+		"postgres": func() string { return dbtest.PostgreSQL(b) },
 	} {
 		for _, mode := range []string{"without", "with"} {
 			b.Run(engine+"/"+mode, func(b *testing.B) {

@@ -16,6 +16,9 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 )
 
+// TopicResults is rung when results are durable, whether they changed anything or not.
+const TopicResults = "results"
+
 const (
 	// ingestBatch is about how many runs one transaction takes.
 	ingestBatch = 1000
@@ -121,6 +124,7 @@ func (i *Ingest) commit(ctx context.Context, items []Item) error {
 	if slices.ContainsFunc(runs, func(r Run) bool { return r.Asked != "" }) || slices.ContainsFunc(skips, func(s Skip) bool { return s.Asked != "" }) {
 		i.recorder.Ring(fleet.TopicAnswer)
 	}
+	i.recorder.Ring(TopicResults)
 	i.opinions.tell()
 	i.Counts.Batches.Add(1)
 	i.Counts.Runs.Add(int64(inserted))

@@ -59,7 +59,7 @@ func newWorld(t *testing.T, url string, checks int) *world {
 		if err != nil {
 			return err
 		}
-		if err := tx.PutSystem(t.Context(), catalog.System{ID: systemID, Name: "shop", Labels: map[string]string{}}); err != nil {
+		if err := tx.PutSystems(t.Context(), catalog.System{ID: systemID, Name: "shop", Labels: map[string]string{}}); err != nil {
 			return err
 		}
 		for i := range 2 {
@@ -74,11 +74,11 @@ func newWorld(t *testing.T, url string, checks int) *world {
 				ID: checkID(i), Name: fmt.Sprintf("check-%d", i), Labels: map[string]string{},
 				Spec: check.Spec{Strategy: "healthcheck-tcp.tcp", Interval: check.Duration(time.Hour)},
 			}
-			if err := tx.PutCheck(t.Context(), c); err != nil {
+			if err := tx.PutChecks(t.Context(), c); err != nil {
 				return err
 			}
 			a := catalog.Assignment{ID: fmt.Sprintf("00000000-0000-7000-8000-0000000003%02d", i), Name: c.Name, CheckID: c.ID, SystemID: systemID, Enabled: true, Labels: map[string]string{}}
-			if err := tx.PutAssignment(t.Context(), a); err != nil {
+			if err := tx.PutAssignments(t.Context(), a); err != nil {
 				return err
 			}
 			for s := range 2 {
@@ -396,7 +396,7 @@ func TestOpinionsGoWithTheirChecks(t *testing.T) {
 		w.submit(w.run(0, 0, time.Second, check.Unhealthy))
 		enable := func(yes bool) {
 			err := entity.InTx(t.Context(), w.rec, func(tx catalog.Tx) error {
-				return tx.PutAssignment(t.Context(), catalog.Assignment{
+				return tx.PutAssignments(t.Context(), catalog.Assignment{
 					ID: "00000000-0000-7000-8000-000000000300", Name: "check-0", CheckID: checkID(0), SystemID: systemID, Enabled: yes, Labels: map[string]string{},
 				})
 			})

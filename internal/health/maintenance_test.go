@@ -79,11 +79,11 @@ func TestFailuresThatFollowFromAnotherSystemAreHeldBack(t *testing.T) {
 		const net = "00000000-0000-7000-8000-000000000002"
 		w := newWorld(t, url, 1)
 		w.define(func(tx catalog.Tx) error {
-			if err := tx.PutSystem(t.Context(), catalog.System{ID: net, Name: "net", Labels: map[string]string{}}); err != nil {
+			if err := tx.PutSystems(t.Context(), catalog.System{ID: net, Name: "net", Labels: map[string]string{}}); err != nil {
 				return err
 			}
 			a := catalog.Assignment{ID: "00000000-0000-7000-8000-000000000399", Name: "net", CheckID: checkID(0), SystemID: net, Enabled: true, Labels: map[string]string{}}
-			if err := tx.PutAssignment(t.Context(), a); err != nil {
+			if err := tx.PutAssignments(t.Context(), a); err != nil {
 				return err
 			}
 			if err := tx.Place(t.Context(), []catalog.Placement{{AssignmentID: a.ID, SatelliteID: satelliteID(0), CheckID: a.CheckID, SystemID: net}}, nil); err != nil {

@@ -100,7 +100,8 @@ func (w *world) agrees(runs map[string]health.Run) {
 	for tier, from := range map[health.Tier]time.Time{health.Minute: state.MinutesFrom, health.Hour: state.HoursFrom, health.Day: {}} {
 		got := map[countedKey]*counted{}
 		err := w.db.ReadSnapshot(w.t.Context(), func(r health.HistoryReader) error {
-			rows, err := health.Rollups(w.t.Context(), r, tier, health.RollupFilter{SystemIDs: []string{systemID}, From: w.now.Add(-20 * 24 * time.Hour), To: w.now.Add(48 * time.Hour)})
+			// Runs are six days old at most; each minute that is asked for is looked up.
+			rows, err := health.Rollups(w.t.Context(), r, tier, health.RollupFilter{SystemIDs: []string{systemID}, From: w.now.Add(-7 * 24 * time.Hour), To: w.now.Add(24 * time.Hour)})
 			for _, row := range rows {
 				k := countedKey{row.LocationKey, row.Bucket.Unix()}
 				if row.Bucket.Before(from) {

@@ -30,7 +30,7 @@ type CheckVerdict struct {
 
 // Place is the seat as package verdict knows it.
 func (s *Seat) Place() verdict.Seat {
-	place := verdict.Seat{SatelliteID: s.SatelliteID, Satellite: s.SatelliteName, Region: s.Region, Online: s.Online, Interval: s.Interval, Paused: s.Paused, DueSince: s.DueSince}
+	place := verdict.Seat{SatelliteID: s.SatelliteID, Satellite: s.SatelliteName, Region: s.Region, Online: s.Online, Interval: s.Interval, Paused: s.Paused, DueSince: s.DueSince, Refused: s.Refused}
 	if l := s.Location; l != nil {
 		place.State, place.RunID, place.LatencyMs, place.Message = &l.State, l.RunID, l.LatencyMs, l.Message
 	} else if changed := s.Assignment.Changed; changed != nil && changed.After(place.DueSince) {

@@ -49,10 +49,12 @@ type Part struct {
 
 // InForce is a setting or limit.
 type InForce struct {
-	Name  string `json:"name" doc:"The flag that sets it, or what is limited."`
-	Value string `json:"value"`
-	Fixed bool   `json:"fixed" doc:"Built in: no flag sets it."`
-	Means string `json:"means"`
+	Name   string `json:"name" doc:"The flag that sets it, or what is limited."`
+	Env    string `json:"env" doc:"The variable of the environment that sets it too; the flag counts more."`
+	Value  string `json:"value" doc:"As flag and variable take it; empty when it was left out and has no value of its own."`
+	Secret bool   `json:"secret" doc:"The value may hold a password and is not told: it says set, or nothing."`
+	Fixed  bool   `json:"fixed" doc:"Built in: no flag sets it."`
+	Means  string `json:"means"`
 }
 
 func (a *API) addAbout() {
@@ -80,6 +82,7 @@ func limits() []InForce {
 		fixed("apply body", bytesText(maxDocuments), "the largest body of an apply"),
 		fixed("import body", bytesText(maxImport), "the largest body of an import"),
 		fixed("request time", requestTimeout.String(), "how long a request may take"),
+		fixed("apply time", documentsTimeout.String(), "how long an apply, import or export may take"),
 		fixed("event streams", strconv.Itoa(maxStreams), "streams of events that may be open at once"),
 		fixed("session age", auth.SessionAge.String(), "how long somebody stays signed in"),
 	}

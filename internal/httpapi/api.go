@@ -23,6 +23,7 @@ import (
 
 	"github.com/perigee-monitoring/perigee/internal/auth"
 	"github.com/perigee-monitoring/perigee/internal/automation"
+	"github.com/perigee-monitoring/perigee/internal/bus"
 	"github.com/perigee-monitoring/perigee/internal/catalog"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
@@ -80,7 +81,7 @@ type Catalog interface {
 	EndMaintenance(ctx context.Context, actor entity.Actor, ref string) (catalog.Maintenance, error)
 	DeleteMaintenance(ctx context.Context, actor entity.Actor, ref string) error
 
-	Apply(ctx context.Context, actor entity.Actor, docs []catalog.Document, dryRun bool) (catalog.Plan, error)
+	Apply(ctx context.Context, actor entity.Actor, docs []catalog.Document, dryRun bool, also ...catalog.Also) (catalog.Plan, error)
 	Export(ctx context.Context, also ...func(entity.Tx) error) ([]catalog.Document, error)
 	Import(ctx context.Context, actor entity.Actor, in catalog.Import, dryRun bool) (catalog.ImportPlan, error)
 }
@@ -88,6 +89,7 @@ type Catalog interface {
 // Packages is what the API asks of the service of script packages.
 type Packages interface {
 	Packages(ctx context.Context) ([]packages.Package, error)
+	Types(ctx context.Context, name string) (packages.Types, error)
 	Add(ctx context.Context, actor entity.Actor, name, version string) (packages.Package, error)
 	SetEnabled(ctx context.Context, actor entity.Actor, name string, enabled bool) (packages.Package, error)
 	Remove(ctx context.Context, actor entity.Actor, name string) error
@@ -95,6 +97,7 @@ type Packages interface {
 	State(ctx context.Context) (packages.State, error)
 	Satellites(ctx context.Context) ([]packages.SatelliteState, error)
 	History(ctx context.Context) ([]packages.Tree, error)
+	Unneeded(ctx context.Context) (packages.Unneeded, error)
 	Collect(ctx context.Context) (packages.Collected, error)
 }
 
@@ -145,6 +148,8 @@ type Ledger interface {
 // Bells wake who subscribes to topics; the returned function ends that.
 type Bells interface {
 	Subscribe(topics ...string) (<-chan struct{}, func())
+	Listen(topics ...string) *bus.Listener
+	Status() bus.Status
 }
 
 // Options are what an API is made of; all that are no flags are needed.

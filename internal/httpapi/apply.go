@@ -16,13 +16,12 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/fault"
 )
 
-// apply makes the definitions be as the documents say: those of the catalog in one
-// transaction, and then automations, each in one of its own. All are judged before
-// anything is done; the places of errors are those in docs.
+// apply makes the definitions be as the documents say, all in one transaction. All are
+// judged before anything is done; the places of errors are those in docs.
 func (a *API) apply(ctx context.Context, docs []catalog.Document, dryRun bool) (catalog.Plan, error) {
 	var definitions []catalog.Document
 	var places []int // in docs, of definitions
-	var automations []automation.Input
+	var automations []automation.Wish
 	var wrong []fault.Field
 	twins := map[string]int{}
 	for i, doc := range docs {
@@ -39,7 +38,8 @@ func (a *API) apply(ctx context.Context, docs []catalog.Document, dryRun bool) (
 		if doc.APIVersion != catalog.APIVersion {
 			wrong = append(wrong, fault.Field{Path: at + ".apiVersion", Message: "must be " + catalog.APIVersion})
 		}
-		if _, err := a.Automations.Read(in, "spec"); err != nil {
+		next, err := a.Automations.Read(in, "spec")
+		if err != nil {
 			f, ok := errors.AsType[*fault.Error](err)
 			if !ok || f.Kind != fault.Invalid {
 				return catalog.Plan{}, err
@@ -52,31 +52,33 @@ func (a *API) apply(ctx context.Context, docs []catalog.Document, dryRun bool) (
 				wrong = append(wrong, field)
 			}
 		}
-		automations = append(automations, in)
+		automations = append(automations, automation.Wish{Automation: next, Enabled: in.Wanted()})
 	}
-	plan := catalog.Plan{Changes: []catalog.DocumentChange{}}
-	if len(definitions) > 0 || len(automations) == 0 {
-		var err error
-		plan, err = a.Catalog.Apply(ctx, actor(ctx), definitions, dryRun || len(wrong) > 0)
-		if f, ok := errors.AsType[*fault.Error](err); ok && f.Kind == fault.Invalid {
-			for i := range f.Fields {
-				f.Fields[i].Path = elsewhere(f.Fields[i].Path, places)
-			}
-			f.Fields = append(f.Fields, wrong...)
+	var applied []automation.Applied
+	plan, err := a.Catalog.Apply(ctx, actor(ctx), definitions, dryRun || len(wrong) > 0, func(tx entity.Tx) (changes []entity.Change, err error) {
+		if len(wrong) == 0 {
+			applied, changes, err = a.Automations.Apply(ctx, tx, actor(ctx), automations)
 		}
-		if err != nil {
-			return plan, err
+		return changes, err
+	})
+	if f, ok := errors.AsType[*fault.Error](err); ok && f.Kind == fault.Invalid {
+		for i := range f.Fields {
+			f.Fields[i].Path = elsewhere(f.Fields[i].Path, places)
 		}
+		f.Fields = append(f.Fields, wrong...)
+	}
+	if err != nil {
+		return catalog.Plan{}, err
 	}
 	if len(wrong) > 0 {
 		err := fault.New(fault.Invalid, "the documents are not valid")
 		err.Fields = wrong
 		return catalog.Plan{}, err
 	}
-	for _, in := range automations {
-		change, err := a.applyAutomation(ctx, in, dryRun)
+	for _, one := range applied {
+		change, err := changeOf(one)
 		if err != nil {
-			return plan, err
+			return catalog.Plan{}, err
 		}
 		plan.Changes = append(plan.Changes, change)
 	}
@@ -92,46 +94,26 @@ func elsewhere(path string, places []int) string {
 	return fmt.Sprintf("documents[%d]%s", places[i], strings.TrimPrefix(path, fmt.Sprintf("documents[%d]", i)))
 }
 
-// applyAutomation creates or changes one. What somebody disabled stays so, unless the
-// document says that it is enabled.
-func (a *API) applyAutomation(ctx context.Context, in automation.Input, dryRun bool) (catalog.DocumentChange, error) {
-	change := catalog.DocumentChange{Kind: catalog.DocAutomation, Name: in.Name, Action: catalog.Created, Diff: []diff.Field{}}
-	next, err := a.Automations.Read(in, "spec")
-	if err != nil {
-		return change, err
-	}
-	before, err := a.Automations.Automation(ctx, in.Name)
-	if fault.Is(err, fault.NotFound) {
-		if !dryRun {
-			_, err = a.Automations.Create(ctx, actor(ctx), in)
-			return change, err
-		}
+// changeOf says what became of an automation in the words of documents.
+func changeOf(one automation.Applied) (catalog.DocumentChange, error) {
+	change := catalog.DocumentChange{Kind: catalog.DocAutomation, Name: one.After.Name, Action: catalog.Created, Diff: []diff.Field{}}
+	if one.Before == nil {
 		return change, nil
 	}
+	was, err := automationDocument(*one.Before)
 	if err != nil {
 		return change, err
 	}
-	if in.Wanted() == nil {
-		next.Enabled = before.Enabled
-	}
-	was, err := automationDocument(before)
-	if err != nil {
-		return change, err
-	}
-	is, err := automationDocument(next)
+	is, err := automationDocument(one.After)
 	if err != nil {
 		return change, err
 	}
 	change.Diff = append(change.Diff, catalog.Diff(was, is)...)
+	change.Action = catalog.Updated
 	if len(change.Diff) == 0 {
 		change.Action = catalog.Unchanged
-		return change, nil
 	}
-	change.Action = catalog.Updated
-	if !dryRun {
-		_, err = a.Automations.Update(ctx, actor(ctx), before.ID, in)
-	}
-	return change, err
+	return change, nil
 }
 
 func automationDocument(a automation.Automation) (catalog.Document, error) {

@@ -25,10 +25,10 @@ import (
 type auditNote struct {
 	operation, source, object, objectID, change, reason string
 
-	// about are the things that the request may change, and was is how they were before.
-	about   []place
-	was     []subject
-	changes []diff.Field
+	// about is the thing that the request may change; listed, that its path is that of a list
+	// or of the only one of its kind, and cannot say which.
+	about  place
+	listed bool
 
 	actor entity.Actor
 	// guess: somebody came with a token.
@@ -36,6 +36,8 @@ type auditNote struct {
 	// reads: nothing is changed by it, so that only its refusal is noted. dry: neither
 	// this time.
 	reads, dry, written bool
+	// draft is the entry as the transactions of the request write it; nil when it changes nothing.
+	draft *auth.Draft
 }
 
 type auditNoteKey struct{}
@@ -54,9 +56,10 @@ var harmless = []string{"dry-run-automation", "preview-placement"}
 // audit has noted what was changed before the answer goes, and what was refused.
 func (a *API) audit(ctx huma.Context, next func(huma.Context)) {
 	op, url := ctx.Operation(), ctx.URL()
-	kind, _, _ := strings.Cut(strings.TrimPrefix(op.Path, "/"), "/")
+	kind, _, deeper := strings.Cut(strings.TrimPrefix(op.Path, "/"), "/")
 	n := &auditNote{
-		about:     []place{{kind: kind, ref: cmp.Or(ctx.Param("id"), ctx.Param("name"), url.Query().Get("name"))}},
+		about:     place{kind: kind, ref: cmp.Or(ctx.Param("id"), ctx.Param("name"), url.Query().Get("name"))},
+		listed:    !deeper,
 		operation: op.OperationID, source: ctx.RemoteAddr(), object: objectOf(strings.TrimPrefix(url.Path, Base+"/"), url.Query().Get("name")),
 		reads: op.Method == http.MethodGet || slices.Contains(harmless, op.OperationID),
 	}
@@ -64,24 +67,95 @@ func (a *API) audit(ctx huma.Context, next func(huma.Context)) {
 	a.write(ctx.Context(), n, ctx.Status(), n.reason)
 }
 
-// write puts the note into the log, once. Who was refused for want of a token is not
-// worth a line; who guesses one is.
-func (a *API) write(ctx context.Context, n *auditNote, status int, reason string) {
-	outcome := auth.Allowed
-	switch {
-	case status == http.StatusUnauthorized || status == http.StatusForbidden || status == http.StatusTooManyRequests:
-		outcome = auth.Refused
-	case status >= http.StatusBadRequest:
-		outcome = auth.Failed
+// drafted has what the request changes written down by the transactions that change it.
+func (a *API) drafted(ctx context.Context, n *auditNote, status int) context.Context {
+	if n.reads || n.dry {
+		return ctx
 	}
-	if n.written || n.reads && outcome != auth.Refused || outcome == auth.Refused && n.actor == (entity.Actor{}) && !n.guess {
+	n.draft = auth.NewDraft(func(touched []auth.Touched) auth.AuditEntry { return n.entry(ctx, touched, status, "") })
+	return auth.WithDraft(ctx, n.draft)
+}
+
+// write puts the note into the log, once, and over what the request's transactions have
+// written when it ended otherwise. Who was refused for want of a token is not worth a
+// line; who guesses one is.
+func (a *API) write(ctx context.Context, n *auditNote, status int, reason string) {
+	if n.written {
+		return
+	}
+	var kept auth.AuditEntry
+	if n.draft != nil {
+		kept = n.draft.Close()
+	}
+	e := n.entry(ctx, nil, status, reason)
+	if kept.ID != 0 { // what was changed, and when, is told
+		e.ID, e.At, e.Object, e.ObjectID, e.Change, e.Changes = kept.ID, kept.At, kept.Object, kept.ObjectID, kept.Change, kept.Changes
+	}
+	if kept.ID == 0 && (n.reads && e.Outcome != auth.Refused || e.Outcome == auth.Refused && n.actor == (entity.Actor{}) && !n.guess) {
 		return
 	}
 	n.written = true
-	a.Audit.Note(ctx, auth.AuditEntry{
-		ActorType: n.actor.Type, ActorID: n.actor.ID, Actor: n.actor.Name, Source: hostOf(n.source), Operation: n.operation, Object: short(n.object, 200),
-		ObjectID: n.objectID, Change: short(n.change, 500), Changes: n.changes, Outcome: outcome, Status: status, Reason: short(reason, 300), RequestID: requestID(ctx),
-	})
+	if kept.ID == 0 || !reflect.DeepEqual(e, kept) {
+		a.Audit.Note(ctx, e)
+	}
+}
+
+// entry is what the log says of the request when it has changed this, and ends so. When it
+// is about one thing, that is what the entry is named after; the fields of others
+// have their kind and name before them.
+func (n *auditNote) entry(ctx context.Context, touched []auth.Touched, status int, reason string) auth.AuditEntry {
+	e := auth.AuditEntry{
+		ActorType: n.actor.Type, ActorID: n.actor.ID, Actor: n.actor.Name, Source: hostOf(n.source), Operation: n.operation, Object: n.object,
+		ObjectID: n.objectID, Change: n.change, Status: status, Reason: short(reason, 300), RequestID: requestID(ctx),
+	}
+	switch {
+	case status == http.StatusUnauthorized || status == http.StatusForbidden || status == http.StatusTooManyRequests:
+		e.Outcome = auth.Refused
+	case status >= http.StatusBadRequest:
+		e.Outcome = auth.Failed
+	default:
+		e.Outcome = auth.Allowed
+	}
+	main := slices.IndexFunc(touched, n.isAbout)
+	for i, t := range touched {
+		if t.Kind == "automation-runs" && t.Was == nil {
+			continue // it was asked for, and has nothing that anybody has set
+		}
+		was, is := subjectOf(t.Was), subjectOf(t.Is)
+		path := ""
+		switch {
+		case main >= 0 && t.Kind == touched[main].Kind && t.ID == touched[main].ID:
+			if i == main {
+				e.Object, e.ObjectID = named(n.object, cmp.Or(was.name, is.name)), cmp.Or(was.id, is.id)
+			}
+		default:
+			path = kindNamed(t.Kind) + " " + short(cmp.Or(was.name, is.name), 60) + ": "
+		}
+		changes := differences(path, was, is)
+		if path == "" && t.Was != nil && t.Is != nil && len(changes) > 0 {
+			e.Change = told(changes)
+		}
+		e.Changes = append(e.Changes, changes...)
+	}
+	if more := len(e.Changes) - maxChanges; more > 0 {
+		e.Changes = append(e.Changes[:maxChanges], diff.Field{Path: fmt.Sprintf("and %d more fields", more)})
+	}
+	e.Object, e.Change = short(e.Object, 200), short(e.Change, 500)
+	return e
+}
+
+// isAbout reports whether the request is about this. One that makes something cannot say
+// which, and is about the first of its kind.
+func (n *auditNote) isAbout(t auth.Touched) bool {
+	if t.Kind != n.about.kind {
+		return false
+	}
+	was, is := subjectOf(t.Was), subjectOf(t.Is)
+	ref := cmp.Or(n.objectID, n.about.ref)
+	if ref == "" {
+		return n.listed
+	}
+	return slices.ContainsFunc([]string{t.ID, was.id, was.name, is.name}, func(s string) bool { return strings.EqualFold(s, ref) })
 }
 
 // hostOf is the address without the port, which says nothing later.
@@ -129,10 +203,10 @@ func (n *auditNote) describe(in any) {
 	}
 	switch b := body.Interface().(type) {
 	case ApplyRequest:
-		n.change, n.dry, n.about = b.inShort(), b.DryRun, b.places()
+		n.change, n.dry = b.inShort(), b.DryRun
 		return
 	case ImportRequest:
-		n.change, n.dry, n.about = b.inShort(), b.DryRun, nil
+		n.change, n.dry = b.inShort(), b.DryRun
 		return
 	}
 	text, err := json.Marshal(body.Interface())
@@ -142,104 +216,43 @@ func (n *auditNote) describe(in any) {
 	n.change = inShort(text)
 	name := nameIn(text)
 	if !strings.Contains(n.object, "/") {
-		n.named(name)
-	} else if n.about[0].ref == "" {
-		n.about[0].ref = name // packages/enabled
+		n.object = named(n.object, name)
+	} else if n.about.ref == "" {
+		n.about.ref = name // packages/enabled
 	}
 }
 
-// before reads how that is which the request is about, and so knows its name.
-func (a *API) before(ctx context.Context, n *auditNote) {
+// identify finds out what that is called which the request is about, and its id: when
+// it is refused or changes nothing, nobody else says so.
+func (a *API) identify(ctx context.Context, n *auditNote) {
 	if n.reads || n.dry {
 		return
 	}
-	n.was = make([]subject, len(n.about))
-	for i, at := range n.about {
-		var err error
-		if n.was[i], err = a.subject(ctx, at); err != nil {
-			a.Log.Warn("what a request is about could not be read for the audit log", "operation", n.operation, "request_id", requestID(ctx), "error", err)
-		}
-		if at.path == "" {
-			n.named(n.was[i].name)
-			n.objectID = n.was[i].id
-		}
+	found, err := a.subject(ctx, n.about)
+	if err != nil {
+		a.Log.Warn("what a request is about could not be read for the audit log", "operation", n.operation, "request_id", requestID(ctx), "error", err)
 	}
+	n.object, n.objectID = named(n.object, found.name), found.id
 }
 
 // nameRefused finds out what it is called that somebody was not let near, and of which
 // they gave the id.
 func (a *API) nameRefused(ctx context.Context, n *auditNote) {
-	if !isID(n.about[0].ref) {
+	if !isID(n.about.ref) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	a.before(ctx, n)
+	a.identify(ctx, n)
 }
 
-// after compares it with how that has become.
-func (a *API) after(ctx context.Context, n *auditNote) {
-	for i, was := range n.was {
-		at := n.about[i]
-		if at.ref = cmp.Or(was.id, at.ref); at.path == "" {
-			at.ref = cmp.Or(at.ref, n.objectID)
-		}
-		is, err := a.subject(ctx, at)
-		if err != nil {
-			a.Log.Warn("what a request has changed could not be read for the audit log", "operation", n.operation, "request_id", requestID(ctx), "error", err)
-			continue
-		}
-		changes := differences(at.path, was, is)
-		if was.set != nil && is.set != nil && at.path == "" && len(changes) > 0 {
-			n.change = told(changes)
-		}
-		n.changes = append(n.changes, changes...)
+// named is the object under its name, which the path may know by its id only.
+func named(object, name string) string {
+	if name == "" {
+		return object
 	}
-	if more := len(n.changes) - maxChanges; more > 0 {
-		n.changes = append(n.changes[:maxChanges], diff.Field{Path: fmt.Sprintf("and %d more fields", more)})
-	}
-}
-
-// named says what the object is called, which the path may know by its id only.
-func (n *auditNote) named(name string) {
-	if name != "" {
-		kind, _, _ := strings.Cut(n.object, "/")
-		n.object = kind + "/" + name
-	}
-}
-
-// made knows what came of it: the name of what was changed, and what is new.
-func (n *auditNote) made(out any) {
-	v := reflect.Indirect(reflect.ValueOf(out))
-	if n.reads || v.Kind() != reflect.Struct {
-		return
-	}
-	body := v.FieldByName("Body")
-	for _, inner := range []string{"", "User", "Token", "Satellite"} {
-		b := reflect.Indirect(body)
-		if inner != "" && b.IsValid() && b.Kind() == reflect.Struct {
-			b = b.FieldByName(inner)
-		}
-		if !b.IsValid() || b.Kind() != reflect.Struct {
-			continue
-		}
-		id, name := textIn(b, "ID"), textIn(b, "Name")
-		if id == "" && name == "" {
-			continue
-		}
-		if n.objectID == "" && len(n.about) == 1 && n.about[0].ref == "" {
-			n.objectID = cmp.Or(id, name)
-			n.named(cmp.Or(name, textIn(b, "Title")))
-		}
-		return
-	}
-}
-
-func textIn(of reflect.Value, field string) string {
-	if f := of.FieldByName(field); f.IsValid() && f.Kind() == reflect.String {
-		return f.String()
-	}
-	return ""
+	kind, _, _ := strings.Cut(object, "/")
+	return kind + "/" + name
 }
 
 func nameIn(object []byte) string {
@@ -286,14 +299,6 @@ func (r ApplyRequest) inShort() string {
 		names = append(names, "and "+strconv.Itoa(more)+" more")
 	}
 	return dryly(r.DryRun, strings.Join(names, ", "))
-}
-
-// places are where the things are that the documents define, the first of them.
-func (r ApplyRequest) places() (all []place) {
-	for _, d := range r.Documents[:min(maxSubjects, len(r.Documents))] {
-		all = append(all, place{kind: strings.ToLower(d.Kind) + "s", ref: d.Metadata.Name, path: d.Kind + " " + short(d.Metadata.Name, 60) + ": "})
-	}
-	return all
 }
 
 func (r ImportRequest) inShort() string {

@@ -1,16 +1,26 @@
 package httpapi_test
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/perigee-monitoring/perigee/internal/auth"
 	"github.com/perigee-monitoring/perigee/internal/catalog"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
+	"github.com/perigee-monitoring/perigee/internal/diff"
+	"github.com/perigee-monitoring/perigee/internal/entity"
+	"github.com/perigee-monitoring/perigee/internal/fault"
+	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/httpapi"
 )
 
@@ -86,8 +96,8 @@ func TestTheAuditLogHasWhatWasChangedAndRefused(t *testing.T) {
 		"admin | delete-satellite | satellites/eu-1 |  | allowed",
 	}
 	got := c.audit("")
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("-want +got:\n%s", d)
 	}
 	if all := strings.Join(got, "\n"); strings.Contains(all, "hunter2") || strings.Contains(all, user.Password) || strings.Contains(all, token.Text) || strings.Contains(all, "guess") {
 		t.Errorf("the log has a secret:\n%s", all)
@@ -145,8 +155,8 @@ func TestTheAuditLogHasWhatWasBeforeAndWhatIsAfter(t *testing.T) {
 		`apply-documents apply | System shop: labels.env: null → "prod"`,
 		`apply-documents apply | System files: name: null → "files"`,
 	}
-	if diff := cmp.Diff(want, lines); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
+	if d := cmp.Diff(want, lines); d != "" {
+		t.Errorf("-want +got:\n%s", d)
 	}
 	if got := c.audit("&operation=update-check"); len(got) != 1 || !strings.Contains(got[0], "labels.team: web → core, name: front → back") {
 		t.Errorf("in short: %v", got)
@@ -170,5 +180,92 @@ func TestRefusalsAreWrittenDownInBounds(t *testing.T) {
 	c.system("shop") // what is allowed is written all the same
 	if got := c.audit("&outcome=allowed"); len(got) != 1 {
 		t.Errorf("allowed: %v", got)
+	}
+}
+
+// Each of those who change one thing at once has their own change in the log: what one
+// leaves is what the next one finds.
+func TestTheAuditLogHasOfEachChangeItsOwnBeforeAndAfter(t *testing.T) {
+	t.Parallel()
+	dbtest.OnBoth(t, func(t *testing.T, url string) {
+		c := setupOn(t, url)
+		const writers, changes = 6, 12
+		c.post("/systems", object{"name": "shop", "description": "as made"}, nil)
+		eu, _ := c.satellite("eu-1", "as made")
+		c.post("/users", object{"name": "otto", "role": "viewer"}, nil)
+		roles := []auth.Role{auth.Viewer, auth.Operator}
+		var all sync.WaitGroup
+		var puts atomic.Int64
+		for w := range writers {
+			all.Go(func() {
+				admin := []string{"Authorization", "Bearer " + c.token}
+				for i := range changes {
+					text := fmt.Sprintf("%d by %d", i, w)
+					if r := c.send(http.MethodPut, httpapi.Base+"/systems/shop", object{"name": "shop", "description": text}, admin...); r.status == http.StatusOK {
+						puts.Add(1) // the others had planned with what was changed meanwhile
+					}
+					for path, body := range map[string]object{"/satellites/" + eu.ID: {"region": text}, "/users/otto": {"role": roles[(w+i)%len(roles)]}} {
+						if r := c.send(http.MethodPatch, httpapi.Base+path, body, admin...); r.status != http.StatusOK {
+							t.Errorf("PATCH %s = %d: %s", path, r.status, r.body)
+						}
+					}
+				}
+			})
+		}
+		all.Wait()
+
+		var page list[auth.AuditEntry]
+		c.get("/audit?limit=1000", &page)
+		last, chained := map[string]any{}, map[string]int{}
+		for _, e := range slices.Backward(page.Items) {
+			for _, f := range e.Changes {
+				at := e.Object + " " + f.Path
+				if f.From != last[at] {
+					t.Errorf("%s was %v before %v wrote %v, and the change before left %v", at, f.From, e.Operation, f.To, last[at])
+				}
+				last[at] = f.To
+				chained[at]++
+			}
+		}
+		if got := chained["systems/shop description"]; got != int(puts.Load())+1 {
+			t.Errorf("the log has %d changes of the system, want that it was made and %d more", got, puts.Load())
+		}
+		if got := chained["satellites/eu-1 region"]; got != writers*changes+1 {
+			t.Errorf("the log has %d changes of the satellite, want that it was made and %d more", got, writers*changes)
+		}
+		if chained["users/otto role"] < 3 {
+			t.Errorf("the log has %d changes of the user", chained["users/otto role"])
+		}
+	})
+}
+
+// lateFleet does what it is asked for, and says that it did not.
+type lateFleet struct{ httpapi.Fleet }
+
+func (f lateFleet) Update(ctx context.Context, actor entity.Actor, id string, p fleet.Patch) (fleet.Satellite, error) {
+	s, err := f.Fleet.Update(ctx, actor, id, p)
+	if err == nil {
+		err = fault.New(fault.Unavailable, "too late")
+	}
+	return s, err
+}
+
+// What fails after something of it was changed is one entry, with both.
+func TestTheAuditLogHasWhatARequestThatFailedHasChanged(t *testing.T) {
+	t.Parallel()
+	c := setup(t, func(o *httpapi.Options) { o.Fleet = lateFleet{o.Fleet} })
+	eu, _ := c.satellite("eu-1", "eu")
+	c.wrong(http.MethodPatch, "/satellites/"+eu.ID, object{"region": "us"}, http.StatusServiceUnavailable)
+	var page list[auth.AuditEntry]
+	c.get("/audit", &page)
+	want := auth.AuditEntry{
+		Operation: "update-satellite", Object: "satellites/eu-1", ObjectID: eu.ID, Change: "region: eu → us", Changes: []diff.Field{{Path: "region", From: "eu", To: "us"}},
+		Outcome: auth.Failed, Status: http.StatusServiceUnavailable, Reason: "too late",
+	}
+	if len(page.Items) != 2 {
+		t.Fatalf("%d entries, want that it was made and that it was changed: %+v", len(page.Items), page.Items)
+	}
+	if d := cmp.Diff(want, page.Items[0], cmpopts.IgnoreFields(auth.AuditEntry{}, "ID", "At", "ActorType", "ActorID", "Actor", "Source", "RequestID")); d != "" {
+		t.Errorf("-want +got:\n%s", d)
 	}
 }

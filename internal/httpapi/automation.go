@@ -22,6 +22,9 @@ type Automations interface {
 	Automations(ctx context.Context, p fleet.Page) ([]automation.Automation, string, error)
 	// All are those that the transaction of somebody else sees, by name.
 	All(ctx context.Context, tx entity.Tx) ([]automation.Automation, error)
+	// Apply makes them be as people say in the transaction of somebody else, who records the
+	// changes.
+	Apply(ctx context.Context, tx entity.Tx, actor entity.Actor, wishes []automation.Wish) ([]automation.Applied, []entity.Change, error)
 	Create(ctx context.Context, actor entity.Actor, in automation.Input) (automation.Automation, error)
 	Update(ctx context.Context, actor entity.Actor, ref string, in automation.Input) (automation.Automation, error)
 	SetEnabled(ctx context.Context, actor entity.Actor, ref string, enabled bool) (automation.Automation, error)

@@ -48,7 +48,7 @@ func (documentSchema) Schema(huma.Registry) *huma.Schema {
 }
 
 func (a *API) addDocuments() {
-	route(a, http.MethodPost, "/apply", "apply-documents", "Make the definitions be as documents say, in one transaction; automations after it", func(ctx context.Context, in *struct{ Body ApplyRequest }) (*answer[catalog.Plan], error) {
+	route(a, http.MethodPost, "/apply", "apply-documents", "Make the definitions be as documents say, all in one transaction", func(ctx context.Context, in *struct{ Body ApplyRequest }) (*answer[catalog.Plan], error) {
 		return answered(a.apply(ctx, in.Body.Documents, in.Body.DryRun))
 	}, func(op *huma.Operation) {
 		op.MaxBodyBytes = maxDocuments

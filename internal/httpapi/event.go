@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -35,10 +36,10 @@ const (
 )
 
 type eventQuery struct {
-	After int64  `query:"after" minimum:"0" doc:"Only events after this number."`
-	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
-	Kind  string `query:"kind" maxLength:"100" doc:"Only events of things of this kind, such as satellite or core."`
-	Type  string `query:"type" maxLength:"200" doc:"Only events of this type, such as core.blind. With its kind it is found quickly."`
+	After int64    `query:"after" minimum:"0" doc:"Only events after this number."`
+	Limit int      `query:"limit" minimum:"1" maximum:"1000" default:"100"`
+	Kind  []string `query:"kind,explode" maxItems:"16" doc:"Only events of things of this kind, such as satellite or core; may be repeated."`
+	Type  string   `query:"type" maxLength:"200" doc:"Only events of this type, such as core.blind. With its kind it is found quickly."`
 	// Newest leaves out all but the last Limit.
 	Newest bool `query:"newest" doc:"The last events instead of the first; oldest first all the same."`
 }
@@ -61,8 +62,9 @@ func (a *API) addEvents() {
 	})
 	huma.Register(a.routes, huma.Operation{
 		Method: http.MethodGet, Path: "/events/stream", OperationID: streamID, Tags: []string{"events"},
-		Summary:     "What happens, as server-sent events",
-		Description: "Each message has the event's number as its id, the event's type as its name, and the event as JSON. Come back with Last-Event-ID and nothing is missed.",
+		Summary: "What happens, as server-sent events",
+		Description: "Each message has the event's number as its id, the event's type as its name, and the event as JSON. Come back with Last-Event-ID and nothing is missed. " +
+			"What moves without being an event is said in comments, of each kind once in a while at most: " + strings.Join(movementTopics(), ", ") + ".",
 		Responses: map[string]*huma.Response{"200": {
 			Description: "A stream that does not end.",
 			Content:     map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString}}},
@@ -71,7 +73,7 @@ func (a *API) addEvents() {
 }
 
 func (a *API) listEvents(ctx context.Context, in *eventQuery) (EventList, error) {
-	events, err := a.Records.EventsOf(ctx, entity.EventFilter{Kind: in.Kind, Type: in.Type, After: in.After, Newest: in.Newest}, in.Limit)
+	events, err := a.Records.EventsOf(ctx, entity.EventFilter{Kinds: in.Kind, Type: in.Type, After: in.After, Newest: in.Newest}, in.Limit)
 	if err != nil {
 		return EventList{}, err
 	}
@@ -131,8 +133,10 @@ func (a *API) stream(hctx huma.Context, after int64) {
 		return
 	}
 	ctx := hctx.Context()
-	rings, end := a.Bells.Subscribe(entity.TopicEvents)
-	defer end()
+	bells := a.Bells.Listen(append(movementTopics(), entity.TopicEvents)...)
+	defer bells.Close()
+	moved := newMovements()
+	defer moved.due.Stop()
 	hctx.SetHeader("Content-Type", "text/event-stream")
 	hctx.SetHeader("X-Accel-Buffering", "no") // proxies, do not wait for more
 	hctx.SetStatus(http.StatusOK)
@@ -168,16 +172,37 @@ func (a *API) stream(hctx huma.Context, after int64) {
 				continue // there is more
 			}
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-a.drained:
-			return
-		case <-rings:
-		case <-poll.C:
-		case <-comment.C:
-			if out.comment("still here") != nil {
+		for look := false; !look; {
+			select {
+			case <-ctx.Done():
 				return
+			case <-a.drained:
+				return
+			case <-poll.C:
+				look = true
+			case <-bells.Rings:
+				for _, topic := range bells.Take() {
+					if topic == entity.TopicEvents {
+						look = true
+					} else {
+						moved.note(topic)
+					}
+				}
+			case <-moved.due.C:
+				for _, topic := range moved.take(time.Now()) {
+					if out.comment(topic) != nil {
+						return
+					}
+				}
+			case <-comment.C:
+				if !a.Bells.Status().Connected { // anything may have moved at the other cores
+					for _, topic := range movementTopics() {
+						moved.note(topic)
+					}
+				}
+				if out.comment("still here") != nil {
+					return
+				}
 			}
 		}
 	}

@@ -48,6 +48,9 @@ func (a *API) addPackages() {
 	route(a, http.MethodGet, "/packages/install", "get-installation", "How the installation is", func(ctx context.Context, _ *struct{}) (*answer[packages.State], error) {
 		return answered(a.Packages.State(ctx))
 	})
+	route(a, http.MethodGet, "/packages/types", "get-package-types", "The declarations of an installed package, and of those that they import, for editors", func(ctx context.Context, in *packageName) (*answer[packages.Types], error) {
+		return answered(a.Packages.Types(ctx, in.Name))
+	})
 	route(a, http.MethodGet, "/packages/satellites", "list-package-states", "How far each satellite is", func(ctx context.Context, in *Paging) (*answer[List[packages.SatelliteState]], error) {
 		all, err := a.Packages.Satellites(ctx)
 		return paged(all, *in, func(s packages.SatelliteState) string { return s.Name }, err)
@@ -55,6 +58,9 @@ func (a *API) addPackages() {
 	route(a, http.MethodGet, "/packages/history", "list-package-trees", "List the trees that were installed, newest first; fifty are remembered", func(ctx context.Context, _ *struct{}) (*answer[List[packages.Tree]], error) {
 		trees, err := a.Packages.History(ctx)
 		return answered(List[packages.Tree]{Items: trees}, err)
+	})
+	route(a, http.MethodGet, "/packages/collect", "list-unneeded-packages", "What a collection would delete", func(ctx context.Context, _ *struct{}) (*answer[packages.Unneeded], error) {
+		return answered(a.Packages.Unneeded(ctx))
 	})
 	route(a, http.MethodPost, "/packages/collect", "collect-packages", "Delete what no tree needs any more", func(ctx context.Context, _ *struct{}) (*answer[packages.Collected], error) {
 		return answered(a.Packages.Collect(ctx))

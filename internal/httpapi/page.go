@@ -4,12 +4,18 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"io"
 	"io/fs"
 	"mime"
 	"net/http"
 	"path"
+	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 const (
@@ -22,6 +28,8 @@ const (
 	// forever is for files whose names have a hash of their content.
 	forever = "public, max-age=31536000, immutable"
 	briefly = "public, max-age=3600"
+	// packedExt is behind the name of a file that is packed with gzip.
+	packedExt = ".gz"
 )
 
 // page serves the web interface. It is static, knows nothing, and reads the API like
@@ -32,33 +40,35 @@ type page struct {
 	files map[string]*pageFile // by path, with the leading slash
 }
 
+// pageFile is a file as it lies in the program: packed with gzip, or plain where that is
+// not smaller.
 type pageFile struct {
-	body         []byte
+	files        fs.FS
+	name         string
 	contentType  string
 	cacheControl string
-	zipped       func() []byte // nil when it is not smaller; made at the first request
+	tag          string // of what lies there
+	packed       bool
+	plain        func() []byte // of a packed one; made when the first one asks who takes no gzip
 }
 
-// newPage reads the files, all of which are in the program.
+// newPage knows the files, all of which are in the program.
 func newPage(files fs.FS) *page {
 	p := &page{files: map[string]*pageFile{}}
 	err := fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || strings.HasPrefix(entry.Name(), ".") {
 			return err
 		}
-		body, err := fs.ReadFile(files, name)
-		if err != nil {
+		if name == "index.html" {
+			p.index, err = fs.ReadFile(files, name)
 			return err
 		}
-		if name == "index.html" {
-			p.index = body
-			return nil
-		}
-		p.files["/"+name] = newPageFile(name, body)
-		return nil
+		f, err := newPageFile(files, name)
+		p.files["/"+strings.TrimSuffix(name, packedExt)] = f
+		return err
 	})
 	if err != nil || p.index == nil {
-		panic("httpapi: the files of the page are not in the program")
+		panic(fmt.Sprintf("httpapi: the files of the page are not in the program: %v", err))
 	}
 	return p
 }
@@ -68,29 +78,41 @@ var contentTypes = map[string]string{
 	".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml", ".woff2": "font/woff2",
 }
 
-func newPageFile(name string, body []byte) *pageFile {
-	f := &pageFile{body: body, contentType: contentTypes[path.Ext(name)], cacheControl: briefly}
+func newPageFile(files fs.FS, name string) (*pageFile, error) {
+	plain, packed := strings.CutSuffix(name, packedExt)
+	f := &pageFile{files: files, name: name, contentType: contentTypes[path.Ext(plain)], cacheControl: briefly, packed: packed}
 	if f.contentType == "" {
-		f.contentType = mime.TypeByExtension(path.Ext(name))
+		f.contentType = mime.TypeByExtension(path.Ext(plain))
 	}
 	if strings.HasPrefix(name, "assets/") {
 		f.cacheControl = forever
 	}
-	f.zipped = sync.OnceValue(func() []byte { return zip(body) })
-	return f
+	f.plain = sync.OnceValue(f.unpack)
+	in, err := files.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, in); err != nil {
+		return nil, err
+	}
+	f.tag = base64.RawURLEncoding.EncodeToString(sum.Sum(nil)[:15])
+	return f, nil
 }
 
-func zip(body []byte) []byte {
-	var out bytes.Buffer
-	w, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
+func (f *pageFile) unpack() []byte {
+	body, err := fs.ReadFile(f.files, f.name)
+	if err == nil {
+		var in *gzip.Reader
+		if in, err = gzip.NewReader(bytes.NewReader(body)); err == nil {
+			body, err = io.ReadAll(in)
+		}
+	}
 	if err != nil {
-		return nil
+		panic("httpapi: a file of the page is broken: " + err.Error())
 	}
-	_, err = w.Write(body)
-	if closeErr := w.Close(); err != nil || closeErr != nil || out.Len() >= len(body) {
-		return nil
-	}
-	return out.Bytes()
+	return body
 }
 
 // add routes what the page loads. Its own addresses are given to it by wants.
@@ -115,17 +137,53 @@ func (p *page) serveIndex(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write(bytes.ReplaceAll(p.index, []byte(nonceMark), []byte(nonce))) // the client may have gone
 }
 
+// serve sends the file as it lies there to whoever can read that. ServeContent sees to
+// what somebody has already, and to parts.
 func (f *pageFile) serve(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", f.contentType)
 	h.Set("Cache-Control", f.cacheControl)
-	h.Set("Vary", "Accept-Encoding")
-	body := f.body
-	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
-		if zipped := f.zipped(); zipped != nil {
-			h.Set("Content-Encoding", "gzip")
-			body = zipped
+	if f.packed {
+		h.Set("Vary", "Accept-Encoding")
+		if !takesGzip(r.Header) {
+			body := f.plain()
+			h.Set("ETag", `"`+f.tag+`-plain"`)
+			http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
+			return
+		}
+		h.Set("Content-Encoding", "gzip")
+	}
+	in, err := f.files.Open(f.name)
+	content, ok := in.(io.ReadSeeker)
+	if err != nil || !ok {
+		panic(fmt.Sprintf("httpapi: a file of the page is not in the program any more: %v", err))
+	}
+	defer in.Close()
+	if info, err := in.Stat(); err == nil && f.packed {
+		h.Set("Content-Length", strconv.FormatInt(info.Size(), 10)) // which ServeContent leaves out of what is encoded
+	}
+	h.Set("ETag", `"`+f.tag+`"`)
+	http.ServeContent(w, r, "", time.Time{}, content)
+}
+
+// takesGzip reports whether who asks can read gzip (RFC 9110, 12.5.3): what is named
+// counts more than *, and a weight of 0 is no.
+func takesGzip(h http.Header) bool {
+	all := false
+	for _, item := range strings.Split(strings.Join(h.Values("Accept-Encoding"), ","), ",") {
+		coding, weight, weighed := strings.Cut(item, ";")
+		takes := true
+		if weighed {
+			name, value, _ := strings.Cut(weight, "=")
+			q, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			takes = err == nil && strings.EqualFold(strings.TrimSpace(name), "q") && q > 0
+		}
+		switch strings.ToLower(strings.TrimSpace(coding)) {
+		case "gzip", "x-gzip":
+			return takes
+		case "*":
+			all = takes
 		}
 	}
-	_, _ = w.Write(body) // the client may have gone
+	return all
 }

@@ -12,7 +12,7 @@ const (
 	bodyTimeout = 30 * time.Second
 	// answerTimeout bounds a request from its header to the last byte of the answer:
 	// reading it, doing it, and a minute for whoever reads slowly.
-	answerTimeout = bodyTimeout + requestTimeout + time.Minute
+	answerTimeout = bodyTimeout + documentsTimeout + time.Minute
 )
 
 // limit sets how long the peer may hold the connection with this request, whose

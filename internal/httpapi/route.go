@@ -33,8 +33,9 @@ const (
 	maxBody      = 1 << 20
 	maxDocuments = 16 << 20 // body of an apply
 	maxImport    = 64 << 20 // body of an import
-	// requestTimeout ends what a request started; event streams have none.
-	requestTimeout = 30 * time.Second
+	// requestTimeout ends what a request started; event streams have none. What is about all
+	// definitions at once has as long as a transaction has.
+	requestTimeout, documentsTimeout = 30 * time.Second, time.Minute
 )
 
 // newRoutes makes the empty REST API with its OpenAPI 3.1 document.
@@ -125,16 +126,18 @@ func route[I, O any](a *API, method, path, id, summary string, handle func(conte
 	for _, change := range more {
 		change(&op)
 	}
+	timeout := requestTimeout
+	if slices.Contains([]string{"apply", "import", "export"}, tag) {
+		timeout = documentsTimeout
+	}
 	huma.Register(a.routes, op, func(ctx context.Context, in *I) (*O, error) {
-		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+		ctx, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
 		note := noteOf(ctx)
 		note.describe(in)
-		a.before(ctx, note)
-		out, err := handle(ctx, in)
+		a.identify(ctx, note)
+		out, err := handle(a.drafted(ctx, note, op.DefaultStatus), in)
 		if err == nil {
-			note.made(out)
-			a.after(ctx, note)
 			a.write(ctx, note, op.DefaultStatus, "")
 			return out, nil
 		}

@@ -33,7 +33,8 @@ func (a *API) addSessions(mux *http.ServeMux) {
 			how, claimed = "with a token", ""
 		}
 		id, p, err := a.Auth.SignIn(r.Context(), r.RemoteAddr, c)
-		a.opened(w, r, auditNote{operation: "sign-in", change: how, object: "session", guess: c.Token != "" || c.Name != ""}, id, claimed, p, err)
+		n := &auditNote{operation: "sign-in", source: r.RemoteAddr, change: how, object: "session", guess: c.Token != "" || c.Name != ""}
+		a.opened(w, r, n, id, claimed, p, err)
 	})
 	mux.HandleFunc("DELETE /session", func(w http.ResponseWriter, r *http.Request) {
 		if c, err := r.Cookie(sessionCookie); err == nil {
@@ -55,8 +56,12 @@ func (a *API) addSessions(mux *http.ServeMux) {
 			a.refuse(w, r, fault.New(fault.Invalid, `send {"code":"…","user":"…","password":"…"}`))
 			return
 		}
-		id, p, err := a.Auth.SetUp(r.Context(), r.RemoteAddr, in.Code, auth.NewUser{Name: in.User, Password: in.Password})
-		a.opened(w, r, auditNote{operation: "set-up", change: "the first administrator", object: "users/" + in.User, guess: in.Code != ""}, id, in.User, p, err)
+		n := &auditNote{
+			operation: "set-up", source: r.RemoteAddr, change: "the first administrator", object: "users/" + in.User, guess: in.Code != "",
+			about: place{kind: "users", ref: in.User}, actor: entity.Actor{Name: short(in.User, 63)},
+		}
+		id, p, err := a.Auth.SetUp(a.drafted(r.Context(), n, http.StatusNoContent), r.RemoteAddr, in.Code, auth.NewUser{Name: in.User, Password: in.Password})
+		a.opened(w, r, n, id, in.User, p, err)
 	})
 }
 
@@ -67,19 +72,18 @@ func read(w http.ResponseWriter, r *http.Request, into any) error {
 
 // opened answers with the cookie of a session, or why there is none. Claimed is the name
 // that somebody came with.
-func (a *API) opened(w http.ResponseWriter, r *http.Request, n auditNote, id, claimed string, p auth.Principal, err error) {
-	n.source = r.RemoteAddr
+func (a *API) opened(w http.ResponseWriter, r *http.Request, n *auditNote, id, claimed string, p auth.Principal, err error) {
 	if err != nil {
 		problem := a.fail(r.Context(), r.Method+" "+r.URL.Path, err)
 		if claimed != "" {
 			n.actor = entity.Actor{Name: short(claimed, 63)}
 		}
-		a.write(r.Context(), &n, problem.Status, problem.Detail)
+		a.write(r.Context(), n, problem.Status, problem.Detail)
 		write(w, problem)
 		return
 	}
 	n.actor = p.Actor()
-	a.write(r.Context(), &n, http.StatusNoContent, "")
+	a.write(r.Context(), n, http.StatusNoContent, "")
 	http.SetCookie(w, cookie(r, id, int(auth.SessionAge.Seconds())))
 	w.WriteHeader(http.StatusNoContent)
 }

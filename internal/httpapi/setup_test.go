@@ -35,7 +35,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // deadline bounds what a test waits for.
 const deadline = 30 * time.Second
 
-// core is a core without satellites: real records in a SQLite file, real services,
+// core is a core without satellites: real records, real services,
 // the API on a socket.
 type core struct {
 	t        *testing.T
@@ -69,13 +69,19 @@ func (l *logText) String() string {
 	return l.text.String()
 }
 
-// setup starts a core; change alters what its API is made of.
+// setup starts a core on SQLite; change alters what its API is made of.
 func setup(t *testing.T, change ...func(*httpapi.Options)) *core {
+	t.Helper()
+	return setupOn(t, dbtest.SQLite(t), change...)
+}
+
+// setupOn starts a core on the database.
+func setupOn(t *testing.T, database string, change ...func(*httpapi.Options)) *core {
 	t.Helper()
 	c := &core{t: t, token: auth.NewToken(), log: &logText{}}
 	log := slog.New(slog.NewTextHandler(c.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
-	if c.db, err = store.Open(t.Context(), dbtest.SQLite(t), log); err != nil {
+	if c.db, err = store.Open(t.Context(), database, log); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

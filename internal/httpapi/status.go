@@ -91,8 +91,10 @@ type LocationStatus struct {
 	// Fresh: it counts for the verdict.
 	Fresh bool `json:"fresh"`
 	// Inconclusive is why the newest run says nothing; null when it says something.
-	Inconclusive *string      `json:"inconclusive"`
-	Status       check.Status `json:"status"`
+	Inconclusive *string `json:"inconclusive"`
+	// Refused is why the satellite leaves the check out; missing when it does not.
+	Refused string       `json:"refused,omitempty"`
+	Status  check.Status `json:"status"`
 	// Flapping: results change too often, and it counts as degraded.
 	Flapping bool `json:"flapping"`
 	// Recent are the newest results, oldest first: h, d, u.
@@ -220,7 +222,7 @@ func checkStatus(v health.CheckVerdict, holding map[[3]string]*verdict.Verdict, 
 	for _, seat := range v.Seats {
 		l := LocationStatus{
 			SatelliteID: seat.SatelliteID, Satellite: seat.SatelliteName, Region: seat.Region, EnvironmentID: seat.EnvironmentID, Environment: seat.Environment,
-			Online: seat.Online, Fresh: seat.Fresh(now), Status: check.Unknown,
+			Online: seat.Online, Fresh: seat.Fresh(now), Status: check.Unknown, Refused: seat.Refused,
 		}
 		if at := seat.Location; at != nil {
 			l.Status, l.Since, l.ExecutedAt, l.ReceivedAt = at.Status, &at.Since, &at.ExecutedAt, &at.ReceivedAt

@@ -23,16 +23,19 @@ import (
 )
 
 const (
-	// maxSubjects bounds the things of one request that are compared, and maxChanges the
-	// fields in which they differ that the audit log keeps.
-	maxSubjects, maxChanges = 50, 100
+	// maxChanges bounds the fields of one request that the audit log keeps.
+	maxChanges = 100
 	// maxValue bounds a text that is kept of a field, in bytes.
 	maxValue = 400
 )
 
-// place is where something is in the API: systems, and an id or name. path stands before
-// its fields where a request is about several things.
-type place struct{ kind, ref, path string }
+// place is where something is in the API: systems, and an id or name.
+type place struct{ kind, ref string }
+
+// kindNamed is the kind of a place as documents have it: System.
+func kindNamed(kind string) string {
+	return strings.ToUpper(kind[:1]) + strings.TrimSuffix(kind[1:], "s")
+}
 
 // subject is something that can be changed, as the audit log sees it: its name, and
 // what people have set of it. What moves by itself is not part of it.
@@ -134,6 +137,10 @@ func subjectOf(found any) subject {
 		return subject{v.ID, v.Name, only(v, "name", "labels", "enabled", "definition")}
 	case notify.Channel:
 		return subject{v.ID, v.Name, only(v, "name", "description", "enabled", "type", "config")}
+	case automation.Run:
+		return subject{v.ID, "", only(v, "status")}
+	case incident.Note:
+		return subject{v.ID, "", only(v, "kind", "entityId")}
 	case incident.Incident:
 		return subject{v.ID, v.Title, only(v, "title", "severity", "status", "cause", "systems")}
 	case auth.User:

@@ -20,7 +20,6 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/health"
 	"github.com/perigee-monitoring/perigee/internal/hub"
-	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/store"
 	"github.com/perigee-monitoring/perigee/protocol"
 )
@@ -329,7 +328,7 @@ func TestReal_M43_HeartbeatsRestoreALostSatellite(t *testing.T) {
 // the older session is found by the slow poll, which the test makes less slow.
 func TestReal_M15_NewerSessionAtAnotherCoreWins(t *testing.T) {
 	t.Parallel()
-	url := pgtest.URL(t)
+	url := dbtest.PostgreSQL(t)
 	one, two := newCore(t, url, hub.Limits{Poll: 100 * time.Millisecond}), newCore(t, url)
 	m := one.satellite("eu-1")
 	older, _ := one.enter(asOurs(m))

@@ -14,7 +14,6 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/hub"
 	"github.com/perigee-monitoring/perigee/internal/link"
-	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/protocol"
 )
 
@@ -132,7 +131,7 @@ func TestReal_M32_RevocationReachesTheOtherCore(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			here, there := setUp(t, pgtest.URL(t))
+			here, there := setUp(t, dbtest.PostgreSQL(t))
 			rotated, overlapped, deleted := here.satellite("eu-1"), here.satellite("eu-2"), here.satellite("eu-3")
 			first, _ := there.enter(asOurs(rotated))
 			second, _ := there.enter(asOurs(overlapped))
@@ -159,7 +158,7 @@ func TestReal_M32_RevocationReachesTheOtherCore(t *testing.T) {
 // error for anybody to look at.
 func TestReal_M54_LateWordsOfADeletedSatellite(t *testing.T) {
 	t.Parallel()
-	for engine, url := range map[string]string{"sqlite": dbtest.SQLite(t), "postgres": pgtest.URL(t)} {
+	for engine, url := range map[string]string{"sqlite": dbtest.SQLite(t), "postgres": dbtest.PostgreSQL(t)} {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
 			var logged lines
@@ -228,7 +227,7 @@ func (l *lines) String() string {
 // Two processes take turns at two cores, and each core sees half of it.
 func TestReal_DuplicateIdentityAcrossCores(t *testing.T) {
 	t.Parallel()
-	url, bell, logged := pgtest.URL(t), new(bus.Local), new(lines)
+	url, bell, logged := dbtest.PostgreSQL(t), new(bus.Local), new(lines)
 	log := slog.New(slog.NewTextHandler(logged, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	polling := hub.Limits{Poll: 100 * time.Millisecond} // an opening rings for nobody
 	here, there := newCoreWith(t, url, bell, log, polling), newCoreWith(t, url, bell, log, polling)

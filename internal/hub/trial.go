@@ -113,7 +113,7 @@ func (s *session) tried(m *protocol.Tried) {
 	s.aside(func() {
 		ctx, cancel := context.WithTimeout(s.hub.base, callTimeout)
 		defer cancel()
-		answer := trial.Answer{Result: m.Result, TookMs: m.TookMs, ExecutedAt: m.ExecutedAt, Inconclusive: m.Inconclusive, Refused: m.Error}
+		answer := trial.Answer{Result: m.Result, TookMs: m.TookMs, Fences: m.Fences, ExecutedAt: m.ExecutedAt, Inconclusive: m.Inconclusive, Refused: m.Error}
 		if err := s.trialRedacted(ctx, &t.Trial, &answer); err != nil {
 			s.logger().Error("a trial was withheld: its secrets cannot be taken out", "trial", m.RequestID, "error", err)
 			answer = trial.Answer{Refused: withheld}

@@ -28,6 +28,9 @@ type Message struct {
 	Link string `json:"link,omitempty"`
 }
 
+// TopicDeliveries is rung when something is being sent, or was.
+const TopicDeliveries = "deliveries"
+
 // Delivery is a message and what became of it at a channel.
 type Delivery struct {
 	Key       string    `json:"key"`
@@ -239,6 +242,8 @@ func (s *Service) deliver(ctx context.Context, c *Channel, m Message) (Delivery,
 	if err != nil || done {
 		return d, err
 	}
+	s.recorder.Ring(TopicDeliveries)
+	defer s.recorder.Ring(TopicDeliveries)
 	sending, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	failure := s.send(sending, c, m)

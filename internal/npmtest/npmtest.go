@@ -129,11 +129,16 @@ func (r *Registry) Publish(tb testing.TB, m Manifest) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	data := Pack(tb, map[string]string{
+	r.PublishFiles(tb, map[string]string{
 		"package.json": string(text),
 		"index.js":     fmt.Sprintf("module.exports = %q\n", m.Name+"@"+m.Version),
 	})
-	if err := r.publish(data); err != nil {
+}
+
+// PublishFiles makes a package of its files, package.json among them.
+func (r *Registry) PublishFiles(tb testing.TB, files map[string]string) {
+	tb.Helper()
+	if err := r.publish(Pack(tb, files)); err != nil {
 		tb.Fatal(err)
 	}
 }

@@ -17,6 +17,8 @@ const (
 	renew = time.Second
 	// settle bounds writing down how something ended, also while the core stops.
 	settle = 10 * time.Second
+	// look is how often it is looked whether whoever held the row is gone.
+	look = 10 * time.Second
 )
 
 // errLost ends the work of who does not hold the row any more.
@@ -54,6 +56,24 @@ func (s *Service) claim(ctx context.Context, actor entity.Actor, change func(*In
 		return changes(prev, i, actor), tx.PutInstallation(ctx, i)
 	})
 	return holder, err
+}
+
+// Abandon records that an installation failed whose core has ended, so that who waits
+// for it hears of it. Run does it from time to time.
+func (s *Service) Abandon(ctx context.Context) error {
+	left := func(i Installation) bool { return i.Status == Installing && !i.taken() }
+	if i, err := s.store.Installation(ctx); err != nil || !left(i) { // spares the writer
+		return err
+	}
+	return entity.Record(ctx, s.recorder, func(tx Tx) ([]entity.Change, error) {
+		i, err := tx.InstallationForUpdate(ctx)
+		if err != nil || !left(i) {
+			return nil, err
+		}
+		prev := i.state()
+		i.Status, i.ErrorMessage, i.Holder, i.LeaseUntil = Failed, abandoned, "", nil
+		return changes(prev, i, entity.System), tx.PutInstallation(ctx, i)
+	})
 }
 
 // hold renews the lease until done is closed, and ends the work when it is lost.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/entity"
@@ -42,20 +43,13 @@ func (s *Service) Collect(ctx context.Context) (Collected, error) {
 }
 
 func (s *Service) collect(ctx context.Context) (Collected, error) {
-	needed, err := s.needed(ctx)
+	unneeded, err := s.unneeded(ctx)
 	if err != nil {
 		return Collected{}, err
 	}
-	old, err := s.store.OldPackageBlobs(ctx, s.grace)
-	if err != nil {
-		return Collected{}, fmt.Errorf("listing blobs: %w", err)
-	}
 	var done Collected
-	for _, b := range old {
-		switch {
-		case needed[b.Integrity]:
-			continue
-		case ctx.Err() != nil: // the lease; the next collection goes on
+	for _, b := range unneeded {
+		if ctx.Err() != nil { // the lease; the next collection goes on
 			done.Failed++
 			continue
 		}
@@ -68,6 +62,45 @@ func (s *Service) collect(ctx context.Context) (Collected, error) {
 		done.Bytes += b.Size
 	}
 	return done, s.store.ForgetLockfiles(ctx, keepLockfiles)
+}
+
+// Unneeded is what a collection would delete now.
+type Unneeded struct {
+	Blobs    int      `json:"blobs"`
+	Bytes    int64    `json:"bytes" doc:"What they come to."`
+	Packages []string `json:"packages" doc:"What they are, as name@version; the first hundred by name."`
+}
+
+// maxUnneeded is how many packages are named of those that would be deleted.
+const maxUnneeded = 100
+
+// Unneeded tells what Collect would delete now, and deletes nothing.
+func (s *Service) Unneeded(ctx context.Context) (Unneeded, error) {
+	blobs, err := s.unneeded(ctx)
+	if err != nil {
+		return Unneeded{}, err
+	}
+	u := Unneeded{Blobs: len(blobs), Packages: make([]string, len(blobs))}
+	for i, b := range blobs {
+		u.Bytes += b.Size
+		u.Packages[i] = b.Name + "@" + b.Version
+	}
+	slices.Sort(u.Packages)
+	u.Packages = u.Packages[:min(len(u.Packages), maxUnneeded)]
+	return u, nil
+}
+
+// unneeded are the blobs that no tree needs, and that have been there for long enough.
+func (s *Service) unneeded(ctx context.Context) ([]Blob, error) {
+	needed, err := s.needed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	old, err := s.store.OldPackageBlobs(ctx, s.grace)
+	if err != nil {
+		return nil, fmt.Errorf("listing blobs: %w", err)
+	}
+	return slices.DeleteFunc(old, func(b Blob) bool { return needed[b.Integrity] }), nil
 }
 
 // needed is the integrities of the tree that satellites should have, and of those

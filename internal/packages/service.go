@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/entity"
+	"github.com/perigee-monitoring/perigee/internal/fault"
 	"github.com/perigee-monitoring/perigee/internal/scriptpkg"
 )
 
@@ -85,7 +86,8 @@ type Service struct {
 	grace    time.Duration
 	log      *slog.Logger
 
-	starts chan job // one installation that was started here and is not taken up yet
+	starts chan job      // one installation that was started here and is not taken up yet
+	typing chan struct{} // who reads types now
 }
 
 // New makes a service. Run must be running for installations to be carried out.
@@ -103,6 +105,7 @@ func New(c Config) (*Service, error) {
 		warn:  positive[int64](c.WarnBytes, 150<<20), block: positive[int64](c.BlockBytes, 300<<20),
 		grace:  positive(c.Grace, 24*time.Hour),
 		starts: make(chan job, 1),
+		typing: make(chan struct{}, maxTypeReaders),
 	}, nil
 }
 
@@ -114,12 +117,19 @@ func positive[T int64 | time.Duration](n, otherwise T) T {
 }
 
 // Run carries out the installations that are started here, one after the other, until
-// ctx ends. One that is under way then is given up and recorded as failed.
+// ctx ends. One that is under way then is given up and recorded as failed; and so is one
+// whose core is gone.
 func (s *Service) Run(ctx context.Context) error {
+	ticker := time.NewTicker(look)
+	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-ticker.C:
+			if err := s.Abandon(ctx); err != nil && ctx.Err() == nil && !fault.Is(err, fault.Unavailable) {
+				s.log.Error("looking for an installation that was left behind failed", "error", err)
+			}
 		case j := <-s.starts:
 			s.carryOut(ctx, j)
 		}

@@ -59,7 +59,8 @@ type Installation struct {
 }
 
 func (i *Installation) state() entity.State {
-	return entity.State{"status": i.Status, "lockfileHash": i.LockfileHash}
+	// Progress is part of it, so that who listens hears it; it is written down once a second.
+	return entity.State{"status": i.Status, "lockfileHash": i.LockfileHash, "done": i.Done, "total": i.Total}
 }
 
 // taken reports whether somebody is at work.

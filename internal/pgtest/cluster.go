@@ -98,9 +98,13 @@ func (c *Cluster) DatabaseURL(name string) string {
 	return u.String()
 }
 
-// Create makes an empty database and returns its URL.
-func (c *Cluster) Create(ctx context.Context, name string) (string, error) {
-	return c.DatabaseURL(name), c.run(ctx, "CREATE DATABASE "+pgx.Identifier{name}.Sanitize())
+// Create makes a database, empty or as a template is ("" for none), and returns its URL.
+func (c *Cluster) Create(ctx context.Context, name, template string) (string, error) {
+	sql := "CREATE DATABASE " + pgx.Identifier{name}.Sanitize()
+	if template != "" {
+		sql += " TEMPLATE " + pgx.Identifier{template}.Sanitize()
+	}
+	return c.DatabaseURL(name), c.run(ctx, sql)
 }
 
 // Drop removes a database and whoever is connected to it.

@@ -170,7 +170,7 @@ func take(ctx, tab context.Context, step check.BrowserStep) error {
 type wayOut struct {
 	address string
 	server  *http.Server
-	dialer  outlet
+	dialer  *outlet
 	out     *http.Transport
 	serving sync.WaitGroup
 

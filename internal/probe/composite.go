@@ -49,7 +49,7 @@ func (s compositeSession) collect(ctx context.Context, _ string, raw json.RawMes
 	carried, start := map[string]any{}, time.Now()
 	for _, step := range config.Steps {
 		clock, began := &phases{}, time.Now()
-		answer, err := s.step(clock.trace(ctx), &client, step, carried)
+		answer, err := s.step(clock.in(ctx), &client, step, carried)
 		err = explain(ctx, err, clock.doing())
 		took := check.JourneyStepResult{Name: cut(step.Name, 200), ResponseTimeMs: precise(time.Since(began))}
 		if answer != nil {
@@ -93,6 +93,8 @@ func (s compositeSession) step(ctx context.Context, client *http.Client, step ch
 		return nil, err
 	}
 	defer response.Body.Close()
+	clock := phasesOf(ctx)
+	clock.begin(&clock.receive, "reading the answer")
 	body, err := io.ReadAll(io.LimitReader(response.Body, int64(s.run.bodyCap)))
 	if err != nil {
 		return nil, err

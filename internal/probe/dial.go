@@ -128,7 +128,7 @@ func during(ctx context.Context, conn net.Conn) (stop func()) {
 func (p *Prober) dial(ctx context.Context, clock *phases, network, host string, port int, limit time.Duration) (net.Conn, error) {
 	ctx, cancel := within(ctx, limit)
 	defer cancel()
-	conn, err := p.dialer(nil).DialContext(clock.trace(ctx), network, net.JoinHostPort(host, strconv.Itoa(port)))
+	conn, err := p.dialer(nil).DialContext(clock.in(ctx), network, net.JoinHostPort(host, strconv.Itoa(port)))
 	if err != nil {
 		return nil, explain(ctx, err, clock.doing())
 	}
@@ -188,39 +188,49 @@ type endpoint struct {
 // address that is about to be connected to, after names were resolved: a name cannot be
 // used to get around it.
 type outlet struct {
-	dialer net.Dialer
-	guard  guard        // of the check
-	egress fence.Egress // of the satellite's operator
+	resolver *net.Resolver
+	guard    guard        // of the check
+	egress   fence.Egress // of the satellite's operator
 }
 
-func (p *Prober) dialer(g guard) outlet {
-	return outlet{net.Dialer{KeepAlive: -1, Resolver: Resolver(p.options.Nameservers)}, g, p.egress()}
+func (p *Prober) dialer(g guard) *outlet {
+	return &outlet{resolver: Resolver(p.options.Nameservers), guard: g, egress: p.egress}
 }
 
-// egress is whom checks may reach from here.
-func (p *Prober) egress() fence.Egress {
-	if p.options.Egress == nil {
-		return fence.DefaultEgress()
-	}
-	return *p.options.Egress
-}
-
-func (o outlet) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+// DialContext connects, and tells the phases of ctx, if it has any, what it is at.
+func (o *outlet) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	clock := phasesOf(ctx)
+	dialer := net.Dialer{KeepAlive: -1, Resolver: o.resolver}
 	host, _, err := net.SplitHostPort(address)
 	if err == nil { // else it is no address of a network, but the path of a socket
-		o.dialer.Control = func(_, address string, _ syscall.RawConn) error {
+		dialer.Control = func(_, address string, _ syscall.RawConn) error {
 			to, err := netip.ParseAddrPort(address)
 			if err != nil {
 				return err
 			}
+			if clock != nil {
+				clock.end(&clock.dns)
+				clock.begin(&clock.connect, "connecting")
+			}
 			return o.admit(host, to)
 		}
 	}
-	return o.dialer.DialContext(ctx, network, address)
+	if clock == nil {
+		return dialer.DialContext(ctx, network, address)
+	}
+	if _, err := netip.ParseAddr(host); err != nil {
+		clock.begin(&clock.dns, resolving)
+	}
+	conn, err := dialer.DialContext(ctx, network, address)
+	clock.end(&clock.dns) // unless it has, at an address
+	if err == nil {       // of several addresses, the one that answered
+		clock.end(&clock.connect)
+	}
+	return conn, err
 }
 
 // admit says why a connection may not be made to an address, which was found by that name.
-func (o outlet) admit(host string, to netip.AddrPort) error {
+func (o *outlet) admit(host string, to netip.AddrPort) error {
 	if o.guard.denies(to.Addr()) {
 		return denied{to.String()}
 	}
@@ -277,7 +287,20 @@ func (p *phases) doing() string {
 	return p.current
 }
 
-// trace hooks the phases into package net and net/http.
+// phasesKey is where a context has phases, for what is done by ourselves.
+type phasesKey struct{}
+
+func (p *phases) in(ctx context.Context) context.Context {
+	return context.WithValue(ctx, phasesKey{}, p)
+}
+
+// phasesOf are those of a context, nil when it has none.
+func phasesOf(ctx context.Context) *phases {
+	p, _ := ctx.Value(phasesKey{}).(*phases)
+	return p
+}
+
+// trace hooks the phases into package net and net/http, which costs more.
 func (p *phases) trace(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		DNSStart:     func(httptrace.DNSStartInfo) { p.begin(&p.dns, resolving) },

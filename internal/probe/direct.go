@@ -8,13 +8,12 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"maps"
 	"math"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"strings"
 	"sync"
+	"time"
 	"unicode/utf8"
 
 	"golang.org/x/net/http/httpguts"
@@ -62,7 +61,8 @@ func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &answer{conn: conn, stop: during(r.Context(), conn), reader: readers.Get().(*bufio.Reader)}
+	a := &answer{conn: conn, reader: readers.Get().(*bufio.Reader)}
+	a.stop = context.AfterFunc(r.Context(), func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	response, err := a.to(r)
 	if err != nil {
 		_ = a.Close() // the error that matters is here
@@ -77,41 +77,38 @@ var readers = sync.Pool{New: func() any { return bufio.NewReader(nil) }}
 // answer is the body of an answer. Closing it closes the connection.
 type answer struct {
 	conn   net.Conn
-	stop   func()
+	stop   func() bool
 	reader *bufio.Reader // nil when it is closed
 	body   io.Reader
 }
 
 // to sends the request and reads the header of the answer.
 func (a *answer) to(r *http.Request) (*http.Response, error) {
-	trace := httptrace.ContextClientTrace(r.Context())
-	sent, compressed := compressible(r)
-	var text bytes.Buffer
-	text.Grow(512)
-	if err := sent.Write(&text); err != nil {
+	clock := phasesOf(r.Context())
+	compressed := compressible(r)
+	if err := a.send(r, compressed); err != nil {
 		return nil, err
 	}
-	if _, err := a.conn.Write(text.Bytes()); err != nil {
-		return nil, err
-	}
-	trace.WroteRequest(httptrace.WroteRequestInfo{})
-	limited := &io.LimitedReader{R: a.conn, N: maxHeader}
-	a.reader.Reset(limited)
+	clock.begin(&clock.wait, "waiting for the answer")
+	from := &source{conn: a.conn, left: maxHeader}
+	a.reader.Reset(from)
 	if _, err := a.reader.Peek(1); err != nil {
 		return nil, err
 	}
-	trace.GotFirstResponseByte()
+	clock.end(&clock.wait)
 	for {
 		response, err := http.ReadResponse(a.reader, r)
 		switch {
-		case err != nil && limited.N <= 0:
+		case err != nil && from.failed != nil:
+			return nil, from.failed // a line that was cut off was read as if it were whole
+		case err != nil && from.left <= 0:
 			return nil, fmt.Errorf("server response headers exceeded %d bytes; aborted", maxHeader)
 		case err != nil:
 			return nil, err
-		case response.StatusCode < 200 && response.StatusCode != http.StatusSwitchingProtocols:
+		case response.StatusCode/100 == 1 && response.StatusCode != http.StatusSwitchingProtocols:
 			continue // the answer is to come
 		}
-		limited.N = math.MaxInt64 // whoever reads the body counts
+		from.left = math.MaxInt64 // whoever reads the body counts
 		if compressed && strings.EqualFold(response.Header.Get("Content-Encoding"), "gzip") {
 			response.Header.Del("Content-Encoding")
 			response.Header.Del("Content-Length")
@@ -122,16 +119,46 @@ func (a *answer) to(r *http.Request) (*http.Response, error) {
 	}
 }
 
-// compressible is the request that also takes a compressed answer, where whoever asks has
-// no say of their own about it.
-func compressible(r *http.Request) (sent *http.Request, compressed bool) {
-	if r.Method == http.MethodHead || r.Header.Get("Accept-Encoding") != "" || r.Header.Get("Range") != "" {
-		return r, false
+// source is a connection as an answer is read from it.
+type source struct {
+	conn   net.Conn
+	left   int64 // how much may be read, in bytes
+	failed error // why reading did not go on, other than that it had come to its end
+}
+
+func (s *source) Read(text []byte) (int, error) {
+	if s.left <= 0 {
+		return 0, io.EOF
 	}
-	copied := *r
-	copied.Header = maps.Clone(r.Header)
-	copied.Header["Accept-Encoding"] = []string{"gzip"}
-	return &copied, true
+	n, err := s.conn.Read(text[:min(int64(len(text)), s.left)])
+	s.left -= int64(n)
+	if err != nil && err != io.EOF {
+		s.failed = err
+	}
+	return n, err
+}
+
+// compressible reports whether the request may also take a compressed answer: whoever asks
+// has no say of their own about it.
+func compressible(r *http.Request) bool {
+	return r.Method != http.MethodHead && r.Header.Get("Accept-Encoding") == "" && r.Header.Get("Range") == ""
+}
+
+var gzipped = []string{"gzip"}
+
+// send writes the request, in one piece.
+func (a *answer) send(r *http.Request, compressed bool) error {
+	if compressed { // which the request does not say to anybody else
+		r.Header["Accept-Encoding"] = gzipped
+		defer delete(r.Header, "Accept-Encoding")
+	}
+	text := bodies.Get().(*bytes.Buffer)
+	defer keepBody(text)
+	if err := r.Write(text); err != nil {
+		return err
+	}
+	_, err := a.conn.Write(text.Bytes())
+	return err
 }
 
 func (a *answer) Read(text []byte) (int, error) {

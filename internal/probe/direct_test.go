@@ -46,6 +46,9 @@ func TestDirectEndsAsTheTransportDoes(t *testing.T) {
 		"a large header":        "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 200<<10) + "\r\nContent-Length: 4\r\n\r\nwell",
 		"two lengths":           "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nwell!",
 		"a wrong length":        "HTTP/1.1 200 OK\r\nContent-Length: -4\r\n\r\nwell",
+		"a small status":        "HTTP/1.1 099 Small\r\nContent-Length: 0\r\n\r\n",
+		"another speech":        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nwell",
+		"endless trailer":       "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nwell\r\n0\r\n" + strings.Repeat("X: y\r\n", 10_000),
 		"no status":             "HTTP/1.1 OK\r\n\r\n",
 		"a strange status":      "HTTP/1.1 999 Strange\r\nContent-Length: 0\r\n\r\n",
 		"no protocol":           "SSH-2.0-OpenSSH\r\n",
@@ -90,13 +93,13 @@ type outcome struct {
 func exchanged(t *testing.T, config check.HTTPRequestConfig, over http.RoundTripper) outcome {
 	t.Helper()
 	if over == nil {
-		transport := &http.Transport{MaxResponseHeaderBytes: maxHeader}
-		defer transport.CloseIdleConnections()
+		transport := newShortLived(&http.Transport{DialContext: new(net.Dialer).DialContext, MaxResponseHeaderBytes: maxHeader})
+		defer transport.close()
 		over = transport
 	}
 	s := &httpSession{run: run{bodyCap: maxBody}, client: &http.Client{Transport: over}}
 	clock := &phases{}
-	r, _, err := s.request(clock.trace(t.Context()), config)
+	r, _, err := s.request(clock.in(clock.trace(t.Context())), config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +194,7 @@ func TestDirectEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-reached; cancel() }()
 	d := direct{new(net.Dialer).DialContext}
-	r, err := http.NewRequestWithContext((&phases{}).trace(ctx), http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/", s.port), nil)
+	r, err := http.NewRequestWithContext((&phases{}).in(ctx), http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/", s.port), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +205,7 @@ func TestDirectEndsWithItsContext(t *testing.T) {
 	<-closed
 
 	s = serve(t, func(conn net.Conn) { _, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\nwell") })
-	r, err = http.NewRequestWithContext((&phases{}).trace(t.Context()), http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/", s.port), nil)
+	r, err = http.NewRequestWithContext((&phases{}).in(t.Context()), http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/", s.port), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,7 +31,7 @@ type dnsSession struct {
 	nameserver  string
 	nameservers []string // this satellite's own, instead of the system's
 	resolvConf  string
-	outlet      outlet
+	outlet      *outlet
 }
 
 func init() { offers[check.DNS] = offer{connect: (*Prober).connectDNS} }
@@ -134,9 +134,9 @@ func (s *dnsSession) servers(nameserver string) ([]string, error) {
 }
 
 // to is how a nameserver is reached. This satellite's own need nobody's leave.
-func (s *dnsSession) to(nameserver string) outlet {
+func (s *dnsSession) to(nameserver string) *outlet {
 	if nameserver == "" {
-		return outlet{}
+		return &outlet{}
 	}
 	return s.outlet
 }
@@ -154,7 +154,7 @@ func withPort(text, port string) string {
 
 // ask goes round the servers until one answers the question or ctx ends. A server
 // that fails is an answer only if no other gives a better one.
-func (s *dnsSession) ask(ctx context.Context, o outlet, servers []string, name string, kind uint16) (*dns.Msg, error) {
+func (s *dnsSession) ask(ctx context.Context, o *outlet, servers []string, name string, kind uint16) (*dns.Msg, error) {
 	try := min(s.limit/3, maxTry)
 	for {
 		var failing *dns.Msg
@@ -191,7 +191,7 @@ func (s *dnsSession) ask(ctx context.Context, o outlet, servers []string, name s
 
 // exchange asks one server once: by datagram, and by stream if the answer did not
 // fit; without extensions if the server does not know them.
-func exchange(ctx context.Context, o outlet, try time.Duration, server, name string, kind uint16) (*dns.Msg, error) {
+func exchange(ctx context.Context, o *outlet, try time.Duration, server, name string, kind uint16) (*dns.Msg, error) {
 	question := new(dns.Msg).SetQuestion(dns.Fqdn(name), kind)
 	question.SetEdns0(1232, false)
 	answer, err := send(ctx, o, "udp", try, server, question)
@@ -205,7 +205,7 @@ func exchange(ctx context.Context, o outlet, try time.Duration, server, name str
 	return answer, err
 }
 
-func send(ctx context.Context, o outlet, network string, try time.Duration, server string, question *dns.Msg) (*dns.Msg, error) {
+func send(ctx context.Context, o *outlet, network string, try time.Duration, server string, question *dns.Msg) (*dns.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, try)
 	defer cancel()
 	client := &dns.Client{Net: network, UDPSize: 1232}

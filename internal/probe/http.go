@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -41,8 +40,7 @@ type httpSession struct {
 	limit     time.Duration
 	config    check.HTTPConfig
 	userAgent string
-	outlet    outlet
-	resolver  *net.Resolver
+	outlet    *outlet
 	proxied   bool
 	named     bool // somebody has named networks that are closed
 	client    *http.Client
@@ -68,14 +66,14 @@ func (p *Prober) connectHTTP(_ context.Context, r run, raw json.RawMessage) (ses
 		return nil, err
 	}
 	s := &httpSession{
-		run: r, limit: timeout(config.Timeout), config: config, outlet: p.dialer(guard), resolver: Resolver(p.options.Nameservers),
+		run: r, limit: timeout(config.Timeout), config: config, outlet: p.dialer(guard),
 		proxied: proxy != nil, named: len(guard) > 0 || p.options.Egress != nil,
 		userAgent: strings.TrimSuffix("Perigee/"+p.options.Version, "/"),
 	}
 	if proxy == nil {
 		s.transport.direct = &direct{s.outlet.DialContext}
 	}
-	s.transport.fresh = func() *http.Transport {
+	s.transport.fresh = func() *shortLived {
 		t := &http.Transport{
 			DialContext:            s.outlet.DialContext,
 			TLSClientConfig:        &tls.Config{RootCAs: p.options.Roots},
@@ -84,7 +82,7 @@ func (p *Prober) connectHTTP(_ context.Context, r run, raw json.RawMessage) (ses
 		if proxy != nil {
 			t.Proxy = http.ProxyURL(proxy)
 		}
-		return t
+		return newShortLived(t)
 	}
 	s.client = &http.Client{Transport: &s.transport, CheckRedirect: s.redirect}
 	return s, nil
@@ -128,7 +126,7 @@ func (s *httpSession) admit(r *http.Request) error {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		addrs = append(addrs, addr)
 	} else if s.named {
-		if found, err := s.resolver.LookupNetIP(r.Context(), "ip", host); err == nil {
+		if found, err := s.outlet.resolver.LookupNetIP(r.Context(), "ip", host); err == nil {
 			addrs = found
 		}
 	}
@@ -151,7 +149,7 @@ func (s *httpSession) collect(ctx context.Context, _ string, raw json.RawMessage
 	ctx, cancel := within(ctx, min(s.limit, timeout(config.Timeout)))
 	defer cancel()
 	clock := &phases{}
-	request, traceID, err := s.request(clock.trace(ctx), config)
+	request, traceID, err := s.request(clock.in(ctx), config)
 	if err != nil {
 		return nil, err
 	}
@@ -170,17 +168,13 @@ func (s *httpSession) collect(ctx context.Context, _ string, raw json.RawMessage
 
 // request builds the request; a header of the config wins over what we would send.
 func (s *httpSession) request(ctx context.Context, c check.HTTPRequestConfig) (r *http.Request, traceID string, err error) {
-	target, err := url.Parse(c.URL)
-	if err != nil || target.Hostname() == "" || target.Scheme != "http" && target.Scheme != "https" {
-		return nil, "", fmt.Errorf("%q is not a URL that can be requested", cut(withoutPassword(c.URL), 200))
-	}
 	var body io.Reader
 	if c.Body != "" {
 		body = strings.NewReader(c.Body)
 	}
-	r, err = http.NewRequestWithContext(ctx, c.Method, c.URL, body)
-	if err != nil {
-		return nil, "", fmt.Errorf("the request cannot be made: %w", describe(err))
+	r, err = http.NewRequestWithContext(ctx, c.Method, c.URL, body) // the method is one of a few
+	if err != nil || r.URL.Hostname() == "" || r.URL.Scheme != "http" && r.URL.Scheme != "https" {
+		return nil, "", fmt.Errorf("%q is not a URL that can be requested", cut(withoutPassword(c.URL), 200))
 	}
 	r.Header.Set("User-Agent", s.userAgent)
 	switch s.config.AuthType {
@@ -223,7 +217,7 @@ func withoutPassword(text string) string {
 // exchange sends the request and reads the answer to its end, or as far as is counted.
 func (s *httpSession) exchange(r *http.Request, clock *phases) (*check.HTTPRequestResult, error) {
 	start := time.Now()
-	response, err := s.client.Do(r)
+	response, err := s.do(r)
 	if err != nil {
 		return nil, err
 	}
@@ -236,9 +230,11 @@ func (s *httpSession) exchange(r *http.Request, clock *phases) (*check.HTTPReque
 		return nil, err
 	}
 	kept := body.Bytes()
-	more, err := io.Copy(io.Discard, io.LimitReader(response.Body, maxCounted-int64(len(kept))))
-	if err != nil {
-		return nil, err
+	var more int64
+	if len(kept) == s.run.bodyCap { // else it has ended
+		if more, err = io.Copy(io.Discard, io.LimitReader(response.Body, maxCounted-int64(len(kept)))); err != nil {
+			return nil, err
+		}
 	}
 	clock.end(&clock.receive)
 	_, words, _ := strings.Cut(response.Status, " ")
@@ -250,6 +246,36 @@ func (s *httpSession) exchange(r *http.Request, clock *phases) (*check.HTTPReque
 		BodyLength:     int64(len(kept)) + more,
 		Success:        response.StatusCode >= 200 && response.StatusCode < 400,
 	}, nil
+}
+
+// do sends a request and follows where it is sent to. The client of net/http gets ready to
+// follow before it knows whether it has to; most answers send nobody on, and are asked for
+// without it.
+func (s *httpSession) do(r *http.Request) (*http.Response, error) {
+	if s.transport.direct == nil || r.URL.User != nil || !s.transport.direct.carries(r) {
+		return s.client.Do(r)
+	}
+	response, err := s.transport.direct.RoundTrip(r)
+	if err != nil || response.StatusCode/100 != 3 {
+		return response, err
+	}
+	client := *s.client
+	client.Transport = &inHand{response: response, next: &s.transport}
+	return client.Do(r)
+}
+
+// inHand has the answer to the first request, and sends those that come of it.
+type inHand struct {
+	response *http.Response // nil when it was given
+	next     http.RoundTripper
+}
+
+func (h *inHand) RoundTrip(r *http.Request) (*http.Response, error) {
+	if response := h.response; response != nil {
+		h.response = nil
+		return response, nil
+	}
+	return h.next.RoundTrip(r)
 }
 
 // bodies are buffers that bodies are read into.
@@ -281,20 +307,20 @@ func (s *httpSession) close() { s.transport.close() }
 // transport ready for HTTP/2 takes longer than a request on the same machine does.
 type transports struct {
 	direct *direct // nil where there is a proxy
-	fresh  func() *http.Transport
+	fresh  func() *shortLived
 
 	mu            sync.Mutex
-	plain, secure *http.Transport // each when it is first needed
+	plain, secure *shortLived // each when it is first needed
 }
 
 func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
 	if t.direct != nil && t.direct.carries(r) {
 		return t.direct.RoundTrip(r)
 	}
-	return t.of(r.URL.Scheme == "https").RoundTrip(r)
+	return t.of(r.URL.Scheme == "https").RoundTrip(r.WithContext(phasesOf(r.Context()).trace(r.Context())))
 }
 
-func (t *transports) of(tls bool) *http.Transport {
+func (t *transports) of(tls bool) *shortLived {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	which := &t.plain
@@ -311,9 +337,9 @@ func (t *transports) of(tls bool) *http.Transport {
 func (t *transports) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, made := range []*http.Transport{t.plain, t.secure} {
+	for _, made := range []*shortLived{t.plain, t.secure} {
 		if made != nil {
-			made.CloseIdleConnections()
+			made.close()
 		}
 	}
 }

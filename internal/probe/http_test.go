@@ -3,6 +3,7 @@ package probe
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
@@ -14,6 +15,7 @@ import (
 	"net/url"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -247,6 +249,80 @@ func TestHTTPFailures(t *testing.T) {
 	}
 }
 
+// What breaks off is said to, wherever it does: a line that was cut off is not taken for what
+// the server had to say.
+func TestHTTPResetsMidway(t *testing.T) {
+	t.Parallel()
+	for _, said := range []string{
+		"HTTP/1.1 2", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nConte", "HTTP/1.1 200 OK\r\nA: b\r\n", "HTTP/1.1 200 OK\r\n\r\nhal",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nhal",
+	} {
+		t.Run(said, func(t *testing.T) {
+			t.Parallel()
+			ours, theirs := net.Pipe()
+			go func() {
+				defer theirs.Close()
+				_, _ = http.ReadRequest(bufio.NewReader(theirs))
+				_, _ = io.WriteString(theirs, said)
+			}()
+			s := &httpSession{run: run{bodyCap: maxBody}}
+			s.transport.direct = &direct{func(context.Context, string, string) (net.Conn, error) { return resetting{ours}, nil }}
+			clock := &phases{}
+			r, _, err := s.request(clock.in(t.Context()), check.HTTPRequestConfig{Method: "GET", URL: "http://shop.example/"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = s.exchange(r, clock)
+			if err = describe(err); err == nil || err.Error() != "connection reset by the other side" || blame(err) != check.BlamePath {
+				t.Errorf("%v, blamed on %v", err, blame(err))
+			}
+		})
+	}
+}
+
+// resetting is a connection that is reset where the other side ends it.
+type resetting struct{ net.Conn }
+
+func (c resetting) Read(text []byte) (int, error) {
+	n, err := c.Conn.Read(text)
+	if err == io.EOF {
+		err = &net.OpError{Op: "read", Err: syscall.ECONNRESET}
+	}
+	return n, err
+}
+
+// An answer that changes the protocol ends the request: what comes after it is no answer.
+func TestHTTPChangesNoProtocol(t *testing.T) {
+	t.Parallel()
+	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		_, _ = io.Copy(io.Discard, rw)
+	})
+	secure := httptest.NewTLSServer(handler)
+	t.Cleanup(secure.Close)
+	roots := x509.NewCertPool()
+	roots.AddCert(secure.Certificate())
+	for _, c := range []struct{ url, more string }{
+		{page(t, handler).URL, `"method":"GET"`},
+		{page(t, handler).URL, `"headers":[{"name":"Connection","value":"Upgrade"},{"name":"Upgrade","value":"websocket"}]`},
+		{secure.URL, `"method":"GET"`},
+	} {
+		r := New(Options{Roots: roots}).Execute(t.Context(), request(`{"timeout":30000}`, c.url, c.more), nil, nil)
+		wantHealthy(t, r)
+		if o := object(t, r, "e"); o["statusCode"] != 101.0 || o["success"] != false || o["bodyLength"] != 0.0 {
+			t.Errorf("%s %s: %v", c.url, c.more, o)
+		}
+	}
+	r := New(Options{Roots: roots}).Execute(t.Context(), assignment(check.Prometheus, `{"baseUrl":"`+secure.URL+`","timeout":30000}`, check.PrometheusQuery, `{"query":"up"}`), nil, nil)
+	wantFailure(t, r, "the server answered 101 Switching Protocols")
+}
+
 func TestHTTPTimeouts(t *testing.T) {
 	t.Parallel()
 	silent := serve(t, waitClosed)
@@ -256,6 +332,21 @@ func TestHTTPTimeouts(t *testing.T) {
 	wantFailure(t, r, "timed out after 100 ms while waiting for the answer")
 	r = New(Options{}).Execute(t.Context(), request(`{}`, url, `"timeout":150.5`), nil, nil)
 	wantFailure(t, r, "timed out after 150 ms while waiting for the answer")
+}
+
+// So does a journey: what it waited for is told.
+func TestJourneyTimeouts(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(conn net.Conn) {
+		_, _ = http.ReadRequest(bufio.NewReader(conn))
+		fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+		waitClosed(conn)
+	})
+	config := fmt.Sprintf(`{"steps":[{"name":"a","url":"http://127.0.0.1:%d/"}]}`, s.port)
+	r := New(Options{}).Execute(t.Context(), assignment(check.Composite, `{"timeout":300}`, check.CompositeJourney, config), nil, nil)
+	if want := "Check failed: a: timed out after 300 ms while reading the answer"; r.Message != want {
+		t.Errorf("%q, want %q", r.Message, want)
+	}
 }
 
 func TestHTTPRefused(t *testing.T) {
@@ -393,6 +484,16 @@ func TestL125_TemplatesAreFilled(t *testing.T) {
 	wantHealthy(t, New(Options{}).Execute(t.Context(), a, env, nil))
 	if got.URL.Path != "/healthz" || string(body) != `{"tenant":"7"}` || got.Header.Get("X-Check") != "c1 {{ name }}" {
 		t.Errorf("%s %q %q", got.URL, body, got.Header.Get("X-Check"))
+	}
+	// So they are for the next environment, however their braces are written.
+	a.Collectors[0].Config = bytes.ReplaceAll(a.Collectors[0].Config, []byte("{{"), []byte(`\u007b\u007b`))
+	p := New(Options{})
+	for _, tenant := range []string{"8", "9"} {
+		env.Fields["tenant"] = tenant
+		wantHealthy(t, p.Execute(t.Context(), a, env, nil))
+		if want := `{"tenant":"` + tenant + `"}`; string(body) != want {
+			t.Errorf("%s, want %s", body, want)
+		}
 	}
 	r := New(Options{}).Execute(t.Context(), a, nil, nil)
 	wantFailure(t, r, "the config cannot be used: url: {{ environment.baseUrl }} has no value in this run")

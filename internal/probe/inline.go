@@ -41,13 +41,14 @@ func (s *scriptSession) inline(ctx context.Context, raw json.RawMessage, secrets
 	mask := newMasker(config.SecretEnv, secrets, min(maxOutput, s.run.bodyCap/2))
 	start := time.Now()
 	var outcome script.Outcome
+	held := builtinFence
 	if config.Runtime == check.RuntimeBuiltin {
 		transport := s.prober.fetcher()
-		defer transport.CloseIdleConnections()
+		defer transport.close()
 		outcome, err = s.prober.scripts.Run(limited, in, script.Limits{Output: mask.most + mask.longest}, transport)
 	} else {
 		in.Runtime = config.Runtime
-		outcome, err = s.hosted(limited, config, in, root, secrets, mask)
+		outcome, held, err = s.hosted(limited, config, in, root, secrets, mask)
 	}
 	result, err := inlineResult(outcome, err, mask, time.Since(start))
 	if errors.Is(err, script.ErrTimeout) {
@@ -55,8 +56,14 @@ func (s *scriptSession) inline(ctx context.Context, raw json.RawMessage, secrets
 			err = fmt.Errorf("%w while running the script", timedOut{timeout(config.Timeout)})
 		}
 	}
-	return result, err
+	if result == nil {
+		return nil, err
+	}
+	return fenced{result, held}, err
 }
+
+// builtinFence is what holds scripts of the built-in runtime, whatever the policy.
+const builtinFence = "no files, no programs, no network but fetch, which goes where the policy allows"
 
 // inlineResult is what is told of an outcome. Nothing leaves it unmasked.
 func inlineResult(o script.Outcome, err error, mask masker, took time.Duration) (any, error) {
@@ -106,14 +113,14 @@ func (r run) context(config check.ScriptInlineConfig) (json.RawMessage, error) {
 }
 
 // fetcher carries the requests of one script out, within the rules for scripts.
-func (p *Prober) fetcher() *http.Transport {
+func (p *Prober) fetcher() *shortLived {
 	rules := p.rules()
-	return &http.Transport{
+	return newShortLived(&http.Transport{
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			return rules.Dial(ctx, &net.Dialer{KeepAlive: -1, Resolver: Resolver(p.options.Nameservers)}, network, address)
 		},
 		TLSClientConfig:        &tls.Config{RootCAs: p.options.Roots},
 		ForceAttemptHTTP2:      true,
 		MaxResponseHeaderBytes: maxHeader,
-	}
+	})
 }

@@ -79,7 +79,7 @@ func TestInlineScriptsKeepSecrets(t *testing.T) {
 	} {
 		quoted, _ := json.Marshal(source)
 		found, err := s.collectWith(t.Context(), check.ScriptInline, json.RawMessage(`{"script":`+string(quoted)+`,"secretEnv":{"KEY":"key"},"timeout":60000}`), map[string]string{"KEY": secret})
-		text, _ := json.Marshal(found)
+		text, _ := json.Marshal(found.(fenced).result)
 		if err != nil {
 			text = append(text, err.Error()...)
 		}

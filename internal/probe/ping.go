@@ -25,7 +25,7 @@ type pingSession struct {
 	run      run
 	limit    time.Duration
 	resolver *net.Resolver
-	outlet   outlet
+	outlet   *outlet
 }
 
 func init() { offers[check.Ping] = offer{connect: (*Prober).connectPing} }

@@ -23,6 +23,7 @@ import (
 	"math"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -55,6 +56,9 @@ type Options struct {
 	// ScriptDir gives the directory in which the scripts of a run start, and takes it
 	// back; nil for an empty one.
 	ScriptDir func(context.Context) (dir string, done func(), err error)
+	// Closed are files and directories that no script finds where a policy closes files,
+	// such as the satellite's token and what it keeps.
+	Closed []string
 }
 
 // Lease gets the values of a collector entry's secretEnv, right before it is carried
@@ -73,6 +77,7 @@ type Prober struct {
 	// missing says of strategies and collectors of this build why they cannot be used here.
 	missing map[string]string
 	scripts script.Runner
+	egress  fence.Egress // whom checks may reach from here
 	configs configs
 	// runtimes are the programs for inline scripts that this machine has, with their paths.
 	runtimes map[string]string
@@ -133,7 +138,10 @@ func New(options Options) *Prober {
 	if options.ScriptDir == nil {
 		options.ScriptDir = scratch
 	}
-	p := &Prober{options: options, strategies: map[string]connect{}, missing: map[string]string{}}
+	p := &Prober{options: options, strategies: map[string]connect{}, missing: map[string]string{}, egress: fence.DefaultEgress()}
+	if options.Egress != nil {
+		p.egress = *options.Egress
+	}
 	for id, o := range offers {
 		if o.missing != nil {
 			if why := o.missing(); why != "" {
@@ -251,11 +259,17 @@ func (p *Prober) Execute(ctx context.Context, a *protocol.Assignment, env *check
 	for _, f := range findings {
 		result.Metadata.Collectors[f.entry] = f.encode()
 		result.TookMs[f.entry] = precise(f.took)
+		if f.fence != "" {
+			if result.Fences == nil {
+				result.Fences = map[string]string{}
+			}
+			result.Fences[f.entry] = f.fence
+		}
 	}
 	status, message, blamed := judge(ctx, client, a, findings)
 	elapsed := rounded(time.Since(start))
 	if message == "" {
-		message = fmt.Sprintf("Completed in %.0fms", elapsed)
+		message = "Completed in " + strconv.FormatFloat(elapsed, 'f', 0, 64) + "ms"
 	}
 	result.Status, result.Message, result.LatencyMs, result.Blame = status, cut(message, maxMessage), elapsed, blamed
 	return result
@@ -302,6 +316,7 @@ func judge(ctx context.Context, client session, a *protocol.Assignment, findings
 type finding struct {
 	entry, collectorID string
 	result             any
+	fence              string // what held a script
 	err                error
 	took               time.Duration
 }
@@ -333,6 +348,9 @@ func (p *Prober) collect(ctx context.Context, client session, a *protocol.Assign
 				}
 			}()
 			f.result, f.err = collectOne(ctx, client, c, lease)
+			if script, ok := f.result.(fenced); ok {
+				f.result, f.fence = script.result, script.fence
+			}
 			if f.err != nil {
 				f.err = describe(f.err)
 			}
@@ -371,16 +389,16 @@ func WantsSecrets(config json.RawMessage) bool {
 // encode is the finding as the wire has it: the collector's own fields beside
 // _collectorId, and the error under both of its names (spec F.1, L.127).
 func (f finding) encode() json.RawMessage {
-	head := struct {
-		CollectorID    string `json:"_collectorId"`
-		Error          string `json:"error,omitempty"`
-		CollectorError string `json:"_collectorError,omitempty"`
-	}{CollectorID: f.collectorID}
-	if f.err != nil {
-		head.Error = cut(f.err.Error(), maxError)
+	text := []byte(`{"_collectorId":"` + f.collectorID + `"}`)
+	if f.err != nil { // perhaps that there is no such collector, whatever it is called
+		head := struct {
+			CollectorID    string `json:"_collectorId"`
+			Error          string `json:"error,omitempty"`
+			CollectorError string `json:"_collectorError,omitempty"`
+		}{CollectorID: f.collectorID, Error: cut(f.err.Error(), maxError)}
 		head.CollectorError = head.Error
+		text, _ = json.Marshal(head) // three strings
 	}
-	text, _ := json.Marshal(head) // three strings
 	if f.result == nil {
 		return text
 	}

@@ -334,7 +334,7 @@ func TestL106_L109_RunContext(t *testing.T) {
 		"system":      map[string]any{"id": "s1", "name": "shop", "metadata": map[string]any{"tier": 1.0}},
 		"environment": map[string]any{"id": "e1", "name": "prod", "baseUrl": "http://x", "fields": env.Fields},
 	}
-	if diff := cmp.Diff(want, runContext(a, env)); diff != "" {
+	if diff := cmp.Diff(want, newRun(a, env).values()); diff != "" {
 		t.Errorf("context (-want +got):\n%s", diff)
 	}
 }
@@ -347,7 +347,7 @@ func TestL107_L108_L110_NamesFallBackToIDsEachForItself(t *testing.T) {
 		"check":  map[string]any{"id": "c1", "name": "c1", "intervalSeconds": 10.0},
 		"system": map[string]any{"id": "s1", "name": "shop", "metadata": map[string]any{}},
 	}
-	if diff := cmp.Diff(want, runContext(a, nil)); diff != "" {
+	if diff := cmp.Diff(want, newRun(a, nil).values()); diff != "" {
 		t.Errorf("context (-want +got):\n%s", diff)
 	}
 }

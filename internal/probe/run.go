@@ -1,11 +1,11 @@
 package probe
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"strings"
 	"sync"
 
 	"github.com/perigee-monitoring/perigee/check"
@@ -14,8 +14,8 @@ import (
 
 // run is one execution: what it may know of itself, and how much it may keep.
 type run struct {
-	// values are what templates can name (spec K.4); most runs never ask.
-	values func() map[string]any
+	of *protocol.Assignment
+	in *check.Environment // nil for none
 	// bodyCap is the most of one body that is kept.
 	bodyCap int
 	// known are configs that are the same in every run; nil for none.
@@ -30,7 +30,7 @@ const (
 )
 
 func newRun(a *protocol.Assignment, env *check.Environment) run {
-	r := run{values: sync.OnceValue(func() map[string]any { return runContext(a, env) }), bodyCap: maxBody}
+	r := run{of: a, in: env, bodyCap: maxBody}
 	if n := len(a.Collectors); n > 0 {
 		// All results of a run travel in one message.
 		r.bodyCap = min(maxBody, (protocol.MaxResult-1<<20)/maxEscape/n)
@@ -44,10 +44,11 @@ const maxText = 64 << 10
 // keep bounds a text of an answer, and makes it valid.
 func (r run) keep(text string) string { return cut(text, min(r.bodyCap, maxText)) }
 
-// runContext is what a run knows of itself. Names fall back to ids, each for
-// itself (L.106–108); metadata is never absent (L.109, L.110). An environment's
-// fields stand beside its id and name.
-func runContext(a *protocol.Assignment, env *check.Environment) map[string]any {
+// values are what a run knows of itself, and templates can name (spec K.4). Names fall
+// back to ids, each for itself (L.106–108); metadata is never absent (L.109, L.110). An
+// environment's fields stand beside its id and name.
+func (r run) values() map[string]any {
+	a, env := r.of, r.in
 	metadata := a.SystemMetadata
 	if metadata == nil {
 		metadata = map[string]any{}
@@ -81,14 +82,18 @@ func configure[T any](r run, raw json.RawMessage, decode func(json.RawMessage) (
 	if err != nil {
 		return config, fmt.Errorf("the config cannot be used: %w", err)
 	}
-	constant := !bytes.Contains(raw, []byte("{{"))
+	constant := true
 	if err := check.Secrets(&config, func(name, value string) error {
 		constant = constant && value == "" // a secret is not kept for longer than its run
 		return unresolved(name, value)
 	}); err != nil {
 		return config, err
 	}
-	fill := func(text string) (string, error) { return check.Fill(text, r.values()) }
+	values := sync.OnceValue(r.values)
+	fill := func(text string) (string, error) {
+		constant = constant && !strings.Contains(text, "{{")
+		return check.Fill(text, values())
+	}
 	if err := check.Expand(&config, fill); err != nil {
 		return config, fmt.Errorf("the config cannot be used: %w", err)
 	}

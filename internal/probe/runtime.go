@@ -49,21 +49,21 @@ func (p *Prober) lacksRuntime(name string) string {
 
 // hosted runs a module in a program of this machine, within the rules for scripts as shell
 // scripts are. What it comes to it says by a pipe of its own, so that nothing that it
-// prints can be taken for it.
-func (s *scriptSession) hosted(ctx context.Context, config check.ScriptInlineConfig, in script.Input, dir string, secrets map[string]string, mask masker) (script.Outcome, error) {
+// prints can be taken for it. held is what held it, "" if it did not begin.
+func (s *scriptSession) hosted(ctx context.Context, config check.ScriptInlineConfig, in script.Input, dir string, secrets map[string]string, mask masker) (outcome script.Outcome, held string, err error) {
 	program, err := s.prober.scripts.Program(ctx, in)
 	if err != nil {
-		return script.Outcome{}, err
+		return outcome, "", err
 	}
 	for name, text := range program.Files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil { //nolint:gosec // whoever it runs as reads it
-			return script.Outcome{}, unsupported{"this satellite cannot write a script down: " + err.Error()}
+			return outcome, "", unsupported{"this satellite cannot write a script down: " + err.Error()}
 		}
 	}
 	path := s.prober.runtimes[config.Runtime]
 	answer, theirs, err := os.Pipe()
 	if err != nil {
-		return script.Outcome{}, unsupported{"this satellite cannot start " + config.Runtime + ": " + err.Error()}
+		return outcome, "", unsupported{"this satellite cannot start " + config.Runtime + ": " + err.Error()}
 	}
 	defer answer.Close()
 	rules := s.prober.rules()
@@ -80,23 +80,31 @@ func (s *scriptSession) hosted(ctx context.Context, config check.ScriptInlineCon
 		said <- text
 		_, _ = io.Copy(io.Discard, answer) // so that it is not held up
 	}()
-	ran, err := s.execute(ctx, command, timeout(config.Timeout), mask, rules, fence.Place{Scratch: dir, ReadOnly: []string{path}})
+	ran, err := s.execute(ctx, command, timeout(config.Timeout), mask, rules, fence.Place{Scratch: dir, ReadOnly: []string{path}, Closed: s.prober.options.Closed})
 	theirs.Close()
 	_ = answer.SetReadDeadline(time.Now().Add(pipesLinger)) // a process that left the group may hold it
 	text := <-said
 	if ran == nil { // it did not start
-		return script.Outcome{}, err
+		return outcome, "", err
 	}
 	if ran.TimedOut {
-		return script.Outcome{Output: ran.Stdout}, script.ErrTimeout
+		return script.Outcome{Output: ran.Stdout}, ran.held, script.ErrTimeout
 	}
 	if exceeded(err) {
-		return script.Outcome{Output: ran.Stdout}, &script.Error{Message: err.Error()}
+		return script.Outcome{Output: ran.Stdout}, ran.held, &script.Error{Message: err.Error()}
 	}
-	outcome, fault := program.Outcome(text)
+	outcome, err = program.Outcome(text)
 	outcome.Output = ran.Stdout
-	if early, ok := errors.AsType[*script.Error](fault); ok && len(text) == 0 {
-		early.Message += fmt.Sprintf(" (%s ended with code %d%s)", config.Runtime, ran.ExitCode, firstLine(ran.Stdout))
+	if failed, ok := errors.AsType[*script.Error](err); ok {
+		switch {
+		case len(text) > 0 && !noMemory.MatchString(failed.Message):
+		case len(text) > 0:
+			failed.Message += usedUp(failed.Message, -1, 0, rules.Memory())
+		case ran.memory != "":
+			failed.Message = config.Runtime + " ran out of memory" + ran.memory
+		default:
+			failed.Message += fmt.Sprintf(" (%s ended with code %d%s)", config.Runtime, ran.ExitCode, firstLine(ran.Stdout))
+		}
 	}
-	return outcome, fault
+	return outcome, ran.held, err
 }

@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,6 +16,7 @@ import (
 
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/fence"
+	"github.com/perigee-monitoring/perigee/protocol"
 )
 
 // bun is where .ci/need bun puts it, or on the path.
@@ -54,6 +57,9 @@ func TestInlineScriptsInOtherRuntimes(t *testing.T) {
 	open.Network, open.Privilege = fence.Network{Mode: fence.NetworkUnrestricted, DenyLinkLocalAndMetadata: true}, fence.Privilege{Mode: fence.PrivilegeInherit}
 	closed := open
 	closed.Network.Mode = fence.NetworkDeny
+	listed := open
+	listed.Network = fence.Network{Mode: fence.NetworkAllowlist, Allow: []string{"127.0.0.1"}}
+	service := `import { createServer } from "node:net"; const port = await new Promise((ok, no) => { const s = createServer().on("error", no).listen(0, "127.0.0.1", () => ok(s.address().port)) }); return port > 0`
 	for _, runtime := range []string{check.RuntimeNode, check.RuntimeBun} {
 		for name, c := range map[string]struct {
 			source, more string
@@ -70,6 +76,9 @@ func TestInlineScriptsInOtherRuntimes(t *testing.T) {
 			"asks":               {source: "const r = await fetch('" + server.URL + "')\nreturn r.status === 418", status: check.Healthy},
 			"asks, fenced in":    {source: "const r = await fetch('" + server.URL + "')\nreturn r.status === 418", rules: fence.Rules{open}, status: check.Healthy},
 			"has no network":     {source: "await fetch('" + server.URL + "')", rules: fence.Rules{closed}, status: check.Unhealthy, message: "Check failed: TypeError: "},
+			"asks who is listed": {source: "const r = await fetch('" + server.URL + "')\nreturn r.status === 418", rules: fence.Rules{listed}, status: check.Healthy},
+			"is a service":       {source: service, rules: fence.Rules{open}, status: check.Healthy},
+			"is no service":      {source: service, rules: fence.Rules{listed}, status: check.Unhealthy, message: "listen"},
 			"has no files":       {source: `import { readFileSync } from "node:fs"; return readFileSync("` + outside + `", "utf8")`, rules: fence.Rules{open}, status: check.Unhealthy, message: "EACCES"},
 			"fails":              {source: `return { success: false, message: "too few" }`, status: check.Unhealthy, message: "Check failed: the script says: too few"},
 			"throws": {
@@ -109,6 +118,32 @@ func TestInlineScriptsInOtherRuntimes(t *testing.T) {
 	}
 }
 
+// What the editor calls a mistake there is one, and what it lets pass is none.
+func TestAcceptedInOtherRuntimes(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../script/testdata/hosted.json") // the editor's test takes them too
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases []struct {
+		Runtime, Source string
+		Accepted        bool
+	}
+	if err := json.Unmarshal(text, &cases); err != nil {
+		t.Fatal(err)
+	}
+	p := hosting(t, nil)
+	for _, c := range cases {
+		t.Run(c.Runtime+" "+c.Source, func(t *testing.T) {
+			t.Parallel()
+			r := p.Execute(t.Context(), inlined(c.Source, `,"timeout":60000,"runtime":"`+c.Runtime+`"`), nil, nil)
+			if (r.Status == check.Healthy) != c.Accepted || r.Status == check.Degraded {
+				t.Errorf("accepted %t: %s: %s", c.Accepted, r.Status, r.Message)
+			}
+		})
+	}
+}
+
 // A secret is in its process.env, and in nothing that comes back.
 func TestOtherRuntimesKeepSecrets(t *testing.T) {
 	t.Parallel()
@@ -120,7 +155,7 @@ func TestOtherRuntimesKeepSecrets(t *testing.T) {
 	} {
 		quoted, _ := json.Marshal(source)
 		found, err := s.collectWith(t.Context(), check.ScriptInline, json.RawMessage(`{"script":`+string(quoted)+`,"secretEnv":{"KEY":"key"},"timeout":60000,"runtime":"node"}`), map[string]string{"KEY": secret})
-		text, _ := json.Marshal(found)
+		text, _ := json.Marshal(found.(fenced).result)
 		if err != nil {
 			text = append(text, err.Error()...)
 		}
@@ -194,5 +229,52 @@ func TestRuntimesThatAreNotThere(t *testing.T) {
 		if r := c.p.Execute(t.Context(), a, nil, nil); c.reason != "" && (r.Status != check.Degraded || r.Message != "Check not carried out: "+c.reason) {
 			t.Errorf("%s: %s, %s", name, r.Status, r.Message)
 		}
+	}
+}
+
+// That memory was used up is said, and how much there is, whatever a program makes of it.
+func TestMemoryThatIsUsedUp(t *testing.T) {
+	t.Parallel()
+	// Whoever starts a script has much itself, as a core may.
+	much := slices.Repeat([]byte{1}, 160<<20)
+	defer runtime.KeepAlive(much)
+	small := func(mib int64) fence.Rules {
+		p := fence.Default()
+		p.Resources.MemoryBytes, p.Privilege = new(mib<<20), fence.Privilege{Mode: fence.PrivilegeInherit}
+		return fence.Rules{p}
+	}
+	shell := func(text string) *protocol.Assignment {
+		quoted, _ := json.Marshal(text)
+		return assignment(check.Script, `{}`, check.ScriptExecute, `{"script":`+string(quoted)+`,"timeout":60000}`)
+	}
+	const objects, bytes = `const a: any[] = []; for (;;) a.push({ x: "y" + a.length })`, `const a: any[] = []; for (;;) a.push(Buffer.alloc(1 << 20, 1))`
+	for name, c := range map[string]struct {
+		a       *protocol.Assignment
+		rules   fence.Rules
+		message []string
+	}{
+		"in the engine":          {inlined(`const a: any[] = []; for (;;) a.push(new Array(1000).fill(1))`, ""), small(64), []string{"out of memory", "may take 64 MiB"}},
+		"in a shell":             {shell(`perl -e '$x = "x" x 400_000_000'`), small(64), []string{"Out of memory", "each of its processes may have 64 MiB of memory"}},
+		"in several processes":   {shell(`for i in 1 2 3 4 5 6 7 8; do perl -e '$x = "x" x 20_000_000; sleep 60' & done; wait`), small(64), []string{"it took more than 64 MiB of memory"}},
+		"in Node, of objects":    {inlined(objects, `,"runtime":"node"`), small(512), []string{"memory", "512 MiB"}},
+		"in Node, of bytes":      {inlined(bytes, `,"runtime":"node"`), small(512), []string{"memory", "512 MiB"}},
+		"in Bun, of objects":     {inlined(objects, `,"runtime":"bun"`), small(512), []string{"memory", "512 MiB"}},
+		"in Bun, of bytes":       {inlined(bytes, `,"runtime":"bun"`), small(512), []string{"memory", "512 MiB"}},
+		"a script that ends":     {shell(`echo "no memory of it"; exit 3`), small(64), []string{"the script ended with code 3"}},
+		"a script that is ended": {shell(`kill -9 $$`), small(64), []string{"the script was ended by a signal (signal: killed)"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := hosting(t, c.rules).Execute(t.Context(), c.a, nil, nil)
+			for _, part := range c.message {
+				if r.Status != check.Unhealthy || !strings.Contains(r.Message, part) {
+					t.Errorf("%s: %s\nwant %q", r.Status, r.Message, part)
+				}
+			}
+			if strings.HasPrefix(name, "a script") && strings.Contains(r.Message, "MiB") {
+				t.Errorf("it is put on memory: %s", r.Message)
+			}
+			t.Log(r.Message)
+		})
 	}
 }

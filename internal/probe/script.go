@@ -109,14 +109,18 @@ func (s *scriptSession) collectWith(ctx context.Context, collectorID string, raw
 	rules := s.prober.rules()
 	mask := newMasker(config.SecretEnv, secrets, rules.MaxOutput(min(maxOutput, s.run.bodyCap/2)))
 	command := inShell(config.Script, cwd, s.run.environment(config.Env, config.SecretEnv, secrets))
-	place := fence.Place{Scratch: dir}
+	place := fence.Place{Scratch: dir, Closed: s.prober.options.Closed}
 	if modules, err := filepath.EvalSymlinks(filepath.Join(dir, "node_modules")); err == nil {
 		place.ReadOnly = append(place.ReadOnly, filepath.Dir(modules))
 	}
 	if rules.CloseFiles() { // whatever it would else write to is closed
 		command.env = append(command.env, "TMPDIR="+dir, "HOME="+dir)
 	}
-	return s.execute(ctx, command, timeout(config.Timeout), mask, rules, place)
+	ran, err := s.execute(ctx, command, timeout(config.Timeout), mask, rules, place)
+	if ran == nil {
+		return nil, err
+	}
+	return fenced{&ran.ScriptExecuteResult, ran.held}, err
 }
 
 // leased reports a secret that was asked for and did not come.
@@ -143,8 +147,22 @@ func inShell(script, cwd string, env []string) launched {
 	return launched{words: []string{"sh", "-c", script}, cwd: cwd, env: env}
 }
 
+// endedProgram is how a program ended.
+type endedProgram struct {
+	check.ScriptExecuteResult
+	// memory says that it had no more, if it looks like that; "" if it does not.
+	memory string
+	held   string // by what, in words
+}
+
+// fenced is a result of a script, and what held it.
+type fenced struct {
+	result any
+	fence  string
+}
+
 // execute runs a program to its end, or to the end of its time, within the rules.
-func (s *scriptSession) execute(ctx context.Context, p launched, limit time.Duration, mask masker, rules fence.Rules, place fence.Place) (*check.ScriptExecuteResult, error) {
+func (s *scriptSession) execute(ctx context.Context, p launched, limit time.Duration, mask masker, rules fence.Rules, place fence.Place) (*endedProgram, error) {
 	limited, cancel := within(ctx, limit)
 	defer cancel()
 	stdout, stderr := mask.capture(), mask.capture()
@@ -158,18 +176,24 @@ func (s *scriptSession) execute(ctx context.Context, p launched, limit time.Dura
 	isolate(command)
 	defer dieWithUs(command)()
 	var start time.Time
-	code, err := rules.Run(limited, command, place, func() { start = time.Now() })
+	var held string
+	code, err := rules.Run(limited, command, place, func(by string) { start, held = time.Now(), by })
 	if _, closed := errors.AsType[*fence.Unenforced](err); closed || start.IsZero() {
 		return nil, unsupported{"this satellite cannot start " + p.words[0] + ": " + err.Error()}
 	}
 	killGroup(command) // what it left behind in the background
-	result := &check.ScriptExecuteResult{
+	result := &endedProgram{held: held, ScriptExecuteResult: check.ScriptExecuteResult{
 		ExitCode:        code,
 		Stdout:          stdout.text(),
 		Stderr:          stderr.text(),
 		ExecutionTimeMs: precise(time.Since(start)),
 		TimedOut:        limited.Err() != nil,
+	}}
+	peak := peakMemory(command.ProcessState)
+	if killed, ok := errors.AsType[*fence.Killed](err); ok {
+		peak = killed.Peak
 	}
+	result.memory = usedUp(result.Stdout+result.Stderr, code, peak, rules.Memory())
 	result.Success = result.ExitCode == 0 && !result.TimedOut
 	switch {
 	case result.TimedOut:
@@ -180,9 +204,30 @@ func (s *scriptSession) execute(ctx context.Context, p launched, limit time.Dura
 	case exceeded(err):
 		return result, opaque{fmt.Errorf("the script was ended: %w", err)}
 	case result.ExitCode < 0:
-		return result, fmt.Errorf("the script was ended by a signal (%w)", err)
+		return result, fmt.Errorf("the script was ended by a signal (%w)%s", err, result.memory)
 	}
-	return result, opaque{fmt.Errorf("the script ended with code %d%s", result.ExitCode, firstLine(result.Stderr))}
+	return result, opaque{fmt.Errorf("the script ended with code %d%s%s", result.ExitCode, firstLine(result.Stderr), result.memory)}
+}
+
+// noMemory is what programs print that get no memory.
+var noMemory = regexp.MustCompile(`(?i)out of memory|cannot allocate memory|memory exhaust|memoryexhaust|memoryerror|bad_alloc`)
+
+// launcherMemory is more than what starts a program takes by itself, in bytes.
+const launcherMemory = 128 << 20
+
+// usedUp says what a program that failed might have taken of memory, where that seems to be
+// why: it has printed so, or a signal ended it when it had taken more than half. Nobody is
+// told by the system; a program that gets none ends as it likes.
+func usedUp(printed string, code int, peak, limit int64) string {
+	switch {
+	case limit == 0 || code == 0:
+		return ""
+	case noMemory.MatchString(printed):
+		return fmt.Sprintf("; each of its processes may have %d MiB of memory (perigee sandbox shows it)", limit>>20)
+	case code < 0 && peak > max(limit/2, launcherMemory):
+		return fmt.Sprintf("; it had taken %d MiB of memory, and each of its processes may have %d MiB (perigee sandbox shows it)", peak>>20, limit>>20)
+	}
+	return ""
 }
 
 func exceeded(err error) bool {

@@ -83,6 +83,24 @@ func TestScriptsAreOffUnlessTheOperatorAllowsThem(t *testing.T) {
 	}
 }
 
+// What held a script is told to who carried it out, and does not travel with its result.
+func TestWhatHeldAScriptIsTold(t *testing.T) {
+	t.Parallel()
+	r := shell().Execute(t.Context(), shellScript(`exit 3`, ``), nil, nil)
+	if diff := cmp.Diff(map[string]string{"e": "nothing: no sandbox policy is enabled"}, r.Fences); diff != "" || strings.Contains(string(r.Metadata.Collectors["e"]), "policy") {
+		t.Errorf("(-want +got):\n%s\n%s", diff, r.Metadata.Collectors["e"])
+	}
+	r = New(Options{}).Execute(t.Context(), assignment(check.Script, `{}`, check.ScriptInline, `{"script":"return true"}`), nil, nil)
+	wantHealthy(t, r)
+	if diff := cmp.Diff(map[string]string{"e": builtinFence}, r.Fences); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	r = New(Options{}).Execute(t.Context(), shellScript(`true`, ``), nil, nil)
+	if len(r.Fences) > 0 {
+		t.Errorf("of a script that did not run: %v", r.Fences)
+	}
+}
+
 // A script that is out of time ends with everything that it started.
 func TestScriptsThatTakeTooLongEndWithTheirChildren(t *testing.T) {
 	t.Parallel()

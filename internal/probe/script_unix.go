@@ -10,10 +10,11 @@ import (
 // scriptsRun: this system has a shell, and groups of processes to end.
 const scriptsRun = true
 
-// isolate gives the command a process group of its own, which is ended as a whole
-// when its time is over. A Ctrl-C at the satellite's terminal does not reach it.
+// isolate gives the command a session of its own, whose first group is ended as a whole
+// when its time is over. It has no terminal: neither does a Ctrl-C at the satellite's reach
+// it, nor can it type there.
 func isolate(command *exec.Cmd) {
-	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
 }
 

@@ -2,9 +2,11 @@ package probe
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
@@ -162,6 +164,51 @@ func TestTCPConnectingIsAMeasurement(t *testing.T) {
 	wantHealthy(t, r)
 	if r.Metadata.Timings == nil || r.Metadata.Timings.ConnectMs == nil || r.Metadata.Timings.DNSMs != nil {
 		t.Errorf("timings %+v", r.Metadata.Timings)
+	}
+	r = New(Options{}).Execute(t.Context(), assignment(check.TCP, fmt.Sprintf(`{"host":"localhost","port":%d}`, quiet.port), "", ""), nil, nil)
+	wantHealthy(t, r)
+	if r.Metadata.Timings == nil || r.Metadata.Timings.ConnectMs == nil || r.Metadata.Timings.DNSMs == nil {
+		t.Errorf("by a name, timings %+v", r.Metadata.Timings)
+	}
+}
+
+// What a connection is at is known while it is made, because that is what a limit cuts short.
+func TestTCPSaysWhatItIsAt(t *testing.T) {
+	t.Parallel()
+	silent, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	p := New(Options{Nameservers: []string{silent.LocalAddr().String()}})
+	r := p.Execute(t.Context(), assignment(check.TCP, `{"host":"shop.example.","port":80,"timeout":100}`, "", ""), nil, nil)
+	wantUnconnected(t, r, "timed out after 100 ms while resolving the name")
+	for range 2 { // it asks for addresses of either kind, and waits on for them without us
+		question := make([]byte, 512)
+		n, from, err := silent.ReadFrom(question)
+		if err != nil {
+			t.Fatal(err)
+		}
+		question[2], question[3] = question[2]|0x80, 3 // there is no such name
+		if _, err := silent.WriteTo(question[:n], from); err != nil {
+			t.Fatal(err)
+		}
+	}
+	clock := &phases{}
+	o := p.dialer(guard{netip.MustParsePrefix("127.0.0.0/8")})
+	if _, err := o.DialContext(clock.in(t.Context()), "tcp", "127.0.0.1:80"); !errors.As(err, new(denied)) || clock.current != "connecting" {
+		t.Errorf("%v while %q", err, clock.current)
+	}
+}
+
+func BenchmarkTCPRun(b *testing.B) {
+	quiet := serve(b, func(net.Conn) {})
+	p, a := New(Options{}), quiet.assignment(check.TCP, "", "", "")
+	b.ReportAllocs()
+	for b.Loop() {
+		if r := p.Execute(b.Context(), a, nil, nil); r.Status != check.Healthy {
+			b.Fatal(r.Message)
+		}
 	}
 }
 

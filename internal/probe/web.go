@@ -21,18 +21,18 @@ type web struct {
 	plain
 	limit     time.Duration
 	client    *http.Client
-	transport *http.Transport
+	transport *shortLived
 	// sign adds what the server wants to see of us.
 	sign func(*http.Request)
 }
 
 func (p *Prober) web(limit time.Duration, sign func(*http.Request)) web {
-	transport := &http.Transport{
+	transport := newShortLived(&http.Transport{
 		DialContext:            p.dialer(nil).DialContext,
 		TLSClientConfig:        p.trust("", true),
 		ForceAttemptHTTP2:      true,
 		MaxResponseHeaderBytes: maxHeader,
-	}
+	})
 	userAgent := strings.TrimSuffix("Perigee/"+p.options.Version, "/")
 	return web{
 		plain: plain{&phases{}}, limit: limit, transport: transport, client: &http.Client{Transport: transport},
@@ -134,7 +134,7 @@ func answered(err error) int {
 	return status.code
 }
 
-func (w *web) close() { w.transport.CloseIdleConnections() }
+func (w *web) close() { w.transport.close() }
 
 // below joins a path to the URL of a server, which may have a path of its own.
 func below(base, path string) string { return strings.TrimRight(base, "/") + path }

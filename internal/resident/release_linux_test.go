@@ -1,9 +1,9 @@
 package resident
 
 import (
+	"fmt"
 	"os"
-	"regexp"
-	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -44,22 +44,26 @@ Anonymous:             0 kB
 	}
 }
 
-var residentFile = regexp.MustCompile(`(?m)^Rss(?:File|Shmem):\s+(\d+) kB$`)
-
-// mapped is how much of files is resident, in bytes; a program that lies in memory is
-// shared memory to the kernel.
+// mapped is how much of the program's file is resident and not to be written to, in bytes.
+// Of the libraries that the race detector loads nothing is given back.
 func mapped(t *testing.T) (size int64) {
 	t.Helper()
-	text, err := os.ReadFile("/proc/self/status")
+	program, err := os.Readlink("/proc/self/exe")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, found := range residentFile.FindAllSubmatch(text, -1) {
-		kib, err := strconv.ParseInt(string(found[1]), 10, 64)
-		if err != nil {
-			t.Fatal(err)
+	smaps, err := os.ReadFile("/proc/self/smaps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := false
+	for line := range strings.Lines(string(smaps)) {
+		var kib int64
+		if fields := strings.Fields(line); len(fields) >= 5 && strings.Contains(fields[0], "-") {
+			ours = strings.HasSuffix(line, " "+program+"\n") && !strings.Contains(fields[1], "w")
+		} else if n, _ := fmt.Sscanf(line, "Rss: %d kB", &kib); n == 1 && ours {
+			size += kib << 10
 		}
-		size += kib << 10
 	}
 	return size
 }

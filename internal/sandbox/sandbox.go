@@ -71,10 +71,11 @@ func New(store Store, recorder *entity.Recorder, bell entity.Bell) *Service {
 // Get is the policy in force.
 func (s *Service) Get(ctx context.Context) (Setting, error) {
 	stored, err := s.store.Setting(ctx, settingName)
-	return setting(stored, err)
+	return Read(stored, err)
 }
 
-func setting(stored Stored, err error) (Setting, error) {
+// Read is the setting as it was read from the store: the default when there was none.
+func Read(stored Stored, err error) (Setting, error) {
 	if fault.Is(err, fault.NotFound) {
 		return Setting{Policy: fence.Default(), IsDefault: true}, nil
 	}
@@ -113,7 +114,7 @@ func (s *Service) Reset(ctx context.Context, actor entity.Actor) (Setting, error
 // change writes the policy, nil for the default.
 func (s *Service) change(ctx context.Context, actor entity.Actor, p *fence.Policy) (after Setting, err error) {
 	err = entity.Record(ctx, s.recorder, func(tx Tx) ([]entity.Change, error) {
-		before, err := setting(tx.SettingForUpdate(ctx, settingName))
+		before, err := Read(tx.SettingForUpdate(ctx, settingName))
 		if err != nil {
 			return nil, err
 		}

@@ -13,7 +13,8 @@ import (
 // not start: each key gets a result or a skip of exactly the slot that the core chose.
 // They stand beside the schedule: such a slot is not due, so the ledger hears nothing
 // of it, and slots that fall due while the run goes on are skipped as overlap, as
-// they would be during any other run.
+// they would be during any other run. One that is asked for while its key runs begins
+// when that run has ended: what was found before somebody asked is no answer.
 func (s *scheduler) runNow(ctx context.Context, m *protocol.RunNow) {
 	if m.Assignment != nil {
 		s.runGuest(ctx, m)
@@ -30,6 +31,8 @@ func (s *scheduler) runNow(ctx context.Context, m *protocol.RunNow) {
 			continue // asked twice: bells may ring twice
 		}
 		switch t := s.entries[key]; {
+		case t.state == running && t.held == 0:
+			t.held = m.Slot
 		case t.state == running:
 			s.refuse(key, m.Slot, protocol.SkipOverlap)
 		case t.state == waiting || s.running >= s.limit:
@@ -78,6 +81,23 @@ func (s *scheduler) startAsked(ctx context.Context, t *timetable, slot int64) {
 		s.run(ctx, t.key, &w, slot)
 		s.finished <- t // has room for every run
 	})
+}
+
+// startHeld starts what was asked for while the key ran.
+func (s *scheduler) startHeld(ctx context.Context, t *timetable) {
+	if t.work == nil {
+		s.refuseHeld(t, protocol.SkipUnassigned)
+	} else if slot := t.held; slot != 0 {
+		t.held = 0
+		s.startAsked(ctx, t, slot)
+	}
+}
+
+func (s *scheduler) refuseHeld(t *timetable, reason protocol.SkipReason) {
+	if slot := t.held; slot != 0 {
+		t.held = 0
+		s.refuse(t.key, slot, reason)
+	}
 }
 
 func (s *scheduler) refuse(key check.Key, slot int64, reason protocol.SkipReason) {

@@ -93,13 +93,18 @@ func TestARunThatCannotBeginIsAnsweredWithASkip(t *testing.T) {
 		sleep(time.Second)
 		for _, m := range []*protocol.RunNow{
 			runNow("front", "", 1000), runNow("front", "", 1001), runNow("back", "", 1002), runNow("gone", "", 1003), runNow("front", "eu", 1004),
+			runNow("front", "", 1005), // 1001 waits for 1000, and one is enough
 		} {
 			c.push(m)
 		}
-		sleep(20 * time.Second)
+		sleep(22 * time.Second) // both have run
+		c.push(runNow("front", "", 1006))
+		c.push(runNow("front", "", 1007)) // there is no time for it any more
+		sleep(time.Second)
 		r.end()
 		want := map[int64]protocol.SkipReason{
-			1000: "", 1001: protocol.SkipOverlap, 1002: protocol.SkipLimit, 1003: protocol.SkipUnassigned, 1004: protocol.SkipUnassigned,
+			1000: "", 1001: "", 1002: protocol.SkipLimit, 1003: protocol.SkipUnassigned, 1004: protocol.SkipUnassigned, 1005: protocol.SkipOverlap,
+			1006: protocol.SkipDown, 1007: protocol.SkipDown,
 		}
 		got := make(map[int64]protocol.SkipReason)
 		for slot := range want {

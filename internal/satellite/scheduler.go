@@ -75,6 +75,7 @@ type timetable struct {
 	missed   []protocol.Record // skips after slot, held back
 	seat     protocol.Seat     // zero for none
 	ran      int64             // the last slot that was started
+	held     int64             // one that was asked for while another ran, zero for none
 	// doubt is up to where slots of a seat may have been started by a process before, or
 	// before they were taken away: that is known of all seats together.
 	doubt int64
@@ -142,6 +143,7 @@ func (s *scheduler) Run(ctx context.Context, drain time.Duration) error {
 		case t := <-s.finished:
 			s.lag.wakes()
 			s.finish(t)
+			s.startHeld(runCtx, t)
 			s.advance()
 		case <-timer.C:
 			s.lag.wakes()
@@ -454,6 +456,9 @@ func (s *scheduler) finish(t *timetable) {
 func (s *scheduler) drain(atMost time.Duration) {
 	deadline := time.NewTimer(atMost)
 	defer deadline.Stop()
+	for _, t := range s.entries {
+		s.refuseHeld(t, protocol.SkipDown)
+	}
 	for s.running > 0 {
 		select {
 		case t := <-s.finished:

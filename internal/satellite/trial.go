@@ -76,7 +76,7 @@ func (x *executor) try(ctx context.Context, m *protocol.Try) *protocol.Tried {
 	assertion.Slow(boundsOf(a), &r)
 	fit(collectorIDs, &r)
 	tried := record(w, r, 0, x.now())
-	answer.Result, answer.TookMs, answer.ExecutedAt = tried.Result, r.TookMs, tried.ExecutedAt
+	answer.Result, answer.TookMs, answer.Fences, answer.ExecutedAt = tried.Result, r.TookMs, r.Fences, tried.ExecutedAt
 	if err := answer.Validate(); err != nil {
 		answer.Result = nil
 		return refuse(err.Error())

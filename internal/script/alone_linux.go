@@ -6,11 +6,11 @@ import (
 	"syscall"
 )
 
-// alone gives the child a process group of its own, and lets the kernel end it with this
+// alone gives the child a session of its own, and lets the kernel end it with this
 // process. The kernel goes by the thread that started it, so that thread is kept until
 // release is called, by the same goroutine.
 func alone(command *exec.Cmd) (release func()) {
 	runtime.LockOSThread()
-	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 	return runtime.UnlockOSThread
 }

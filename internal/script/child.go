@@ -19,8 +19,12 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/fence"
 )
 
-//go:embed prelude.js
-var prelude string
+// prelude is what prelude.js is to the engine: reading it as text would take each child half
+// of its time. The engine that compiled it must be the one that runs it; a test sees to that.
+//
+//go:generate go test -run TestThePreludeIsCompiled . -update
+//go:embed prelude.bin
+var prelude []byte
 
 // childName is what a child is called (argv[0]), by which it knows that it is one.
 const childName = "perigee-script"
@@ -37,6 +41,9 @@ func init() {
 // childMemory bounds a child's data, beyond what the script's heap may take: that of the
 // Go runtime, the engine and what travels.
 const childMemory = 192 << 20
+
+// reserve is what the heap may take beyond its bound once the script has begun.
+const reserve = 1 << 20
 
 // child does one task and ends.
 func child(in io.Reader, out io.Writer) int {
@@ -66,7 +73,7 @@ func child(in io.Reader, out io.Writer) int {
 		_ = o.Encode(said{Built: &b})
 		return 0
 	}
-	m := &machine{out: o, timers: timers{}, deadline: time.Now().Add(time.Duration(t.Run.Millis) * time.Millisecond)}
+	m := &machine{out: o, timers: timers{}, memory: t.Run.Memory, deadline: time.Now().Add(time.Duration(t.Run.Millis) * time.Millisecond)}
 	end := m.run(t.Run, answers(lines))
 	_ = o.Encode(said{End: &end})
 	return 0
@@ -117,6 +124,7 @@ func readLine(r *bufio.Reader, into any) error {
 type machine struct {
 	vm       *quickjs.VM
 	out      *json.Encoder
+	memory   int64 // of its heap, in bytes
 	deadline time.Time
 	timers   timers
 	fetches  int // on their way
@@ -134,6 +142,7 @@ func (m *machine) run(t *runTask, answers <-chan string) ended {
 	if err != nil {
 		return m.failed(err)
 	}
+	m.vm.SetMemoryLimit(uintptr(t.Memory + reserve)) // what went wrong for want of memory takes some to be told
 	// A module that fails at its top rejects this promise; nobody else hears of it.
 	if _, err := module.Then(nil, func(v quickjs.Value) { m.fail(quickjs.ErrorFromValue(v)) }); err != nil && m.end == nil {
 		return m.failed(err)
@@ -180,12 +189,15 @@ func (m *machine) prepare(t *runTask) (err error) {
 	if err != nil {
 		return err
 	}
-	setup := fmt.Sprintf(`%s(__host); delete globalThis.__host;
+	if _, err := m.vm.EvalBytecode(prelude); err != nil {
+		return err
+	}
+	setup := fmt.Sprintf(`__prelude(__host); delete globalThis.__prelude; delete globalThis.__host;
 (([context, env]) => {
 	globalThis.context = JSON.parse(context);
 	globalThis.process = { env: JSON.parse(env), platform: "perigee", argv: [], versions: {} };
 	globalThis.global = globalThis; globalThis.self = globalThis;
-})(%s)`, prelude, escapeSeparators(string(quoted)))
+})(%s)`, escapeSeparators(string(quoted)))
 	_, err = m.vm.Eval(setup, quickjs.EvalGlobal)
 	return err
 }
@@ -256,8 +268,10 @@ func (m *machine) failed(err error) ended {
 	}
 	message := strings.TrimPrefix(cmp.Or(e.Message, e.Error()), e.Name+": ")
 	switch {
+	case e.Name == "InternalError" && message == "out of memory":
+		message = fmt.Sprintf("out of memory: its heap may take %d MiB", m.memory>>20)
 	case e.Name == "" && message == "null": // what is thrown where there is no memory for an error
-		message = "out of memory (or null was thrown)"
+		message = fmt.Sprintf("out of memory: its heap may take %d MiB (or null was thrown)", m.memory>>20)
 	case e.Name == "" && stack == "": // no Error
 		message = fmt.Sprintf("the script threw %q", message)
 	}

@@ -1,4 +1,4 @@
-// What a script in the runtime of satellites finds around it, besides ECMAScript 2023.
+// What a script in the runtime of satellites finds around it, besides ECMAScript.
 // The test beside this file holds it against the runtime, name by name.
 
 /** What the run knows of itself. */
@@ -16,9 +16,23 @@ interface PerigeeResult {
   success?: boolean;
   message?: string | null;
   value?: number | null;
+  /** A list is none. */
+  flatMap?: never;
 }
+/** What a script may return: nothing is success, a number is a success with that value, a text one with that message. */
+type PerigeeReturn = void | undefined | null | boolean | number | string | (PerigeeResult & object) | { toJSON(key?: string): PerigeeReturn };
+/** What is returned by a script that exports something as its default: a function, an object with one, a value, or a promise. */
+type PerigeeReturned<T> = T extends
+  | ((...given: any) => infer R)
+  | { run: (...given: any) => infer R }
+  | { execute: (...given: any) => infer R }
+  | { handler: (...given: any) => infer R }
+  ? Awaited<R>
+  : Awaited<T>;
 
 declare var context: PerigeeContext;
+
+// What follows is of the built-in runtime: Node and Bun have their own.
 declare var process: {
   /** PERIGEE_… and the secrets that secretEnv names. */
   env: Record<string, string>;

@@ -1,9 +1,11 @@
 package script
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
+	"modernc.org/quickjs"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -113,6 +116,33 @@ func TestErrorsPointIntoTheSource(t *testing.T) {
 				t.Errorf("error (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+var update = flag.Bool("update", false, "write what the engine makes of prelude.js to prelude.bin")
+
+// What is built in is prelude.js, by the engine that runs it.
+func TestThePreludeIsCompiled(t *testing.T) {
+	t.Parallel()
+	source, err := os.ReadFile("prelude.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	vm, err := quickjs.NewVM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer vm.Close()
+	want, err := vm.Compile("globalThis.__prelude = "+string(source), quickjs.EvalGlobal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		if err := os.WriteFile("prelude.bin", want, 0o644); err != nil { //nolint:gosec // it is source
+			t.Fatal(err)
+		}
+	} else if !bytes.Equal(want, prelude) {
+		t.Error("prelude.bin is not what prelude.js says (make generate)")
 	}
 }
 

@@ -31,7 +31,7 @@ func (e Entry) Validate() error {
 	if _, err := ParseIntegrity(e.Integrity); err != nil {
 		return fmt.Errorf("package %s@%s: %w", e.Name, e.Version, err)
 	}
-	if e.BlobSha256 != "" && !blobDigest.MatchString(e.BlobSha256) {
+	if e.BlobSha256 != "" && !blobDigest().MatchString(e.BlobSha256) {
 		return fmt.Errorf("package %s@%s: the blob's digest is not a sha256 in hex", e.Name, e.Version)
 	}
 	for _, path := range e.Paths {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // Bounds of what names a package: npm's own for names, ours for versions and paths.
@@ -14,14 +15,20 @@ const (
 	maxTreePath       = 4 << 10
 )
 
+// They are compiled when they are first needed: every program that starts a script would
+// compile them else, and the one between them as well.
 var (
 	// Old packages have upper case; the characters that npm forbids for new ones, and
 	// all that means something to a shell, a path or a URL, are refused.
-	packageName = regexp.MustCompile(`^(@[A-Za-z0-9~-][A-Za-z0-9._~-]*/)?[A-Za-z0-9~-][A-Za-z0-9._~-]*$`)
+	packageName = lazily(`^(@[A-Za-z0-9~-][A-Za-z0-9._~-]*/)?[A-Za-z0-9~-][A-Za-z0-9._~-]*$`)
 	// A version of semver.org 2.0.0, and nothing beside it.
-	exactVersion = regexp.MustCompile(`^(0|[1-9]\d{0,15})\.(0|[1-9]\d{0,15})\.(0|[1-9]\d{0,15})(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$`)
-	blobDigest   = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	exactVersion = lazily(`^(0|[1-9]\d{0,15})\.(0|[1-9]\d{0,15})\.(0|[1-9]\d{0,15})(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$`)
+	blobDigest   = lazily(`^[0-9a-f]{64}$`)
 )
+
+func lazily(expression string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
+}
 
 // CheckName says what is wrong with the name of a package, such as "left-pad" or
 // "@scope/name". Names that pass are safe as parts of a path.
@@ -31,7 +38,7 @@ func CheckName(name string) error {
 		return errors.New("a package must have a name")
 	case len(name) > maxPackageName:
 		return fmt.Errorf("a package's name is at most %d characters long", maxPackageName)
-	case !packageName.MatchString(name):
+	case !packageName().MatchString(name):
 		return fmt.Errorf("%q is not the name of an npm package", name)
 	}
 	switch strings.ToLower(name) {
@@ -43,7 +50,7 @@ func CheckName(name string) error {
 
 // CheckVersion says what is wrong with an exact version, such as "1.2.3-rc.1".
 func CheckVersion(version string) error {
-	if len(version) > maxPackageVersion || !exactVersion.MatchString(version) {
+	if len(version) > maxPackageVersion || !exactVersion().MatchString(version) {
 		return fmt.Errorf("%q is not an exact version, such as 1.2.3", version)
 	}
 	return nil

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"regexp"
 	"sync"
 	"time"
 )
@@ -135,10 +134,10 @@ const passable = 0o711
 
 // safeHash is a lockfile hash that can name a directory. An original core's is
 // opaque (spec G.2), so it need not be one of ours.
-var safeHash = regexp.MustCompile(`^[0-9A-Za-z_-][0-9A-Za-z._-]{0,127}$`)
+var safeHash = lazily(`^[0-9A-Za-z_-][0-9A-Za-z._-]{0,127}$`)
 
 func checkHash(hash string) error {
-	if !safeHash.MatchString(hash) {
+	if !safeHash().MatchString(hash) {
 		return fmt.Errorf("%.80q cannot name a tree of packages", hash)
 	}
 	return nil

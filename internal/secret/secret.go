@@ -33,8 +33,12 @@ import (
 // Kind is the entity kind of a secret: its name and version, never its value.
 const Kind = "secret"
 
-// Topic is rung when a secret was set or deleted.
-const Topic = "secrets"
+const (
+	// Topic is rung when a secret was set or deleted.
+	Topic = "secrets"
+	// TopicLeases is rung when satellites asked for values.
+	TopicLeases = "secret-leases"
+)
 
 // MaxValue bounds a value, in bytes; what travels in one message must fit a frame.
 const MaxValue = 64 << 10
@@ -177,7 +181,11 @@ func New(c Config) (*Service, error) {
 		for i, l := range all {
 			rows[i] = *l
 		}
-		return c.Store.InsertSecretLeases(ctx, rows)
+		err := c.Store.InsertSecretLeases(ctx, rows)
+		if err == nil {
+			c.Bell.Ring(TopicLeases)
+		}
+		return err
 	})
 	return s, nil
 }
@@ -349,8 +357,8 @@ func (s *Service) List(ctx context.Context) ([]Secret, error) {
 	}
 	all := []Secret{}
 	for _, r := range records {
-		if !internal(r.Name) {
-			all = append(all, r.visible())
+		if shown, ok := r.Shown(); ok {
+			all = append(all, shown)
 		}
 	}
 	return all, nil
@@ -444,6 +452,9 @@ func (s *Service) changed() {
 
 // Forget drops cached values: another core has changed some.
 func (s *Service) Forget() { s.values.clear() }
+
+// Shown is what people see of it: nothing of the credentials of checks.
+func (r *Record) Shown() (Secret, bool) { return r.visible(), !internal(r.Name) }
 
 func (r *Record) visible() Secret {
 	return Secret{

@@ -21,7 +21,6 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fault"
-	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/secret"
 	"github.com/perigee-monitoring/perigee/internal/store"
 	"github.com/perigee-monitoring/perigee/protocol"
@@ -284,7 +283,7 @@ func TestASealedValueBelongsToItsRow(t *testing.T) {
 
 func TestAnotherRootKeyOpensNothing(t *testing.T) {
 	t.Parallel()
-	url := pgtest.URL(t)
+	url := dbtest.PostgreSQL(t)
 	mine, other := open(t, url, root(1), nil), open(t, url, root(2), nil)
 	mine.set(t, "a", "canary")
 	if err := mine.Check(t.Context()); err != nil {
@@ -467,7 +466,7 @@ func TestTheRootKeyIsMadeOnceAndReadAgain(t *testing.T) {
 // by it, and the old one can go.
 func TestTheRootKeyIsReplaced(t *testing.T) {
 	t.Parallel()
-	url := pgtest.URL(t)
+	url := dbtest.PostgreSQL(t)
 	open(t, url, root(1), nil).set(t, "a", "canary")
 	both := openWith(t, url, secret.Config{Root: root(2), OldRoot: root(1)})
 	declared := shell(`{"secretEnv":{"A":"a"}}`)

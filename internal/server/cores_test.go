@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/perigee-monitoring/perigee/internal/automation"
+	"github.com/perigee-monitoring/perigee/internal/client"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/httpapi"
-	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/server"
 	"github.com/perigee-monitoring/perigee/internal/targets"
 )
@@ -22,7 +24,7 @@ func TestM62_RunAskedOfOneCoreIsCarriedOutThroughAnother(t *testing.T) {
 	go func() { served <- watched.Run(t.Context()) }()
 	t.Cleanup(func() { <-served })
 
-	database := pgtest.URL(t)
+	database := dbtest.PostgreSQL(t)
 	_, holder := start(t, server.Config{Database: database, Local: true})
 	_, other := start(t, server.Config{Database: database})
 	ctx := t.Context()
@@ -59,4 +61,58 @@ func TestM62_RunAskedOfOneCoreIsCarriedOutThroughAnother(t *testing.T) {
 	if err := other.Post(ctx, "/assignments/good/run", map[string]any{"satellites": []string{"nobody"}}, nil); err == nil {
 		t.Error("a run at a satellite that the assignment does not run on was taken")
 	}
+}
+
+// That a run of an automation moved on one core is told at once by the stream of another
+// (M69). The run waits before either begins, so that neither has moved anything by itself.
+func TestM69_RunsThatMoveOnOneCoreAreToldByTheStreamOfAnother(t *testing.T) {
+	t.Parallel()
+	database := dbtest.PostgreSQL(t)
+	var run automation.Run
+	trace := func(t *testing.T, api *client.Client, want automation.RunStatus) {
+		t.Helper()
+		eventually(t, "a run that is "+string(want), func() error {
+			var now httpapi.AutomationTrace
+			if err := api.Get(t.Context(), "/automation-runs/"+run.ID, nil, &now); err != nil {
+				return err
+			}
+			if now.Status != want {
+				return fmt.Errorf("it is %s", now.Status)
+			}
+			return nil
+		})
+	}
+	t.Run("before", func(t *testing.T) {
+		_, api := start(t, server.Config{Database: database})
+		if err := api.Post(t.Context(), "/automations", map[string]any{"name": "wait", "definition": map[string]any{
+			"triggers": []any{map[string]any{"event": "automation.manual"}}, "actions": []any{map[string]any{"delay": map[string]any{"hours": 1}}},
+		}}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := api.Post(t.Context(), "/automations/wait/run", httpapi.RunStart{}, &run); err != nil {
+			t.Fatal(err)
+		}
+		trace(t, api, automation.RunWaiting)
+	})
+	_, asked := start(t, server.Config{Database: database})
+	telling, other := start(t, server.Config{Database: database})
+	for _, api := range []*client.Client{asked, other} {
+		eventually(t, "a core that hears the other", func() error {
+			var about httpapi.About
+			if err := api.Get(t.Context(), "/about", nil, &about); err != nil {
+				return err
+			}
+			if about.Bus.Kind != "postgres" || !about.Bus.Connected {
+				return fmt.Errorf("its bus is %+v", about.Bus)
+			}
+			return nil
+		})
+	}
+	said := listen(t, telling)
+	said.heard(t, "welcome")
+	if err := asked.Post(t.Context(), "/automation-runs/"+run.ID+"/cancel", nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	said.heard(t, automation.TopicRuns)
+	trace(t, other, automation.RunCancelled)
 }

@@ -2,17 +2,21 @@ package server_test
 
 import (
 	"fmt"
+	"net/url"
 	"strconv"
+	"strings"
 	"testing"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/internal/automation"
+	"github.com/perigee-monitoring/perigee/internal/client"
+	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/server"
 )
 
-// What is exported while others apply is of one moment: definitions are of one apply, and
-// automations, which an apply makes after them, are not of a later one.
+// What is exported while others apply is of one moment: all of it is of one apply.
 func TestAnExportIsOfOneMoment(t *testing.T) {
 	onBothEngines(t, func(t *testing.T, c server.Config) {
 		_, api := start(t, c)
@@ -68,7 +72,7 @@ func TestAnExportIsOfOneMoment(t *testing.T) {
 				labels, _ := d.Metadata["labels"].(map[string]any)
 				of[d.Kind], _ = strconv.Atoi(fmt.Sprint(labels["version"]))
 			}
-			if n := of["System"]; len(of) != 3 || of["Check"] != n || of["Automation"] > n || of["Automation"] < n-1 {
+			if n := of["System"]; len(of) != 3 || of["Check"] != n || of["Automation"] != n {
 				t.Errorf("torn: %v", of)
 				break
 			}
@@ -77,4 +81,50 @@ func TestAnExportIsOfOneMoment(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// What cannot be done whole is not done at all: an automation too many takes the system back
+// that was applied with it.
+func TestAnApplyIsWholeOrNothing(t *testing.T) {
+	onBothEngines(t, func(t *testing.T, c server.Config) {
+		_, api := start(t, c)
+		automations := func(from, to int) (all []any) {
+			for n := from; n < to; n++ {
+				all = append(all, map[string]any{"apiVersion": "perigee/v1", "kind": "Automation", "metadata": map[string]any{"name": fmt.Sprint("a", n)}, "spec": map[string]any{
+					"triggers": []any{map[string]any{"event": "system.created"}}, "actions": []any{map[string]any{"stop": map[string]any{}}},
+				}})
+			}
+			return all
+		}
+		apply := func(documents []any) error {
+			return api.Post(t.Context(), "/apply", map[string]any{"documents": documents}, nil)
+		}
+		for n := 0; n < automation.MaxAutomations-1; n += 100 {
+			if err := apply(automations(n, min(n+100, automation.MaxAutomations-1))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := newest(t, api)
+		system := map[string]any{"apiVersion": "perigee/v1", "kind": "System", "metadata": map[string]any{"name": "late"}, "spec": map[string]any{}}
+		both := append(automations(automation.MaxAutomations-1, automation.MaxAutomations+1), system)
+		if err := apply(both); !strings.Contains(fmt.Sprint(err), "cannot be more") {
+			t.Errorf("one automation too many: %v", err)
+		}
+		if after := newest(t, api); after != before {
+			t.Errorf("the last event is %s, and was %s before", after, before)
+		}
+		if err := apply(both[1:]); err != nil {
+			t.Errorf("as many as may be: %v", err)
+		}
+	})
+}
+
+// newest is the newest event.
+func newest(t *testing.T, api *client.Client) string {
+	t.Helper()
+	var got struct{ Items []entity.Event }
+	if err := api.Get(t.Context(), "/events", url.Values{"limit": {"1"}}, &got); err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprint(got.Items)
 }

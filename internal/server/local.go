@@ -96,7 +96,8 @@ func (s *Server) local(ctx context.Context) error {
 	var agent *satellite.Satellite // runs begin only once it is there
 	prober := probe.New(probe.Options{
 		Log: s.log, Version: s.config.Version, AllowScripts: s.config.LocalScripts,
-		Fence: func() fence.Rules { return agent.ScriptRules() },
+		Fence:  func() fence.Rules { return agent.ScriptRules() },
+		Closed: []string{s.config.DataDir},
 	})
 	agent, err = satellite.New(satellite.Config{
 		Observer: observer,

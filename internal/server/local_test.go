@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"github.com/perigee-monitoring/perigee/internal/client"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
-	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/server"
 )
 
@@ -16,7 +16,7 @@ import (
 // over when that one stops.
 func TestOneOfTwoCoresRunsTheBuiltInSatellite(t *testing.T) {
 	t.Parallel()
-	database := pgtest.URL(t)
+	database := dbtest.PostgreSQL(t)
 	first, err := server.New(t.Context(), server.Config{
 		Listen: "127.0.0.1:0", Database: database, DataDir: t.TempDir(), AdminToken: token, Local: true, Version: "test",
 		SecretKey: "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=", Log: slog.New(slog.DiscardHandler),

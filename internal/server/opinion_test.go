@@ -20,13 +20,13 @@ import (
 
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/client"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/health"
 	"github.com/perigee-monitoring/perigee/internal/httpapi"
 	"github.com/perigee-monitoring/perigee/internal/link"
 	"github.com/perigee-monitoring/perigee/internal/perigeetest"
-	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/probe"
 	"github.com/perigee-monitoring/perigee/internal/satellite"
 	"github.com/perigee-monitoring/perigee/internal/server"
@@ -202,7 +202,7 @@ func (s *scene) want(statuses string) {
 func onBothEngines(t *testing.T, test func(t *testing.T, c server.Config)) {
 	t.Parallel()
 	t.Run("SQLite", func(t *testing.T) { t.Parallel(); test(t, server.Config{}) })
-	t.Run("PostgreSQL", func(t *testing.T) { t.Parallel(); test(t, server.Config{Database: pgtest.URL(t)}) })
+	t.Run("PostgreSQL", func(t *testing.T) { t.Parallel(); test(t, server.Config{Database: dbtest.PostgreSQL(t)}) })
 }
 
 // The shop is closed: another region says so too before the verdict turns red.
@@ -334,7 +334,7 @@ func TestWhereNobodyCanBeAskedNothingWaits(t *testing.T) {
 // has passed, and the verdict changes once.
 func TestAnotherCoreDecidesWhenTheOneThatAskedEnds(t *testing.T) {
 	t.Parallel()
-	database := pgtest.URL(t)
+	database := dbtest.PostgreSQL(t)
 	first, stop := startUntil(t, server.Config{Database: database})
 	s := newSceneAt(t, first, map[string]any{"secondOpinion": map[string]any{"wait": "3s"}}, "eu-1", "us-1")
 	s.places["us-1"].Way("shop.test", perigeetest.WaySilent)

@@ -10,6 +10,7 @@ import (
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/catalog"
 	"github.com/perigee-monitoring/perigee/internal/client"
+	"github.com/perigee-monitoring/perigee/internal/httpapi"
 	"github.com/perigee-monitoring/perigee/internal/probe"
 	"github.com/perigee-monitoring/perigee/internal/satellite"
 	"github.com/perigee-monitoring/perigee/internal/server"
@@ -134,3 +135,65 @@ func placed(t *testing.T, api *client.Client, want ...string) {
 }
 
 var _ satellite.Prober = plainProber{}
+
+// A satellite that is named for a check, and comes back as one that cannot run it, was not
+// measured from: with its reason, and never as a failure of the system (spec M71, M76).
+func TestM71_ASatelliteThatLosesWhatItIsNamedForSaysSo(t *testing.T) {
+	onBothEngines(t, func(t *testing.T, c server.Config) {
+		core, api := start(t, c)
+		made := create(t, api, "shrunk")
+		_, stop := runWith(t, core, made, probe.New(probe.Options{AllowScripts: true}))
+		online(t, api, "shrunk")
+		spec := func(script string) map[string]any {
+			return map[string]any{"strategy": check.Script, "interval": "1s", "collectors": []any{map[string]any{
+				"id": "script", "collector": check.ScriptExecute, "config": map[string]any{"script": script},
+			}}}
+		}
+		for _, name := range []string{"kept", "never"} {
+			for path, in := range map[string]any{"/checks": map[string]any{"name": name, "spec": spec("true")}, "/systems": map[string]any{"name": name}} {
+				if err := api.Post(t.Context(), path, in, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		assign := func(name string) {
+			t.Helper()
+			if err := api.Post(t.Context(), "/assignments", map[string]any{
+				"name": name, "check": name, "system": name, "includeLocal": false, "satellites": map[string]any{"names": []string{"shrunk"}},
+			}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		told := func(name string, status check.Status, reason string) func() error {
+			return func() error {
+				var got httpapi.SystemStatus
+				if err := api.Get(t.Context(), "/systems/"+name+"/status", nil, &got); err != nil {
+					t.Fatal(err)
+				}
+				if got.Status == check.Unhealthy {
+					t.Fatalf("%s is called unhealthy: %s", name, got.Reason)
+				}
+				if got.Status != status || got.Reason != reason {
+					return fmt.Errorf("%s: %s", got.Status, got.Reason)
+				}
+				if reason != "" && got.Checks[0].Locations[0].Refused == "" {
+					return fmt.Errorf("nothing at its location: %+v", got.Checks[0].Locations[0])
+				}
+				return nil
+			}
+		}
+		assign("kept")
+		eventually(t, "a result", told("kept", check.Healthy, ""))
+		stop()
+		_, stop = runWith(t, core, made, probe.New(probe.Options{})) // an operator who takes the leave back
+		const why = "not measured: shrunk: this satellite runs no healthcheck-script.execute: its operator has not allowed them (--allow-scripts)"
+		assign("never")
+		eventually(t, "the reason, of a check that was never measured", told("never", check.Unknown, "never: "+why))
+		eventually(t, "the reason, of one that was", told("kept", check.Degraded, "kept: "+why))
+		stop()
+		runWith(t, core, made, probe.New(probe.Options{AllowScripts: true}))
+		for _, name := range []string{"kept", "never"} {
+			eventually(t, "results again", told(name, check.Healthy, ""))
+		}
+	})
+}

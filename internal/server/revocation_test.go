@@ -9,10 +9,10 @@ import (
 	"testing"
 
 	"github.com/perigee-monitoring/perigee/internal/client"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/httpapi"
 	"github.com/perigee-monitoring/perigee/internal/link"
-	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/probe"
 	"github.com/perigee-monitoring/perigee/internal/satellite"
 	"github.com/perigee-monitoring/perigee/internal/server"
@@ -68,7 +68,7 @@ func runWith(t *testing.T, at *server.Server, made httpapi.SatelliteToken, probe
 // the original's is told to shut down.
 func TestM20_M32_RevocationAtOneCoreEndsSessionsOfAnother(t *testing.T) {
 	t.Parallel()
-	url := pgtest.URL(t)
+	url := dbtest.PostgreSQL(t)
 	here, _ := start(t, server.Config{Database: url})
 	_, api := start(t, server.Config{Database: url})
 

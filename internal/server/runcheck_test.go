@@ -8,10 +8,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/perigee-monitoring/perigee/internal/client"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/health"
 	"github.com/perigee-monitoring/perigee/internal/httpapi"
-	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/server"
 	"github.com/perigee-monitoring/perigee/internal/targets"
 )
@@ -68,7 +68,7 @@ func settled(t *testing.T, api *client.Client, view httpapi.RunRequestView) http
 func TestACheckIsRunFromAnywhere(t *testing.T) {
 	t.Parallel()
 	watched := watch(t)
-	database := pgtest.URL(t)
+	database := dbtest.PostgreSQL(t)
 	holder, _ := start(t, server.Config{Database: database, Local: true})
 	_, api := start(t, server.Config{Database: database})
 	there, away := create(t, api, "eu-1"), create(t, api, "eu-2")

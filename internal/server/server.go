@@ -62,6 +62,9 @@ type Config struct {
 	// KeepTransitions is how long it is known what happened to satellites and systems;
 	// zero means 90 days.
 	KeepTransitions time.Duration
+	// Settings are what it was started with, as whoever started it calls that; shown to
+	// people, and nothing else.
+	Settings []httpapi.InForce
 	// KeepAudit is how long the audit log is kept; zero means 400 days.
 	KeepAudit time.Duration
 	// Keep is how long results and their rollups are kept; zero means the defaults.

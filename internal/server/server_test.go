@@ -20,7 +20,6 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/health"
 	"github.com/perigee-monitoring/perigee/internal/httpapi"
-	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/server"
 	"github.com/perigee-monitoring/perigee/internal/targets"
 )
@@ -97,7 +96,7 @@ func TestTheMainJob(t *testing.T) {
 			var c server.Config
 			c.Local = true
 			if engine == "PostgreSQL" {
-				c.Database = pgtest.URL(t)
+				c.Database = dbtest.PostgreSQL(t)
 			}
 			mainJob(t, c)
 		})

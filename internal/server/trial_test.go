@@ -14,9 +14,9 @@ import (
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/catalog"
 	"github.com/perigee-monitoring/perigee/internal/client"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/health"
-	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/secret"
 	"github.com/perigee-monitoring/perigee/internal/server"
 	"github.com/perigee-monitoring/perigee/internal/trial"
@@ -141,7 +141,7 @@ func TestACheckIsTriedBeforeItIsSaved(t *testing.T) {
 func TestATrialHasItsOwnSecretsOnly(t *testing.T) {
 	t.Parallel()
 	page := shop(t)
-	_, api := start(t, server.Config{Local: true, Database: pgtest.URL(t)})
+	_, api := start(t, server.Config{Local: true, Database: dbtest.PostgreSQL(t)})
 	online(t, api, "local")
 	if err := api.Put(t.Context(), "/secrets/SHOP", map[string]any{"value": "kept-by-name"}, nil); err != nil {
 		t.Fatal(err)
@@ -199,7 +199,7 @@ func TestATrialHasItsOwnSecretsOnly(t *testing.T) {
 // Cores that do not share their root key cannot hand a trial over, and say so at once.
 func TestATrialThatCannotBeOpenedIsRefused(t *testing.T) {
 	t.Parallel()
-	database := pgtest.URL(t)
+	database := dbtest.PostgreSQL(t)
 	_, asked := start(t, server.Config{Database: database})
 	if err := asked.Put(t.Context(), "/secrets/ANY", map[string]any{"value": "makes the keys"}, nil); err != nil {
 		t.Fatal(err)

@@ -78,46 +78,66 @@ func fillPlaced(ctx context.Context, c conn, items []catalog.Assignment) error {
 	return err
 }
 
-func (tx *Tx) PutAssignment(ctx context.Context, a catalog.Assignment) error {
-	tx.turn(a.CheckID)
-	created, err := tx.orNow(ctx, a.CreatedAt)
+func (tx *Tx) PutAssignments(ctx context.Context, all ...catalog.Assignment) error {
+	if err := tx.touch(ctx, "assignments", keys(all, func(a catalog.Assignment) string { return a.ID })...); err != nil {
+		return err
+	}
+	for i := range all {
+		tx.turn(all[i].CheckID)
+	}
+	now, err := tx.Now(ctx)
 	if err != nil {
 		return err
 	}
-	updated, err := tx.orNow(ctx, a.UpdatedAt)
-	if err != nil {
-		return err
+	type row struct {
+		catalog.Assignment
+		labels, satellites, policy, narrowed string
+		environments                         *string
 	}
-	labels, err := labelText(a.Labels)
-	if err != nil {
-		return err
-	}
-	satellites, err := jsonText(a.Satellites)
-	if err != nil {
-		return err
-	}
-	policy, err := jsonText(a.Policy)
-	if err != nil {
-		return err
-	}
-	environments, narrowed, err := choiceTexts(a)
-	if err != nil {
-		return err
-	}
-	_, err = tx.execNaming(ctx, a.Name, `INSERT INTO assignments (id, name, labels, check_id, system_id, include_local, satellites, enabled,
-			created_at, updated_at, seats, policy, environments, satellite_environments)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
-		ON CONFLICT (id) DO UPDATE SET name = excluded.name, labels = excluded.labels, check_id = excluded.check_id,
+	return putNamed(ctx, tx, "assignments", `ON CONFLICT (id) DO UPDATE SET name = excluded.name, labels = excluded.labels, check_id = excluded.check_id,
 			system_id = excluded.system_id, include_local = excluded.include_local, satellites = excluded.satellites,
 			enabled = excluded.enabled, updated_at = excluded.updated_at, seats = excluded.seats, policy = excluded.policy,
 			environments = excluded.environments, satellite_environments = excluded.satellite_environments`,
-		a.ID, a.Name, labels, a.CheckID, a.SystemID, a.IncludeLocal, satellites, a.Enabled, created.UnixMicro(), updated.UnixMicro(),
-		a.Satellites.Count, policy, environments, narrowed)
-	return err
+		all, func(a catalog.Assignment) string { return a.Name },
+		func(a catalog.Assignment) (r row, err error) {
+			r.Assignment = a
+			if r.labels, err = labelText(a.Labels); err != nil {
+				return r, err
+			}
+			if r.satellites, err = jsonText(a.Satellites); err != nil {
+				return r, err
+			}
+			if r.policy, err = jsonText(a.Policy); err != nil {
+				return r, err
+			}
+			r.environments, r.narrowed, err = choiceTexts(a)
+			return r, err
+		},
+		func(rows []row) []column {
+			return []column{
+				col("id", "text", rows, func(r *row) string { return r.ID }),
+				col("name", "text", rows, func(r *row) string { return r.Name }),
+				col("labels", "text", rows, func(r *row) string { return r.labels }),
+				col("check_id", "text", rows, func(r *row) string { return r.CheckID }),
+				col("system_id", "text", rows, func(r *row) string { return r.SystemID }),
+				col("include_local", "boolean", rows, func(r *row) bool { return r.IncludeLocal }),
+				col("satellites", "text", rows, func(r *row) string { return r.satellites }),
+				col("enabled", "boolean", rows, func(r *row) bool { return r.Enabled }),
+				col("created_at", "bigint", rows, func(r *row) int64 { return microsOr(r.CreatedAt, now) }),
+				col("updated_at", "bigint", rows, func(r *row) int64 { return microsOr(r.UpdatedAt, now) }),
+				col("seats", "bigint", rows, func(r *row) int64 { return int64(r.Satellites.Count) }),
+				col("policy", "text", rows, func(r *row) string { return r.policy }),
+				col("environments", "text", rows, func(r *row) *string { return r.environments }),
+				col("satellite_environments", "text", rows, func(r *row) string { return r.narrowed }),
+			}
+		})
 }
 
 // DeleteAssignment makes its placements grants.
 func (tx *Tx) DeleteAssignment(ctx context.Context, id string) error {
+	if err := tx.touch(ctx, "assignments", id); err != nil {
+		return err
+	}
 	if err := tx.revoke(ctx, "assignment_id", id); err != nil {
 		return err
 	}

@@ -14,19 +14,30 @@ func (db *DB) InsertAudit(ctx context.Context, entries []auth.AuditEntry) error 
 	return db.InTx(ctx, func(etx entity.Tx) error {
 		tx := etx.(*Tx) //nolint:errcheck // ours
 		for _, e := range entries {
-			changes, err := jsonText(append([]diff.Field{}, e.Changes...))
-			if err != nil {
-				return err
-			}
-			if _, err := tx.exec(ctx, `INSERT INTO audit (at, actor_type, actor_id, actor, source, operation, object, change, outcome, status, reason, request_id, missed, object_id, changes)
-				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
-				e.At.UnixMicro(), e.ActorType, e.ActorID, stored(e.Actor), stored(e.Source), e.Operation, stored(e.Object), stored(e.Change), string(e.Outcome),
-				e.Status, stored(e.Reason), e.RequestID, e.Missed, stored(e.ObjectID), changes); err != nil {
+			if _, err := tx.putAudit(ctx, e); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// putAudit writes an entry, or over the one of its id, and gives the id.
+func (tx *Tx) putAudit(ctx context.Context, e auth.AuditEntry) (int64, error) {
+	changes, err := jsonText(append([]diff.Field{}, e.Changes...))
+	if err != nil {
+		return 0, err
+	}
+	args := []any{
+		e.At.UnixMicro(), e.ActorType, e.ActorID, stored(e.Actor), stored(e.Source), e.Operation, stored(e.Object), stored(e.Change), string(e.Outcome),
+		e.Status, stored(e.Reason), e.RequestID, e.Missed, stored(e.ObjectID), changes,
+	}
+	if e.ID != 0 {
+		return e.ID, tx.execOne(ctx, "such entry of the audit log", `UPDATE audit SET at = $1, actor_type = $2, actor_id = $3, actor = $4, source = $5, operation = $6,
+			object = $7, change = $8, outcome = $9, status = $10, reason = $11, request_id = $12, missed = $13, object_id = $14, changes = $15 WHERE id = $16`, append(args, e.ID)...)
+	}
+	return one(ctx, tx.conn, "entry of the audit log", scanInt64, `INSERT INTO audit (at, actor_type, actor_id, actor, source, operation, object, change, outcome, status,
+		reason, request_id, missed, object_id, changes) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) RETURNING id`, args...)
 }
 
 func scanAudit(row scanner) (e auth.AuditEntry, err error) {

@@ -48,11 +48,18 @@ func (tx *Tx) AutomationHeads(ctx context.Context) ([]automation.Head, error) {
 		`SELECT id, revision, enabled FROM automations ORDER BY name`)
 }
 
+func (tx *Tx) CountAutomations(ctx context.Context) (int, error) {
+	return one(ctx, tx.conn, "", scanInt, `SELECT count(*) FROM automations`)
+}
+
 func (tx *Tx) AutomationForUpdate(ctx context.Context, id string) (automation.Automation, error) {
 	return one(ctx, tx.conn, automationNamed(id), scanAutomation, automationRows+` WHERE a.id = $1 FOR UPDATE OF a`, id)
 }
 
 func (tx *Tx) PutAutomation(ctx context.Context, a automation.Automation) error {
+	if err := tx.touch(ctx, "automations", a.ID); err != nil {
+		return err
+	}
 	labels, err := labelText(a.Labels)
 	if err != nil {
 		return err
@@ -83,6 +90,9 @@ func (tx *Tx) ForgetAutomationTriggers(ctx context.Context, id string, triggers 
 }
 
 func (tx *Tx) DeleteAutomation(ctx context.Context, id string) error {
+	if err := tx.touch(ctx, "automations", id); err != nil {
+		return err
+	}
 	return tx.execOne(ctx, automationNamed(id), `DELETE FROM automations WHERE id = $1`, id)
 }
 

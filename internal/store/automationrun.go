@@ -78,6 +78,9 @@ func (tx *Tx) ActiveAutomationRuns(ctx context.Context, id, contextKey string) (
 }
 
 func (tx *Tx) AddAutomationRun(ctx context.Context, r automation.Run) (bool, error) {
+	if err := tx.touch(ctx, "automation-runs", r.ID); err != nil {
+		return false, err
+	}
 	event, err := jsonText(r.Event)
 	if err != nil {
 		return false, err
@@ -124,6 +127,9 @@ func (tx *Tx) AutomationRunForUpdate(ctx context.Context, id string) (automation
 }
 
 func (tx *Tx) PutAutomationRun(ctx context.Context, r automation.Run, wake *time.Time, keep bool) error {
+	if err := tx.touch(ctx, "automation-runs", r.ID); err != nil {
+		return err
+	}
 	release := ``
 	if !keep {
 		release = `, owner = '', lease_until = 0`

@@ -8,10 +8,10 @@ import (
 	"time"
 
 	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/internal/dbtest"
 	"github.com/perigee-monitoring/perigee/internal/entity"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/health"
-	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/store"
 )
 
@@ -100,7 +100,7 @@ func BenchmarkPartitions(b *testing.B) {
 	const rows = 500
 	var dbs [2]*store.DB
 	for i := range dbs {
-		url := pgtest.URL(b)
+		url := dbtest.PostgreSQL(b)
 		dbs[i] = open(b, url)
 		if i == 0 {
 			if err := dbs[i].MakePartitions(b.Context(), time.Now(), health.DefaultRetention); err != nil {

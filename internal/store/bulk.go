@@ -52,6 +52,39 @@ func (c conn) insertMany(ctx context.Context, into, suffix string, n int, cols [
 	return err
 }
 
+// putNamed is insertMany of rows that have names, taken out of what they are made of. Of
+// one alone a conflict says whose name is taken; who writes several has looked before.
+func putNamed[R, T any](ctx context.Context, tx *Tx, into, suffix string, all []R, name func(R) string, made func(R) (T, error), cols func([]T) []column) error {
+	return chunks(all, func(all []R) error {
+		rows := make([]T, len(all))
+		for i := range all {
+			var err error
+			if rows[i], err = made(all[i]); err != nil {
+				return err
+			}
+		}
+		cols := cols(rows)
+		if len(rows) > 1 {
+			return tx.insertMany(ctx, into, suffix, len(rows), cols)
+		}
+		args := make([]any, len(cols))
+		for i, c := range cols {
+			args[i] = c.at(0)
+		}
+		_, err := tx.execNaming(ctx, name(all[0]), insertOne(into, suffix, cols), args...)
+		return err
+	})
+}
+
+// keys are the ids of rows.
+func keys[R any](all []R, id func(R) string) []string {
+	ids := make([]string, len(all))
+	for i := range all {
+		ids[i] = id(all[i])
+	}
+	return ids
+}
+
 // insertOne is the statement of one row; the columns are its arguments in order.
 func insertOne(into, suffix string, cols []column) string {
 	names, places := make([]string, len(cols)), make([]string, len(cols))

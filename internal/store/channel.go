@@ -48,6 +48,9 @@ func (tx *Tx) CountChannels(ctx context.Context) (int, error) {
 }
 
 func (tx *Tx) PutChannel(ctx context.Context, c notify.Channel) error {
+	if err := tx.touch(ctx, "channels", c.ID); err != nil {
+		return err
+	}
 	config, err := jsonText(c.Config)
 	if err != nil {
 		return err
@@ -63,6 +66,9 @@ func (tx *Tx) PutChannel(ctx context.Context, c notify.Channel) error {
 }
 
 func (tx *Tx) DeleteChannel(ctx context.Context, id string) error {
+	if err := tx.touch(ctx, "channels", id); err != nil {
+		return err
+	}
 	return tx.execOne(ctx, channelNamed(id), `DELETE FROM channels WHERE id = $1`, id)
 }
 

@@ -34,35 +34,53 @@ func (tx *Tx) AllChecks(ctx context.Context) ([]catalog.Check, error) {
 	return all(ctx, tx.conn, scanCheck, checkRows+` ORDER BY c.name`)
 }
 
-func (tx *Tx) PutCheck(ctx context.Context, c catalog.Check) error {
-	tx.turn(c.ID)
-	created, err := tx.orNow(ctx, c.CreatedAt)
+func (tx *Tx) PutChecks(ctx context.Context, all ...catalog.Check) error {
+	ids := keys(all, func(c catalog.Check) string { return c.ID })
+	if err := tx.touch(ctx, "checks", ids...); err != nil {
+		return err
+	}
+	for _, id := range ids {
+		tx.turn(id)
+	}
+	now, err := tx.Now(ctx)
 	if err != nil {
 		return err
 	}
-	updated, err := tx.orNow(ctx, c.UpdatedAt)
-	if err != nil {
-		return err
+	type row struct {
+		catalog.Check
+		labels, spec string
 	}
-	labels, err := labelText(c.Labels)
-	if err != nil {
-		return err
-	}
-	spec, err := jsonText(c.Spec)
-	if err != nil {
-		return err
-	}
-	_, err = tx.execNaming(ctx, c.Name, `INSERT INTO checks (id, name, labels, spec, interval_us, paused, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-		ON CONFLICT (id) DO UPDATE SET name = excluded.name, labels = excluded.labels, spec = excluded.spec,
+	return putNamed(ctx, tx, "checks", `ON CONFLICT (id) DO UPDATE SET name = excluded.name, labels = excluded.labels, spec = excluded.spec,
 			interval_us = excluded.interval_us, paused = excluded.paused, updated_at = excluded.updated_at`,
-		c.ID, c.Name, labels, spec, time.Duration(c.Spec.Interval).Microseconds(), c.Spec.Paused, created.UnixMicro(), updated.UnixMicro())
-	return err
+		all, func(c catalog.Check) string { return c.Name },
+		func(c catalog.Check) (r row, err error) {
+			r.Check = c
+			if r.labels, err = labelText(c.Labels); err != nil {
+				return r, err
+			}
+			r.spec, err = jsonText(c.Spec)
+			return r, err
+		},
+		func(rows []row) []column {
+			return []column{
+				col("id", "text", rows, func(r *row) string { return r.ID }),
+				col("name", "text", rows, func(r *row) string { return r.Name }),
+				col("labels", "text", rows, func(r *row) string { return r.labels }),
+				col("spec", "text", rows, func(r *row) string { return r.spec }),
+				col("interval_us", "bigint", rows, func(r *row) int64 { return time.Duration(r.Spec.Interval).Microseconds() }),
+				col("paused", "boolean", rows, func(r *row) bool { return r.Spec.Paused }),
+				col("created_at", "bigint", rows, func(r *row) int64 { return microsOr(r.CreatedAt, now) }),
+				col("updated_at", "bigint", rows, func(r *row) int64 { return microsOr(r.UpdatedAt, now) }),
+			}
+		})
 }
 
 // DeleteCheck takes its assignments and locations along. Its placements become
 // grants; its runs stay as history.
 func (tx *Tx) DeleteCheck(ctx context.Context, id string) error {
+	if err := tx.touch(ctx, "checks", id); err != nil {
+		return err
+	}
 	if err := tx.revoke(ctx, "check_id", id); err != nil {
 		return err
 	}

@@ -82,6 +82,14 @@ func jsonText(v any) (string, error) {
 	return string(b), nil
 }
 
+// microsOr is t as it is kept, or otherwise when t is zero.
+func microsOr(t, otherwise time.Time) int64 {
+	if t.IsZero() {
+		t = otherwise
+	}
+	return t.UnixMicro()
+}
+
 // stored is a text from outside as both engines can keep it: PostgreSQL takes
 // neither NUL nor what is not UTF-8, and a result must not be lost for it.
 func stored(text string) string {

@@ -226,19 +226,18 @@ func (tx *Tx) MarkLost(ctx context.Context) ([]fleet.Connection, error) {
 		RETURNING `+connectionColumns)
 }
 
-func (tx *Tx) Observe(ctx context.Context, core string, blindAfter time.Duration) (fleet.Observation, error) {
+func (tx *Tx) Observe(ctx context.Context, core string, blindAfter time.Duration) (before fleet.Observation, others bool, err error) {
 	var since, at *time.Time
-	_, err := one(ctx, tx.conn, "observer", func(row scanner) (struct{}, error) {
+	_, err = one(ctx, tx.conn, "observer", func(row scanner) (struct{}, error) {
 		return struct{}{}, row.Scan(momentOrNil{&since}, momentOrNil{&at})
 	}, `SELECT since, at FROM observer WHERE id = 1 FOR UPDATE`)
 	if err != nil {
-		return fleet.Observation{}, err
+		return before, false, err
 	}
 	now, err := tx.Now(ctx)
 	if err != nil {
-		return fleet.Observation{}, err
+		return before, false, err
 	}
-	var before fleet.Observation
 	sinceNow := now
 	if since != nil && at != nil {
 		before = fleet.Observation{Since: *since, At: *at}
@@ -248,14 +247,18 @@ func (tx *Tx) Observe(ctx context.Context, core string, blindAfter time.Duration
 	}
 	_, err = tx.exec(ctx, `UPDATE observer SET since = $1, at = GREATEST(coalesce(at, $2), $2) WHERE id = 1`, sinceNow.UnixMicro(), now.UnixMicro())
 	if err != nil {
-		return before, err
+		return before, false, err
 	}
-	if _, err := tx.exec(ctx, `INSERT INTO cores (id, seen_at) VALUES ($1, {now}) ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at`, core); err != nil {
-		return before, err
+	known, err := tx.exec(ctx, `UPDATE cores SET seen_at = {now} WHERE id = $1`, core)
+	if err == nil && known == 0 {
+		_, err = tx.exec(ctx, `INSERT INTO cores (id, seen_at) VALUES ($1, {now})`, core)
+	}
+	if err != nil {
+		return before, false, err
 	}
 	// SQLite has one core at a time.
-	_, err = tx.exec(ctx, `DELETE FROM cores WHERE id <> $1 AND (seen_at < {now} - $2 OR $3)`, core, fleet.CoreGone.Microseconds(), tx.db.dialect == sqlite)
-	return before, err
+	gone, err := tx.exec(ctx, `DELETE FROM cores WHERE id <> $1 AND (seen_at < {now} - $2 OR $3)`, core, fleet.CoreGone.Microseconds(), tx.db.dialect == sqlite)
+	return before, known == 0 || gone > 0, err
 }
 
 func (tx *Tx) LeaveCore(ctx context.Context, core string) error {

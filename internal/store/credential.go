@@ -62,6 +62,9 @@ func (tx *Tx) Tokens(ctx context.Context, id string) (fleet.Tokens, error) {
 }
 
 func (tx *Tx) SetTokens(ctx context.Context, id string, t fleet.Tokens) error {
+	if err := tx.touch(ctx, "satellites", id); err != nil {
+		return err
+	}
 	var row tokenRow
 	if p := t.Previous; p != nil {
 		row = tokenRow{hash: &p.Hash, version: &p.Version, until: &p.ValidUntil}

@@ -9,6 +9,9 @@ import (
 )
 
 func (tx *Tx) PutDependencies(ctx context.Context, systemID string, dependsOnIDs []string) error {
+	if err := tx.touch(ctx, "systems", systemID); err != nil {
+		return err
+	}
 	if dependsOnIDs == nil {
 		dependsOnIDs = []string{}
 	}

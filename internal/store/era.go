@@ -39,9 +39,9 @@ func (tx *Tx) turnMaintained(ctx context.Context, all []catalog.Maintained) erro
 	return nil
 }
 
-// turnWhere is turn of the checks of the placements that name the id in the column.
-func (tx *Tx) turnWhere(ctx context.Context, column, id string) error {
-	for checkID, err := range each(ctx, tx.conn, scanString, `SELECT DISTINCT check_id FROM placements WHERE `+column+` = $1`, id) {
+// turnWhere is turn of the checks of the placements that name one of the ids in the column.
+func (tx *Tx) turnWhere(ctx context.Context, column string, ids ...string) error {
+	for checkID, err := range each(ctx, tx.conn, scanString, `SELECT DISTINCT check_id FROM placements WHERE `+column+` = ANY($1)`, ids) {
 		if err != nil {
 			return err
 		}

@@ -179,12 +179,12 @@ func (db *DB) Events(ctx context.Context, after int64, n int) ([]entity.Event, e
 }
 
 // EventsOf are the first n events of a filter, or the last, oldest first all the
-// same. One that names a kind is quick however many events of others there are.
+// same. One that names kinds is quick however many events of others there are.
 func (db *DB) EventsOf(ctx context.Context, f entity.EventFilter, n int) ([]entity.Event, error) {
 	var w where
 	w.and("seq > $$", f.After)
-	if f.Kind != "" {
-		w.and("kind = $$", f.Kind)
+	if len(f.Kinds) > 0 {
+		w.and("kind = ANY($$)", f.Kinds)
 	}
 	if f.Type != "" {
 		w.and("type = $$", f.Type)

@@ -64,6 +64,9 @@ func pageNewest[T any](ctx context.Context, c conn, w *where, column, q string, 
 }
 
 func (tx *Tx) PutIncident(ctx context.Context, i incident.Incident) error {
+	if err := tx.touch(ctx, "incidents", i.ID); err != nil {
+		return err
+	}
 	systems, err := jsonText(append([]string{}, i.Systems...))
 	if err != nil {
 		return err
@@ -100,6 +103,9 @@ func (tx *Tx) CountEntries(ctx context.Context, id string) (int, error) {
 }
 
 func (tx *Tx) InsertEntry(ctx context.Context, e incident.Entry) error {
+	if err := tx.touch(ctx, "incidents", e.IncidentID); err != nil {
+		return err
+	}
 	actor, err := jsonText(e.Actor)
 	if err != nil {
 		return err
@@ -108,6 +114,8 @@ func (tx *Tx) InsertEntry(ctx context.Context, e incident.Entry) error {
 		e.ID, e.IncidentID, string(e.Status), stored(e.Text), actor, e.Key, e.At.UnixMicro())
 	return err
 }
+
+const noteRows = `SELECT n.id, n.kind, n.entity_id, n.text, n.actor, n.at FROM notes AS n`
 
 func scanNote(row scanner) (n incident.Note, err error) {
 	return n, row.Scan(&n.ID, &n.Kind, &n.EntityID, &n.Text, document{&n.Actor}, moment{&n.At})
@@ -121,10 +129,13 @@ func (db *DB) Notes(ctx context.Context, kind, id string, p fleet.Page) ([]incid
 	if id != "" {
 		w.and(`n.entity_id = $$`, id)
 	}
-	return pageNewest(ctx, db.reads(), w, "n.id", `SELECT n.id, n.kind, n.entity_id, n.text, n.actor, n.at FROM notes AS n`, scanNote, p, func(n incident.Note) string { return n.ID })
+	return pageNewest(ctx, db.reads(), w, "n.id", noteRows, scanNote, p, func(n incident.Note) string { return n.ID })
 }
 
 func (tx *Tx) InsertNote(ctx context.Context, n incident.Note) error {
+	if err := tx.touch(ctx, "notes", n.ID); err != nil {
+		return err
+	}
 	actor, err := jsonText(n.Actor)
 	if err != nil {
 		return err

@@ -49,6 +49,9 @@ func (tx *Tx) AllMaintenances(ctx context.Context) ([]catalog.Maintenance, error
 }
 
 func (tx *Tx) PutMaintenance(ctx context.Context, m catalog.Maintenance) error {
+	if err := tx.touch(ctx, "maintenances", m.ID); err != nil {
+		return err
+	}
 	created, err := tx.orNow(ctx, m.CreatedAt)
 	if err != nil {
 		return err
@@ -89,6 +92,9 @@ func (tx *Tx) PutMaintenance(ctx context.Context, m catalog.Maintenance) error {
 }
 
 func (tx *Tx) DeleteMaintenance(ctx context.Context, id string) error {
+	if err := tx.touch(ctx, "maintenances", id); err != nil {
+		return err
+	}
 	return tx.execOne(ctx, maintenanceNamed(id), `DELETE FROM maintenances WHERE id = $1`, id)
 }
 

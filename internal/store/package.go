@@ -37,16 +37,25 @@ func (tx *Tx) PackageForUpdate(ctx context.Context, name string) (packages.Packa
 }
 
 func (tx *Tx) InsertPackage(ctx context.Context, p packages.Package) error {
+	if err := tx.touch(ctx, "packages", p.Name); err != nil {
+		return err
+	}
 	_, err := tx.execNaming(ctx, p.Name, `INSERT INTO script_packages (name, version, enabled, added_by, added_at) VALUES ($1, $2, $3, $4, $5)`,
 		p.Name, p.Version, p.Enabled, stored(p.AddedBy), p.AddedAt.UnixMicro())
 	return err
 }
 
 func (tx *Tx) EnablePackage(ctx context.Context, name string, enabled bool) error {
+	if err := tx.touch(ctx, "packages", name); err != nil {
+		return err
+	}
 	return tx.execOne(ctx, packageNamed(name), `UPDATE script_packages SET enabled = $2 WHERE name = $1`, name, enabled)
 }
 
 func (tx *Tx) DeletePackage(ctx context.Context, name string) error {
+	if err := tx.touch(ctx, "packages", name); err != nil {
+		return err
+	}
 	return tx.execOne(ctx, packageNamed(name), `DELETE FROM script_packages WHERE name = $1`, name)
 }
 
@@ -69,6 +78,7 @@ func (tx *Tx) InstallationForUpdate(ctx context.Context) (packages.Installation,
 }
 
 func (tx *Tx) PutInstallation(ctx context.Context, i packages.Installation) error {
+	tx.altered = true
 	list, err := jsonText(i.List)
 	if err != nil {
 		return err

@@ -188,8 +188,8 @@ func TestResultOfASystemThatIsBeingDeleted(t *testing.T) {
 	if err := db.InTx(ctx, func(tx entity.Tx) error {
 		return errors.Join(
 			tx.(*store.Tx).InsertSatellite(ctx, fleet.Satellite{ID: "s", Name: "s"}, "h"),
-			tx.(*store.Tx).PutSystem(ctx, catalog.System{ID: "y", Name: "y"}),
-			tx.(*store.Tx).PutCheck(ctx, catalog.Check{ID: "c", Name: "c"}))
+			tx.(*store.Tx).PutSystems(ctx, catalog.System{ID: "y", Name: "y"}),
+			tx.(*store.Tx).PutChecks(ctx, catalog.Check{ID: "c", Name: "c"}))
 	}); err != nil {
 		t.Fatal(err)
 	}

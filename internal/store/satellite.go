@@ -108,6 +108,9 @@ func (tx *Tx) SatelliteForUpdate(ctx context.Context, id string) (fleet.Satellit
 }
 
 func (tx *Tx) InsertSatellite(ctx context.Context, s fleet.Satellite, tokenHash string) error {
+	if err := tx.touch(ctx, "satellites", s.ID); err != nil {
+		return err
+	}
 	created, err := tx.orNow(ctx, s.CreatedAt)
 	if err != nil {
 		return err
@@ -122,6 +125,9 @@ func (tx *Tx) InsertSatellite(ctx context.Context, s fleet.Satellite, tokenHash 
 }
 
 func (tx *Tx) UpdateSatellite(ctx context.Context, s fleet.Satellite) error {
+	if err := tx.touch(ctx, "satellites", s.ID); err != nil {
+		return err
+	}
 	tags, err := labelText(s.Tags)
 	if err != nil {
 		return err
@@ -139,6 +145,9 @@ func (tx *Tx) UpdateSatellite(ctx context.Context, s fleet.Satellite) error {
 // transitions stay as history. The row is locked before anything is read of it: a lease
 // that is renewed meanwhile would outlive the fence.
 func (tx *Tx) DeleteSatellite(ctx context.Context, id string) error {
+	if err := tx.touch(ctx, "satellites", id); err != nil {
+		return err
+	}
 	if _, err := tx.SatelliteForUpdate(ctx, id); err != nil {
 		return err
 	}

@@ -37,6 +37,7 @@ func (tx *Tx) SecretKeysetForUpdate(ctx context.Context) (string, error) {
 }
 
 func (tx *Tx) PutSecretKeyset(ctx context.Context, wrapped string) error {
+	tx.altered = true
 	now, err := tx.Now(ctx)
 	if err != nil {
 		return err
@@ -85,6 +86,9 @@ func (tx *Tx) FormerSecretRecords(ctx context.Context) ([]secret.Former, error) 
 }
 
 func (tx *Tx) PutSecret(ctx context.Context, r secret.Record) error {
+	if err := tx.touch(ctx, "secrets", r.ID); err != nil {
+		return err
+	}
 	_, err := tx.execNaming(ctx, r.Name, `INSERT INTO secrets (`+secretColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 		ON CONFLICT (id) DO UPDATE SET description = excluded.description, version = excluded.version, sealed = excluded.sealed,
 			key_id = excluded.key_id, external = excluded.external, updated_at = excluded.updated_at, updated_by = excluded.updated_by`,
@@ -104,6 +108,9 @@ func (tx *Tx) DeleteFormerSecrets(ctx context.Context, id string, upTo int64) er
 }
 
 func (tx *Tx) DeleteSecret(ctx context.Context, id string) error {
+	if err := tx.touch(ctx, "secrets", id); err != nil {
+		return err
+	}
 	return tx.execOne(ctx, "such secret", `DELETE FROM secrets WHERE id = $1`, id)
 }
 

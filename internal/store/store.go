@@ -174,16 +174,21 @@ func (db *DB) tryTx(ctx context.Context, fn func(entity.Tx) error) error {
 		return translate(bounded, err, "")
 	}
 	defer sqlTx.Rollback() //nolint:errcheck // nothing to undo after a commit; after an error that one counts
-	tx := &Tx{conn: conn{db: db, on: sqlTx, inTx: true}}
+	tx := &Tx{conn: conn{db: db, on: sqlTx, inTx: true}, draft: auth.DraftFrom(ctx)}
 	if err := fn(tx); err != nil {
 		return err
 	}
 	if err := tx.turnEras(ctx); err != nil {
 		return err
 	}
+	noted, err := tx.note(ctx)
+	if err != nil {
+		return err
+	}
 	if err := sqlTx.Commit(); err != nil {
 		return translate(bounded, err, "")
 	}
+	noted()
 	if db.dialect == sqlite {
 		db.writing.prepare(bounded)
 	}
@@ -196,6 +201,12 @@ type Tx struct {
 	now time.Time
 	// turned are the checks of which something else may be due now (see turnEras).
 	turned map[string]bool
+	// draft is the entry of the audit log that is written with it, if any, and touched what
+	// it has changed for that entry; altered, that it changed something (see touch).
+	draft    *auth.Draft
+	touched  []auth.Touched
+	touching map[[2]string]bool // kinds and ids of touched
+	altered  bool
 }
 
 // Now is the database's clock when it is first asked for in the transaction: after
@@ -228,6 +239,7 @@ const (
 	lockPackages    = 0x7065726967_06
 	lockIncidents   = 0x7065726967_08
 	lockChannels    = 0x7065726967_09
+	lockSettings    = 0x7065726967_0a
 )
 
 // exclusive waits for the lock and keeps it until the transaction ends and is

@@ -7,7 +7,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/perigee-monitoring/perigee/internal/dbtest"
-	"github.com/perigee-monitoring/perigee/internal/pgtest"
 	"github.com/perigee-monitoring/perigee/internal/store"
 	"github.com/perigee-monitoring/perigee/internal/store/storetest"
 )
@@ -28,7 +27,7 @@ func open(t testing.TB, url string) *store.DB {
 	return db
 }
 
-func openPostgres(t testing.TB) *store.DB { return open(t, pgtest.URL(t)) }
+func openPostgres(t testing.TB) *store.DB { return open(t, dbtest.PostgreSQL(t)) }
 
 func openSQLite(t testing.TB) *store.DB { return open(t, dbtest.SQLite(t)) }
 

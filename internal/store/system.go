@@ -51,43 +51,58 @@ func (tx *Tx) AllSystems(ctx context.Context) ([]catalog.System, error) {
 	return items, fillDependencies(ctx, tx.conn, items)
 }
 
-func (tx *Tx) PutSystem(ctx context.Context, s catalog.System) error {
-	if err := tx.turnWhere(ctx, "system_id", s.ID); err != nil { // its environments
+func (tx *Tx) PutSystems(ctx context.Context, all ...catalog.System) error {
+	ids := keys(all, func(s catalog.System) string { return s.ID })
+	if err := tx.touch(ctx, "systems", ids...); err != nil {
 		return err
 	}
-	created, err := tx.orNow(ctx, s.CreatedAt)
+	if err := tx.turnWhere(ctx, "system_id", ids...); err != nil { // their environments
+		return err
+	}
+	now, err := tx.Now(ctx)
 	if err != nil {
 		return err
 	}
-	updated, err := tx.orNow(ctx, s.UpdatedAt)
-	if err != nil {
-		return err
+	type row struct {
+		catalog.System
+		labels, fields, environments string
 	}
-	labels, err := labelText(s.Labels)
-	if err != nil {
-		return err
-	}
-	fields := "{}"
-	if len(s.Fields) > 0 {
-		if fields, err = jsonText(s.Fields); err != nil {
-			return err
-		}
-	}
-	environments, err := jsonText(append([]catalog.Environment{}, s.Environments...))
-	if err != nil {
-		return err
-	}
-	_, err = tx.execNaming(ctx, s.Name, `INSERT INTO systems (id, name, description, labels, fields, environments, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-		ON CONFLICT (id) DO UPDATE SET name = excluded.name, description = excluded.description,
+	return putNamed(ctx, tx, "systems", `ON CONFLICT (id) DO UPDATE SET name = excluded.name, description = excluded.description,
 			labels = excluded.labels, fields = excluded.fields, environments = excluded.environments, updated_at = excluded.updated_at`,
-		s.ID, s.Name, s.Description, labels, fields, environments, created.UnixMicro(), updated.UnixMicro())
-	return err
+		all, func(s catalog.System) string { return s.Name },
+		func(s catalog.System) (r row, err error) {
+			r.System, r.fields = s, "{}"
+			if r.labels, err = labelText(s.Labels); err != nil {
+				return r, err
+			}
+			if len(s.Fields) > 0 {
+				if r.fields, err = jsonText(s.Fields); err != nil {
+					return r, err
+				}
+			}
+			r.environments, err = jsonText(append([]catalog.Environment{}, s.Environments...))
+			return r, err
+		},
+		func(rows []row) []column {
+			return []column{
+				col("id", "text", rows, func(r *row) string { return r.ID }),
+				col("name", "text", rows, func(r *row) string { return r.Name }),
+				col("description", "text", rows, func(r *row) string { return r.Description }),
+				col("labels", "text", rows, func(r *row) string { return r.labels }),
+				col("fields", "text", rows, func(r *row) string { return r.fields }),
+				col("environments", "text", rows, func(r *row) string { return r.environments }),
+				col("created_at", "bigint", rows, func(r *row) int64 { return microsOr(r.CreatedAt, now) }),
+				col("updated_at", "bigint", rows, func(r *row) int64 { return microsOr(r.UpdatedAt, now) }),
+			}
+		})
 }
 
 // DeleteSystem takes its assignments, locations and verdict along. Its placements
 // become grants; its runs stay as history.
 func (tx *Tx) DeleteSystem(ctx context.Context, id string) error {
+	if err := tx.touch(ctx, "systems", id); err != nil {
+		return err
+	}
 	if err := tx.revoke(ctx, "system_id", id); err != nil {
 		return err
 	}

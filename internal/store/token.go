@@ -39,6 +39,9 @@ func (db *DB) InsertToken(ctx context.Context, t auth.Token) error {
 }
 
 func (tx *Tx) InsertAPIToken(ctx context.Context, t auth.Token) error {
+	if err := tx.touch(ctx, "tokens", t.ID); err != nil {
+		return err
+	}
 	return insertToken(ctx, tx.conn, t)
 }
 
@@ -75,5 +78,11 @@ func (db *DB) NoteTokenUse(ctx context.Context, id string, at time.Time) error {
 }
 
 func (db *DB) DeleteToken(ctx context.Context, id string) error {
-	return db.writes().execOne(ctx, fmt.Sprintf("token %q", id), `DELETE FROM api_tokens WHERE id = $1`, id)
+	return db.InTx(ctx, func(etx entity.Tx) error {
+		tx := etx.(*Tx) //nolint:errcheck // ours
+		if err := tx.touch(ctx, "tokens", id); err != nil {
+			return err
+		}
+		return tx.execOne(ctx, fmt.Sprintf("token %q", id), `DELETE FROM api_tokens WHERE id = $1`, id)
+	})
 }

@@ -36,6 +36,9 @@ func (tx *Tx) Accounts(ctx context.Context) ([]auth.Account, error) {
 }
 
 func (tx *Tx) PutAccount(ctx context.Context, a auth.Account) error {
+	if err := tx.touch(ctx, "users", a.ID); err != nil {
+		return err
+	}
 	_, err := tx.execNaming(ctx, a.Name, `INSERT INTO users (id, name, role, disabled, password, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
 		ON CONFLICT (id) DO UPDATE SET role = excluded.role, disabled = excluded.disabled, password = excluded.password, updated_at = excluded.updated_at`,
 		a.ID, a.Name, string(a.Role), a.Disabled, a.Password, a.CreatedAt.UnixMicro(), a.UpdatedAt.UnixMicro())
@@ -43,6 +46,9 @@ func (tx *Tx) PutAccount(ctx context.Context, a auth.Account) error {
 }
 
 func (tx *Tx) DeleteAccount(ctx context.Context, id string) error {
+	if err := tx.touch(ctx, "users", id); err != nil {
+		return err
+	}
 	return tx.execOne(ctx, userNamed(id), `DELETE FROM users WHERE id = $1`, id)
 }
 

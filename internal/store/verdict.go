@@ -12,6 +12,7 @@ import (
 	"github.com/perigee-monitoring/perigee/check"
 	"github.com/perigee-monitoring/perigee/internal/fleet"
 	"github.com/perigee-monitoring/perigee/internal/health"
+	"github.com/perigee-monitoring/perigee/protocol"
 	"github.com/perigee-monitoring/perigee/verdict"
 )
 
@@ -186,10 +187,46 @@ func seats(ctx context.Context, c conn, systemIDs []string) ([]health.Seat, erro
 	if err != nil {
 		return nil, err
 	}
+	if err := withRefusals(ctx, c, seated); err != nil {
+		return nil, err
+	}
 	if err := upkeep(ctx, c, seated, systemIDs); err != nil {
 		return nil, err
 	}
 	return seated, withOpinions(ctx, c, systemIDs, seated)
+}
+
+// withRefusals adds to the seats why their satellites leave the checks out.
+func withRefusals(ctx context.Context, c conn, seats []health.Seat) error {
+	var satellites []string
+	for i := range seats {
+		satellites = append(satellites, seats[i].SatelliteID)
+	}
+	slices.Sort(satellites)
+	satellites = slices.Compact(satellites)
+	type key struct {
+		satellite string
+		protocol.Pair
+	}
+	reasons := map[key]string{}
+	type told struct{ satellite, errors string }
+	for t, err := range each(ctx, c, func(row scanner) (t told, err error) { return t, row.Scan(&t.satellite, &t.errors) },
+		`SELECT satellite_id, applied_errors FROM satellite_reports WHERE satellite_id = ANY($1) AND applied_errors LIKE '[{%'`, satellites) {
+		if err != nil {
+			return err
+		}
+		var errors []protocol.AppliedError
+		if err := json.Unmarshal([]byte(t.errors), &errors); err != nil {
+			return fmt.Errorf("reading what satellite %s could not take in: %w", t.satellite, err)
+		}
+		for _, e := range errors {
+			reasons[key{t.satellite, e.Pair}] = e.Message
+		}
+	}
+	for i := range seats {
+		seats[i].Refused = reasons[key{seats[i].SatelliteID, protocol.Pair{ConfigID: seats[i].CheckID, SystemID: seats[i].SystemID}}]
+	}
+	return nil
 }
 
 func scanSeat(row scanner) (heard, error) {

@@ -71,6 +71,7 @@ type Collector struct {
 	Status    check.Status `json:"status" enum:"healthy,degraded,unhealthy"`
 	TookMs    *float64     `json:"tookMs,omitempty" doc:"How long it took."`
 	Error     string       `json:"error,omitempty" doc:"Why it found nothing, or not all."`
+	Fence     string       `json:"fence,omitempty" doc:"Of a script: what held it, and what could not."`
 	// Result holds its fields, also those that are never stored, such as a body.
 	Result     map[string]any `json:"result"`
 	Assertions []Assertion    `json:"assertions"`
@@ -102,6 +103,7 @@ type Order struct {
 type Answer struct {
 	Result       *check.Result      `json:"result,omitempty"`
 	TookMs       map[string]float64 `json:"tookMs,omitempty"`
+	Fences       map[string]string  `json:"fences,omitempty"`
 	ExecutedAt   string             `json:"executedAt,omitempty"`
 	Inconclusive string             `json:"inconclusive,omitempty"`
 	Refused      string             `json:"refused,omitempty"`
@@ -127,7 +129,7 @@ func (a *Answer) trial(at Place, spec check.Spec) Trial {
 // collector reads what one collector found. Members that begin with an underscore are
 // not the collector's own.
 func (a *Answer) collector(c check.Collector) Collector {
-	found := Collector{ID: c.ID, Collector: c.Collector, Status: check.Healthy, Result: map[string]any{}, Assertions: []Assertion{}}
+	found := Collector{ID: c.ID, Collector: c.Collector, Status: check.Healthy, Fence: a.Fences[c.ID], Result: map[string]any{}, Assertions: []Assertion{}}
 	if ms, ok := a.TookMs[c.ID]; ok {
 		found.TookMs = new(finite(ms))
 	}

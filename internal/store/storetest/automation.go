@@ -67,6 +67,7 @@ func testAutomations(_ *testing.T, s *suite) {
 			return err
 		}
 		s.same([]automation.Head{{ID: a.ID, Revision: 2}, {ID: b.ID, Revision: 1, Enabled: true}}, must(tx.AutomationHeads(s.ctx()))(s))
+		s.same(2, must(tx.CountAutomations(s.ctx()))(s))
 		s.same([]automation.Automation{a, b}, must(tx.AllAutomations(s.ctx()))(s))
 		return nil
 	})

@@ -23,7 +23,7 @@ func testSystem(_ *testing.T, s *suite) {
 	want.Fields, want.Environments = map[string]any{}, []catalog.Environment{}
 	want.DependsOnIDs, want.DependsOn = []string{}, []string{}
 	put := func(y catalog.System) error {
-		return s.try(func(tx *store.Tx) error { return tx.PutSystem(s.ctx(), y) })
+		return s.try(func(tx *store.Tx) error { return tx.PutSystems(s.ctx(), y) })
 	}
 	s.ok(put(want))
 	s.same(want, must(s.db.System(s.ctx(), want.ID))(s))
@@ -53,7 +53,7 @@ func testCheck(_ *testing.T, s *suite) {
 		Strategy: "healthcheck-tcp.tcp", Config: []byte(`{"host":"h"}`), Interval: check.Duration(1500 * time.Millisecond), Paused: true,
 	}}
 	put := func(c catalog.Check) error {
-		return s.try(func(tx *store.Tx) error { return tx.PutCheck(s.ctx(), c) })
+		return s.try(func(tx *store.Tx) error { return tx.PutChecks(s.ctx(), c) })
 	}
 	s.ok(put(want))
 	s.same(want, must(s.db.Check(s.ctx(), want.ID))(s))
@@ -80,7 +80,7 @@ func testAssignment(_ *testing.T, s *suite) {
 	want.Environments, want.SatelliteEnvironments = []string{}, map[string][]string{"eu-1": {"prod"}, "us-1": {}}
 	want.Enabled, want.IncludeLocal, want.Satellites = false, true, catalog.Selector{Selector: "region in (eu)"}
 	want.Policy = check.Policy{Thresholds: check.Thresholds{Unhealthy: 3}, SecondOpinion: check.SecondOpinion{Wait: check.Duration(time.Second)}}
-	s.tx(func(tx *store.Tx) error { return tx.PutAssignment(s.ctx(), want) })
+	s.tx(func(tx *store.Tx) error { return tx.PutAssignments(s.ctx(), want) })
 	s.same(want, must(s.db.AssignmentByName(s.ctx(), want.Name))(s), times)
 	s.tx(func(tx *store.Tx) error {
 		s.same([]catalog.Assignment{want}, must(tx.AllAssignments(s.ctx()))(s), times, cmpopts.IgnoreFields(catalog.Assignment{}, "Placed"))
@@ -101,14 +101,14 @@ func testAssignmentConflicts(_ *testing.T, s *suite) {
 	a, b := s.world("1"), s.world("2")
 	again := a.assignment
 	again.ID, again.Name = newID(), "again"
-	s.fails(s.try(func(tx *store.Tx) error { return tx.PutAssignment(s.ctx(), again) }), fault.Conflict, "check", "system")
+	s.fails(s.try(func(tx *store.Tx) error { return tx.PutAssignments(s.ctx(), again) }), fault.Conflict, "check", "system")
 	b.assignment.Name = a.assignment.Name
-	s.fails(s.try(func(tx *store.Tx) error { return tx.PutAssignment(s.ctx(), b.assignment) }), fault.Conflict, a.assignment.Name)
+	s.fails(s.try(func(tx *store.Tx) error { return tx.PutAssignments(s.ctx(), b.assignment) }), fault.Conflict, a.assignment.Name)
 }
 
 func testAssignmentOfNothing(_ *testing.T, s *suite) {
 	s.fails(s.try(func(tx *store.Tx) error {
-		return tx.PutAssignment(s.ctx(), catalog.Assignment{ID: newID(), Name: "n", CheckID: "no", SystemID: "no"})
+		return tx.PutAssignments(s.ctx(), catalog.Assignment{ID: newID(), Name: "n", CheckID: "no", SystemID: "no"})
 	}), fault.Invalid, "does not exist")
 }
 
@@ -117,8 +117,8 @@ func testCatalogPages(_ *testing.T, s *suite) {
 	s.tx(func(tx *store.Tx) error {
 		for i := range 12 {
 			want = append(want, name(i))
-			s.ok(tx.PutSystem(s.ctx(), catalog.System{ID: newID(), Name: name(i)}))
-			s.ok(tx.PutCheck(s.ctx(), catalog.Check{ID: newID(), Name: name(i)}))
+			s.ok(tx.PutSystems(s.ctx(), catalog.System{ID: newID(), Name: name(i)}))
+			s.ok(tx.PutChecks(s.ctx(), catalog.Check{ID: newID(), Name: name(i)}))
 		}
 		return nil
 	})
@@ -147,7 +147,7 @@ func testDefinitionsLock(_ *testing.T, s *suite) {
 					if err != nil {
 						return err
 					}
-					return tx.PutSystem(s.ctx(), catalog.System{ID: newID(), Name: name(len(systems))})
+					return tx.PutSystems(s.ctx(), catalog.System{ID: newID(), Name: name(len(systems))})
 				}); err != nil {
 					return err
 				}
@@ -178,7 +178,7 @@ func testPlacements(_ *testing.T, s *suite) {
 	moved.ID, moved.Name = newID(), "moved"
 	s.tx(func(tx *store.Tx) error {
 		s.ok(tx.DeleteAssignment(s.ctx(), w.assignment.ID))
-		s.ok(tx.PutAssignment(s.ctx(), moved))
+		s.ok(tx.PutAssignments(s.ctx(), moved))
 		p := w.placement()
 		p.AssignmentID = moved.ID
 		s.ok(tx.Place(s.ctx(), []catalog.Placement{p}, []catalog.Placement{w.placement()}))
@@ -210,12 +210,12 @@ func testDesired(_ *testing.T, s *suite) {
 	none := want
 	none.Assignments = nil
 	w.check.Spec.Paused = true
-	s.tx(func(tx *store.Tx) error { return tx.PutCheck(s.ctx(), w.check) })
+	s.tx(func(tx *store.Tx) error { return tx.PutChecks(s.ctx(), w.check) })
 	s.same(none, s.desired(w.satellite.ID), cmpopts.EquateEmpty())
 	w.check.Spec.Paused, w.assignment.Enabled = false, false
 	s.tx(func(tx *store.Tx) error {
-		s.ok(tx.PutCheck(s.ctx(), w.check))
-		return tx.PutAssignment(s.ctx(), w.assignment)
+		s.ok(tx.PutChecks(s.ctx(), w.check))
+		return tx.PutAssignments(s.ctx(), w.assignment)
 	})
 	s.same(none, s.desired(w.satellite.ID), cmpopts.EquateEmpty())
 
@@ -223,15 +223,15 @@ func testDesired(_ *testing.T, s *suite) {
 	var bare []catalog.Placement
 	w.assignment.Enabled = true
 	s.tx(func(tx *store.Tx) error {
-		s.ok(tx.PutAssignment(s.ctx(), w.assignment))
+		s.ok(tx.PutAssignments(s.ctx(), w.assignment))
 		for i := range 5 {
 			c := catalog.Check{ID: newID(), Name: name(i), Spec: check.Spec{
 				Strategy: "x", Interval: check.Duration(time.Second),
 				Collectors: []check.Collector{{ID: "c", Collector: "y"}},
 			}}
 			a := catalog.Assignment{ID: newID(), Name: name(i), CheckID: c.ID, SystemID: w.system.ID, Enabled: true}
-			s.ok(tx.PutCheck(s.ctx(), c))
-			s.ok(tx.PutAssignment(s.ctx(), a))
+			s.ok(tx.PutChecks(s.ctx(), c))
+			s.ok(tx.PutAssignments(s.ctx(), a))
 			bare = append([]catalog.Placement{{AssignmentID: a.ID, SatelliteID: w.satellite.ID, CheckID: c.ID, SystemID: w.system.ID}}, bare...)
 		}
 		return tx.Place(s.ctx(), bare, nil)

@@ -74,9 +74,10 @@ func testEvents(_ *testing.T, s *suite) {
 	s.tx(func(tx *store.Tx) error { return tx.AppendEvents(s.ctx(), other) })
 	of := func(f entity.EventFilter, n int) []entity.Event { return must(s.db.EventsOf(s.ctx(), f, n))(s) }
 	s.same(append(slices.Clone(want), other...), of(entity.EventFilter{}, 10))
-	s.same(want[:2], of(entity.EventFilter{Kind: want[0].Kind}, 2))
-	s.same(want[1:], of(entity.EventFilter{Kind: want[0].Kind, Newest: true}, 2))
-	s.same(other, of(entity.EventFilter{Kind: "core", Type: "core.blind", Newest: true}, 10))
+	s.same(want[:2], of(entity.EventFilter{Kinds: []string{want[0].Kind}}, 2))
+	s.same(want[1:], of(entity.EventFilter{Kinds: []string{want[0].Kind}, Newest: true}, 2))
+	s.same(other, of(entity.EventFilter{Kinds: []string{"core"}, Type: "core.blind", Newest: true}, 10))
+	s.same(append(slices.Clone(want[2:]), other...), of(entity.EventFilter{Kinds: []string{"core", want[0].Kind}, Newest: true}, 2))
 	s.same(0, len(of(entity.EventFilter{Type: "core.blind", After: other[0].Seq}, 10)))
 }
 

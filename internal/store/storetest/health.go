@@ -286,8 +286,8 @@ func testSeats(_ *testing.T, s *suite) {
 	a.system.Environments = []catalog.Environment{{ID: "p", Name: "prod"}, {ID: "d", Name: "dev"}, {ID: "t", Name: "test"}}
 	a.assignment.Environments = []string{"dev", "gone", "prod"}
 	s.tx(func(tx *store.Tx) error {
-		s.ok(tx.PutSystem(s.ctx(), a.system))
-		return tx.PutAssignment(s.ctx(), a.assignment)
+		s.ok(tx.PutSystems(s.ctx(), a.system))
+		return tx.PutAssignments(s.ctx(), a.assignment)
 	})
 	seatsOfA := func() []health.Seat { return must(s.db.Seats(s.ctx(), []string{a.system.ID}))(s) }
 	s.same([]health.Seat{wantA}, seatsOfA(), placed)
@@ -299,20 +299,20 @@ func testSeats(_ *testing.T, s *suite) {
 	dev.EnvironmentID, dev.Environment, dev.Location = "d", "dev", &inDev
 	s.same([]health.Seat{prod, dev}, seatsOfA(), placed)
 	a.assignment.SatelliteEnvironments = map[string][]string{"eu-1": {"prod", "test"}}
-	s.tx(func(tx *store.Tx) error { return tx.PutAssignment(s.ctx(), a.assignment) })
+	s.tx(func(tx *store.Tx) error { return tx.PutAssignments(s.ctx(), a.assignment) })
 	s.same([]health.Seat{wantA}, seatsOfA(), placed) // nothing was heard of prod, so the one without stands
 
 	// What is disabled, paused or taken away has no seat.
 	b.assignment.Enabled = false
 	a.check.Spec.Paused = true
 	s.tx(func(tx *store.Tx) error {
-		s.ok(tx.PutAssignment(s.ctx(), b.assignment))
-		return tx.PutCheck(s.ctx(), a.check)
+		s.ok(tx.PutAssignments(s.ctx(), b.assignment))
+		return tx.PutChecks(s.ctx(), a.check)
 	})
 	s.same(0, len(must(s.db.Seats(s.ctx(), nil))(s)))
 	a.check.Spec.Paused = false
 	s.tx(func(tx *store.Tx) error {
-		s.ok(tx.PutCheck(s.ctx(), a.check))
+		s.ok(tx.PutChecks(s.ctx(), a.check))
 		return tx.Place(s.ctx(), nil, []catalog.Placement{a.placement()})
 	})
 	s.same(0, len(must(s.db.Seats(s.ctx(), nil))(s)))

@@ -53,9 +53,9 @@ func testEras(_ *testing.T, s *suite) {
 			if bump {
 				s.ok(tx.BumpRevisions(s.ctx(), []string{w.satellite.ID}))
 			}
-			s.ok(tx.PutSystem(s.ctx(), w.system))
-			s.ok(tx.PutCheck(s.ctx(), w.check))
-			return tx.PutAssignment(s.ctx(), w.assignment)
+			s.ok(tx.PutSystems(s.ctx(), w.system))
+			s.ok(tx.PutChecks(s.ctx(), w.check))
+			return tx.PutAssignments(s.ctx(), w.assignment)
 		})
 	}
 	told(protocol.AppliedError{Pair: protocol.Pair{ConfigID: w.check.ID, SystemID: w.system.ID}, Message: "no such strategy"})

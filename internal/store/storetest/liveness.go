@@ -232,7 +232,7 @@ func testBlind(_ *testing.T, s *suite) {
 	sat := s.satellite("eu-1")
 	s.connect(sat.ID, 1, fleet.Connected, ptr(time.Hour))
 	observe := func() {
-		s.tx(func(tx *store.Tx) error { _, err := tx.Observe(s.ctx(), "core", time.Minute); return err })
+		s.tx(func(tx *store.Tx) error { _, _, err := tx.Observe(s.ctx(), "core", time.Minute); return err })
 	}
 	observe() // the cores have just come back
 	s.same(0, len(s.markLost()))
@@ -242,7 +242,7 @@ func testBlind(_ *testing.T, s *suite) {
 func testObserve(t *testing.T, s *suite) {
 	observe := func(blindAfter time.Duration) (before fleet.Observation) {
 		s.tx(func(tx *store.Tx) (err error) {
-			before, err = tx.Observe(s.ctx(), "core", blindAfter)
+			before, _, err = tx.Observe(s.ctx(), "core", blindAfter)
 			return err
 		})
 		return before
@@ -260,6 +260,23 @@ func testObserve(t *testing.T, s *suite) {
 	if !third.Since.After(second.At) {
 		t.Errorf("after a gap the cores look since %v, want after %v", third.Since, second.At)
 	}
+}
+
+// testCores: who looks learns that it is not the same cores any more.
+func testCores(_ *testing.T, s *suite) {
+	others := func(core string) (others bool) {
+		s.tx(func(tx *store.Tx) (err error) {
+			_, others, err = tx.Observe(s.ctx(), core, time.Hour)
+			return err
+		})
+		return others
+	}
+	s.same(true, others("first"))
+	s.same(false, others("first"))
+	s.same(true, others("second"))
+	s.same(false, others("second"))
+	s.tx(func(tx *store.Tx) error { return tx.LeaveCore(s.ctx(), "second") })
+	s.same(true, others("second"))
 }
 
 // testConnected: whoever is online is connected only while the core that holds its
@@ -280,7 +297,7 @@ func testConnected(_ *testing.T, s *suite) {
 		})
 	}
 	look := func(core string) {
-		s.tx(func(tx *store.Tx) error { _, err := tx.Observe(s.ctx(), core, time.Hour); return err })
+		s.tx(func(tx *store.Tx) error { _, _, err := tx.Observe(s.ctx(), core, time.Hour); return err })
 	}
 	is := func(online, connected bool) {
 		s.t.Helper()

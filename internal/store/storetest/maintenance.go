@@ -122,7 +122,7 @@ func testErasOfMaintenance(_ *testing.T, s *suite) {
 	a.check.Spec.Paused = true // by somebody counts more than by a maintenance
 	s.tx(func(tx *store.Tx) error {
 		s.ok(tx.LockDefinitions(s.ctx()))
-		return tx.PutCheck(s.ctx(), a.check)
+		return tx.PutChecks(s.ctx(), a.check)
 	})
 	maintain([]catalog.Maintained{wholly}, nil)
 	want[2].Ended = true

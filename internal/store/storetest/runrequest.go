@@ -55,8 +55,8 @@ func testRunRequestsInEnvironments(_ *testing.T, s *suite) {
 	w.system.Environments = []catalog.Environment{{ID: "p", Name: "prod"}, {ID: "d", Name: "dev"}}
 	w.assignment.SatelliteEnvironments = map[string][]string{w.satellite.Name: {"dev"}}
 	s.tx(func(tx *store.Tx) error {
-		s.ok(tx.PutSystem(s.ctx(), w.system))
-		return tx.PutAssignment(s.ctx(), w.assignment)
+		s.ok(tx.PutSystems(s.ctx(), w.system))
+		return tx.PutAssignments(s.ctx(), w.assignment)
 	})
 	pair := protocol.Pair{ConfigID: w.check.ID, SystemID: w.system.ID}
 	s.ok(s.db.PutRunRequests(s.ctx(), "r", "ada", []fleet.RunRequest{

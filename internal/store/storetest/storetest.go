@@ -71,6 +71,7 @@ func Run(t *testing.T, open func(t testing.TB) *store.DB) {
 		{"M45_MarkLostIsConditional", testMarkLostConditional},
 		{"DeadlinesStandStillWhileNobodyLooks", testBlind},
 		{"Observe", testObserve},
+		{"Cores", testCores},
 		{"Connected", testConnected},
 		{"VerdictRows", testVerdicts},
 		{"Policies", testPolicies},
@@ -273,9 +274,9 @@ func (s *suite) world(suffix string) *world {
 	s.tx(func(tx *store.Tx) error {
 		return errors.Join(
 			tx.LockDefinitions(s.ctx()),
-			tx.PutSystem(s.ctx(), w.system),
-			tx.PutCheck(s.ctx(), w.check),
-			tx.PutAssignment(s.ctx(), w.assignment),
+			tx.PutSystems(s.ctx(), w.system),
+			tx.PutChecks(s.ctx(), w.check),
+			tx.PutAssignments(s.ctx(), w.assignment),
 			tx.Place(s.ctx(), []catalog.Placement{w.placement()}, nil),
 		)
 	})

@@ -180,7 +180,7 @@ func testAudit(_ *testing.T, s *suite) {
 
 func testFacts(_ *testing.T, s *suite) {
 	s.tx(func(tx *store.Tx) error {
-		_, err := tx.Observe(s.ctx(), "core-1", time.Minute)
+		_, _, err := tx.Observe(s.ctx(), "core-1", time.Minute)
 		return err
 	})
 	got := must(s.db.Facts(s.ctx()))(s)

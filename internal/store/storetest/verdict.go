@@ -55,7 +55,7 @@ func testVerdicts(_ *testing.T, s *suite) {
 func testPolicies(_ *testing.T, s *suite) {
 	w := s.world("1")
 	w.assignment.Policy = check.Policy{Thresholds: check.Thresholds{Unhealthy: 3}, Quorum: check.Quorum{Kind: check.QuorumAll}}
-	s.tx(func(tx *store.Tx) error { return tx.PutAssignment(s.ctx(), w.assignment) })
+	s.tx(func(tx *store.Tx) error { return tx.PutAssignments(s.ctx(), w.assignment) })
 	known, unknown := locationKey(w), locationKey(w)
 	unknown.CheckID = newID()
 	s.tx(func(tx *store.Tx) error {
