@@ -80,6 +80,42 @@ test('a dry run tells on an axis of time when it would have fired, and why not e
   await browsing.picture('automation-dry-run');
 });
 
+test('a dry run says that it goes on, and is stopped', async () => {
+  await begun('long');
+  // The core's answer takes as long as it takes, and the page's request for it ends with Stop.
+  let answer = () => {};
+  const asked = new Promise<void>((resolve) => {
+    answer = resolve;
+  });
+  await page().route('**/api/v1/automations/dry-run', async (route) => {
+    await asked;
+    await route.continue().catch(() => {}); // nobody waits for it any more
+  });
+  await main().getByRole('combobox', { name: 'Over' }).click();
+  await page().getByRole('option', { name: 'the last week' }).click();
+  await button('Dry run').press('Enter');
+  const told = main().getByRole('status').getByText('What happened in the last week is led through the definition…');
+  await told.waitFor();
+  wrong.push(...(await browsing.wrong()));
+  const gone = page().waitForEvent('requestfailed', (request) => request.url().endsWith('/automations/dry-run'));
+  await button('Stop').press('Enter');
+  expect((await gone).failure()?.errorText).toBe('net::ERR_ABORTED');
+  await told.waitFor({ state: 'detached' });
+  await button('Stop').waitFor({ state: 'detached' });
+  await main()
+    .getByText(/actions are noted, not done/)
+    .waitFor();
+  expect(await main().getByRole('alert').count()).toBe(0); // who stops it is told nothing wrong
+  answer();
+  await page().unroute('**/api/v1/automations/dry-run');
+  await button('Dry run').press('Enter');
+  await main()
+    .getByRole('status')
+    .getByText(/times? fired/)
+    .waitFor();
+  expect(await told.count()).toBe(0);
+});
+
 test('it is saved, marked where it is wrong, and saved again when it is right', async () => {
   await begun('keep');
   await button('Create the automation').click();

@@ -88,9 +88,10 @@ export class Browsing {
       await this.page.evaluate(readFileSync(axe, 'utf8'));
     }
     return this.page.evaluate(async () => {
-      // Colours that are on their way to others are none that anybody reads.
-      const finite = document.getAnimations().filter((a) => a.effect?.getComputedTiming().iterations !== Infinity);
-      await Promise.allSettled(finite.map((a) => a.finished));
+      // Colours that are on their way to others are none that anybody reads. One that is paused
+      // would never get there by itself.
+      for (const a of document.getAnimations())
+        if (a.effect?.getComputedTiming().iterations !== Infinity && a.playbackRate) a.finish();
       // biome-ignore lint/suspicious/noExplicitAny: axe puts itself there
       const { violations } = await (window as any).axe.run(document, { resultTypes: ['violations'] });
       type Violation = { id: string; impact: string; nodes: { html: string; failureSummary: string }[] };

@@ -9,13 +9,17 @@ import { join } from 'node:path';
 const bin = (name: string) => join(import.meta.dirname, '../../bin', name);
 export const TOKEN = 'perigee_administrator-of-a-test';
 
+/** A port for a core: none of those that the kernel gives to whoever asks for any. */
 async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 20_000);
+    const server = createServer().listen(port, '127.0.0.1');
+    const free = await once(server, 'listening').catch(() => null);
+    if (!free) continue;
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
 }
 
 /** A core as a process, on SQLite, with what was started beside it. */
@@ -26,13 +30,13 @@ export class Core {
   url = '';
 
   /** Starts a core; one that is fresh has no token of ours, and prints how to get in. */
-  static async start({ fresh = false } = {}): Promise<Core> {
+  static async start({ fresh = false, args = [] as string[] } = {}): Promise<Core> {
     const core = new Core();
     const port = await freePort();
     core.url = `http://127.0.0.1:${port}`;
     core.#run(
       'perigee',
-      ['serve', '--no-local', '--listen', `127.0.0.1:${port}`, '--data-dir', join(core.#dir, 'core')],
+      ['serve', '--no-local', '--listen', `127.0.0.1:${port}`, '--data-dir', join(core.#dir, 'core'), ...args],
       fresh ? {} : { PERIGEE_ADMIN_TOKEN: TOKEN },
     );
     for (;;) {
@@ -94,6 +98,19 @@ export class Core {
       if (status === 'online') return child;
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
+  }
+
+  /** Makes a system with a check of it that runs on one satellite. */
+  async watch(system: string, check: string, spec: object, satellite: string): Promise<void> {
+    await this.send('POST', '/systems', { name: system });
+    await this.send('POST', '/checks', { name: check, spec });
+    await this.send('POST', '/assignments', {
+      name: `${check}-${system}`,
+      check,
+      system,
+      includeLocal: false,
+      satellites: { names: [satellite] },
+    });
   }
 
   async send<T>(method: string, path: string, body?: unknown): Promise<T> {

@@ -4,11 +4,13 @@ import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Browsing } from './browser';
 import { Core, Target, TOKEN } from './core';
+import { Registry, versionOf } from './registry';
 
 let core: Core;
 let browsing: Browsing;
 let watched: string;
 const target = new Target();
+const registry = new Registry();
 const wrong: string[] = []; // what axe found, told at the end
 const page = () => browsing.page;
 const main = () => page().getByRole('main');
@@ -18,7 +20,8 @@ const button = (name: string | RegExp) => main().getByRole('button', { name, exa
 const option = (name: string) => page().getByRole('option', { name, exact: true });
 
 beforeAll(async () => {
-  [core, watched] = await Promise.all([Core.start(), target.start()]);
+  const npm = await registry.start();
+  [core, watched] = await Promise.all([Core.start({ args: ['--npm-registry', npm] }), target.start()]);
   await core.enrol('fra-1', 'eu', { tier: 'edge' });
   browsing = await Browsing.start(core.url);
   await browsing.enter(TOKEN);
@@ -27,6 +30,7 @@ afterAll(async () => {
   await browsing?.stop();
   await core?.stop();
   target.stop();
+  registry.stop();
 });
 
 /** Chooses from a list that opens at a field. */
@@ -182,7 +186,6 @@ test('an assignment is changed and taken away, and what goes with a check and a 
 });
 
 test('a script is written with completion, tried, and told where it is wrong', async () => {
-  await core.send('POST', '/packages', { name: 'zod', version: '4.2.1' });
   await page().goto('/checks/new');
   await choose('Strategy', 'Script');
   await field('Name').fill('queue');
@@ -220,18 +223,22 @@ test('a script is written with completion, tried, and told where it is wrong', a
     .getByText(/Promise<Response>/)
     .waitFor();
 
-  // Packages are offered in imports, and one that the fleet has not is a mistake.
-  await browsing.paste(editor, "import y from 'yup'\nreturn y");
+  // What Node has is a mistake where the script runs without it, and none where it runs in Node.
+  await browsing.paste(editor, "import { EOL } from 'node:os'\nreturn Buffer.from(EOL).length");
   await mistakes.first().waitFor();
-  await editor.press('F8');
-  await page()
-    .locator('.cm-tooltip')
-    .getByText(/'yup' is not among the fleet’s packages/)
-    .waitFor();
-  await browsing.paste(editor, '');
-  await page().keyboard.type("import { z } from 'zo");
-  await option('zodpackage').click();
-  await editor.getByText("import { z } from 'zod'").waitFor();
+  await main()
+    .getByText(/^More: .*runtime/)
+    .click();
+  await choose('Runtime', 'node');
+  await mistakes.first().waitFor({ state: 'detached' });
+  await browsing.paste(editor, "import { EOL } from 'node:os'\nreturn Buffer.from(EOL).size");
+  await mistakes.first().waitFor();
+  await editor.press('Control+Shift+M');
+  await listed.getByText(/^2:25 Property 'size' does not exist on type 'Buffer/).waitFor();
+  await page().keyboard.press('Escape');
+  await choose('Runtime', 'builtin');
+  await listed.waitFor({ state: 'detached' });
+
   await browsing.paste(
     editor,
     'const n: number = 3\nreturn { value: n, message: n + " wait for " + context.system.name }',
@@ -249,6 +256,91 @@ test('a script is written with completion, tried, and told where it is wrong', a
     .getByText(/no queue 3.*2:/)
     .first()
     .waitFor();
+});
+
+test('a script knows the packages of the fleet by their types', async () => {
+  for (const name of ['comlink', 'react', '@types/react', 'scheduler'])
+    await core.send('POST', '/packages', { name, version: versionOf(name) });
+  await core.send('POST', '/packages/install');
+  for (;;) {
+    const state = await core.send<{ status: string; errorMessage?: string }>('GET', '/packages/install');
+    if (state.status === 'error') throw new Error(state.errorMessage);
+    if (state.status === 'ready') break;
+  }
+  await core.send('POST', '/packages', { name: 'yaml', version: versionOf('yaml') });
+  await page().goto('/checks/new');
+  await choose('Strategy', 'Script');
+  await button('Add TypeScript').click();
+  const editor = main().getByRole('textbox', { name: 'Script', exact: true });
+  const { keyboard } = page();
+  const errors = main().locator('.cm-lintRange-error');
+
+  // Names in imports, and members of what was imported.
+  await editor.click();
+  await keyboard.type("import * as c from 'coml");
+  await option('comlinkpackage').click();
+  await editor.press('End');
+  await keyboard.type('\nc.tran');
+  await option('transfer').waitFor();
+  wrong.push(...(await browsing.wrong()));
+  await keyboard.press('Escape');
+
+  // A call tells its parameters, to the keyboard too.
+  await browsing.paste(editor, "import * as c from 'comlink'\nc.transfer");
+  await keyboard.type('(');
+  const told = page().getByRole('status', { name: 'Parameters' });
+  await told.locator('strong').getByText('obj: unknown').waitFor();
+  await keyboard.type('"large", ');
+  await told.locator('strong').getByText('transfers: Transferable[]').waitFor();
+  wrong.push(...(await browsing.wrong()));
+  await looksRight('script-parameters');
+  await keyboard.press('Escape');
+  await told.waitFor({ state: 'detached' });
+  await keyboard.press('Control+Shift+Space');
+  await told.locator('strong').getByText('transfers: Transferable[]').waitFor();
+  await keyboard.press('Escape');
+
+  // A wrong member and a wrong argument are mistakes; what declares the types may be another package.
+  await browsing.paste(
+    editor,
+    "import * as c from 'comlink'\nimport { createElement } from 'react'\nreturn c.wrapp(createElement(3).key)",
+  );
+  await errors.first().waitFor();
+  await editor.press('Control+Shift+M');
+  const listed = main().getByRole('listbox', { name: 'Diagnostics' });
+  await listed.getByText(/3:10 Property 'wrapp' does not exist on type/).waitFor();
+  await listed
+    .getByText(/3:30 No overload matches this call/)
+    .first()
+    .waitFor();
+  await keyboard.press('Escape');
+  await browsing.paste(editor, "import { createElement } from 'react'\nreturn createElement('p').key");
+  await errors.first().waitFor({ state: 'detached' });
+  await main().locator('.cm-line').getByText('createElement', { exact: true }).first().hover();
+  await page()
+    .locator('.cm-tooltip-hover')
+    .getByText(/function createElement/)
+    .waitFor();
+
+  // What has no types says so, and what is not installed leads to where it can be.
+  await browsing.paste(
+    editor,
+    "import * as s from 'scheduler'\nimport { parse } from 'yaml'\nimport y from 'yup'\nreturn [s, y, parse].length",
+  );
+  await errors.first().waitFor();
+  await editor.press('Control+Shift+M');
+  await listed.getByText(/scheduler@.* has no types: what it exports is any/).waitFor();
+  await listed.getByText(/yaml is on the list of packages and not installed/).waitFor();
+  await listed.getByText(/yup is not among the fleet’s packages/).waitFor();
+  await looksRight('script-packages');
+  await keyboard.press('Escape');
+  await errors.first().hover();
+  const [opened] = await Promise.all([
+    browsing.context.waitForEvent('page'),
+    page().locator('.cm-tooltip .cm-diagnosticAction').first().click(),
+  ]);
+  await opened.getByRole('heading', { name: 'Packages', level: 1 }).waitFor();
+  await opened.close();
 });
 
 test('a check is made by keyboard alone', async () => {

@@ -47,15 +47,7 @@ const request = (url: string) => ({
 });
 
 test('a check is run now by a button, and its page shows the phases of its runs', async () => {
-  await core.send('POST', '/systems', { name: 'shop' });
-  await core.send('POST', '/checks', { name: 'front-page', spec: { ...request(watched), interval: '1h' } });
-  await core.send('POST', '/assignments', {
-    name: 'front-page-shop',
-    check: 'front-page',
-    system: 'shop',
-    includeLocal: false,
-    satellites: { names: ['fra-1'] },
-  });
+  await core.watch('shop', 'front-page', { ...request(watched), interval: '1h' }, 'fra-1');
   await page().goto('/checks/front-page');
   await button('Run now').click();
   await page().locator('.actions [data-status="healthy"]').waitFor();
@@ -67,8 +59,31 @@ test('a check is run now by a button, and its page shows the phases of its runs'
   wrong.push(...(await browsing.wrong()));
 });
 
-test('a satellite that is ill itself is marked, and its failures count as inconclusive', async () => {
+test('results that change nothing reach the page, and where none are shown only the menu asks', async () => {
   await core.send('PUT', '/checks/front-page', { name: 'front-page', spec: request(watched) });
+  const asked: string[] = [];
+  const note = (r: { url(): string }) => asked.push(new URL(r.url()).pathname);
+  await page().goto('/systems/shop');
+  await main()
+    .getByRole('row', { name: /fra-1 eu healthy/ })
+    .waitFor();
+  for (let n = 0; n < 2; n++) await page().waitForResponse(/systems\/[^/]+\/status$/);
+  await page().goto('/users');
+  await main().getByRole('heading', { name: 'Users' }).waitFor();
+  await page().waitForLoadState('load');
+  await page().getByText('Live', { exact: true }).waitFor();
+  page().on('request', note);
+  await page().evaluate(async () => {
+    const stream = await fetch('/api/v1/events/stream');
+    const reader = stream.body?.pipeThrough(new TextDecoderStream()).getReader();
+    for (let text = ''; text.split(': results\n').length < 3; ) text += (await reader?.read())?.value ?? '';
+    await reader?.cancel();
+  });
+  page().off('request', note);
+  expect(new Set(asked)).toEqual(new Set(['/api/v1/events/stream', '/api/v1/status']));
+});
+
+test('a satellite that is ill itself is marked, and its failures count as inconclusive', async () => {
   await page().goto('/systems/shop');
   await main()
     .getByRole('row', { name: /fra-1 eu healthy/ })

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Browsing } from './browser';
 import { Core, Target, TOKEN } from './core';
+import { type Ids, ROUTES } from './routes';
 
 let core: Core;
 let browsing: Browsing;
@@ -189,37 +190,62 @@ test('everything is reached by keyboard', async () => {
   await page().getByRole('heading', { name: 'fra-1' }).waitFor();
 });
 
-const PAGES = [
-  '/',
-  '/systems',
-  '/systems/shop',
-  '/checks',
-  '/checks/front-page',
-  '/satellites',
-  '/satellites/fra-1',
-  '/incidents',
-  '/maintenances',
-  '/automations',
-  '/channels',
-  '/nowhere',
-];
+/** What cannot be seen without scrolling sideways: the page itself, where one is in the menu, and buttons of rows. */
+function offPhone(): string[] {
+  const beside = (node: Element) => {
+    const { left, right } = node.getBoundingClientRect();
+    return right > left && (left < -1 || right > innerWidth + 1);
+  };
+  const over = (document.scrollingElement?.scrollWidth ?? 0) - innerWidth;
+  return [
+    ...(over > 0 ? [`is ${over} px too wide`] : []),
+    ...[...document.querySelectorAll('.side nav .active, table:not(.fixed) td button')]
+      .filter(beside)
+      .map((node) => `${node.textContent} is beside the screen`),
+  ];
+}
+
+/** Makes one of everything that has a page of its own. */
+async function oneOfEach(): Promise<Ids> {
+  type List = { items: { id: string }[] };
+  const first = async (path: string) => (await core.send<List>('GET', path)).items[0]?.id ?? '';
+  await core.send('POST', '/automations', {
+    name: 'walked',
+    definition: {
+      triggers: [{ event: 'incident.created' }],
+      actions: [{ action: 'log', config: { message: 'walked' } }],
+    },
+  });
+  await core.send('POST', '/channels', { name: 'walked', type: 'webhook', enabled: false, config: { url: watched } });
+  await core.send('POST', '/incidents', { title: 'The walk', severity: 'minor' });
+  let run = '';
+  while (!run) run = await first('/automation-runs');
+  return {
+    assignment: await first('/assignments'),
+    verdict: await first('/checks/front-page/verdicts?system=shop'),
+    incident: await first('/incidents'),
+    maintenance: await first('/maintenances'),
+    run,
+  };
+}
 
 test('each page is right in dark, and fits a phone', async () => {
+  const ids = await oneOfEach();
   await page().emulateMedia({ colorScheme: 'dark' });
   await page().setViewportSize({ width: 390, height: 844 });
-  const tooWide: string[] = [];
-  for (const path of PAGES) {
+  const amiss: string[] = [];
+  const pages = Object.values(ROUTES).map(({ walk }) => (typeof walk === 'string' ? walk : walk(ids)));
+  for (const path of [...pages, '/nowhere', '/systems/nowhere']) {
     await browsing.visit(path);
     wrong.push(...(await browsing.wrong()));
-    const over = await page().evaluate(() => (document.scrollingElement?.scrollWidth ?? 0) - innerWidth);
-    if (over > 0) tooWide.push(`${path} is ${over} px too wide`);
+    amiss.push(...(await page().evaluate(offPhone)).map((what) => `${path}: ${what}`));
   }
   await page().goto('/');
   await says('healthy');
   await browsing.picture('phone');
   await page().emulateMedia({ colorScheme: 'light' });
   await page().setViewportSize({ width: 1280, height: 800 });
-  expect(tooWide).toEqual([]);
+  expect(amiss).toEqual([]);
 });
 
 test('ten thousand satellites are read, searched and scrolled', async () => {
@@ -260,6 +286,28 @@ test('ten thousand satellites are read, searched and scrolled', async () => {
     `10,000 satellites: drawn after ${drawn} ms; 95 % of frames while scrolling within ${scrolled?.toFixed(0)} ms`,
   );
   expect(await rows()).toBeLessThan(100);
+});
+
+test('ten thousand changes are one line of the overview, and push no outage away', async () => {
+  await page().goto('/');
+  await main()
+    .getByRole('listitem')
+    .filter({ hasText: /at least \d+ satellites were created/ })
+    .waitFor();
+  await main()
+    .getByRole('listitem')
+    .filter({ hasText: /shop went from unhealthy to healthy/ })
+    .waitFor();
+  expect(
+    await main()
+      .getByText(/satellite edge-\d+ .*was added/)
+      .count(),
+  ).toBe(0);
+  await main()
+    .getByRole('link', { name: /satellites were created/ })
+    .click();
+  await page().waitForURL(/audit\?since=hour/);
+  await main().getByText('import').first().waitFor();
 });
 
 test('no page complained, the policy was kept, and axe found nothing serious', () => {

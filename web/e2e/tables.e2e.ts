@@ -35,6 +35,7 @@ const TABLES: [path: () => string, label: string, column: string, word: string][
   [() => '/tokens', 'API tokens', 'Name', 'board'],
   [() => '/users', 'Users', 'Name', 'vera'],
   [() => '/settings', 'Settings', 'Setting', 'audit'],
+  [() => '/settings', 'Limits', 'Limit', 'session'],
 ];
 
 beforeAll(async () => {
@@ -123,6 +124,28 @@ async function cells(label: string, column: string): Promise<string[]> {
   return table(label)
     .locator(`tbody tr:not(.spacer) td:nth-child(${titles.indexOf(column) + 1})`)
     .allTextContents();
+}
+
+for (const [path, label, column] of [
+  [() => `/checks/front-page/evidence/${verdict}`, 'The runs that it rests on', 'Executed'],
+  [() => '/audit', 'Audit log', 'When'],
+] as const) {
+  test(`${label} has the newest first, and says that it descends`, async () => {
+    await browsing.visit(path());
+    const title = table(label).getByRole('columnheader', { name: column });
+    const at = () =>
+      table(label)
+        .locator('tbody tr td:first-child time')
+        .evaluateAll((all) => all.map((t) => (t as HTMLTimeElement).dateTime));
+    await title.waitFor();
+    expect(await title.getAttribute('aria-sort')).toBe('descending');
+    const times = await at();
+    expect(new Set(times).size).toBeGreaterThan(1);
+    expect(times).toEqual(times.toSorted().toReversed());
+    await title.getByRole('button').click();
+    await table(label).locator('[aria-sort=ascending]').waitFor();
+    expect(await at()).toEqual(times.toReversed());
+  });
 }
 
 for (const [path, label, column, word] of TABLES) {

@@ -22,7 +22,18 @@ const root = createRootRoute({
 // biome-ignore lint/suspicious/noExplicitAny: each page is a module with one component
 type Module = Promise<any>;
 const page = (path: string, load: () => Module, name: string) =>
-  createRoute({ getParentRoute: () => root, path, component: lazyRouteComponent(load, name) });
+  createRoute({ getParentRoute: () => root, path, component: lazyRouteComponent(() => load().catch(whenThere), name) });
+
+/**
+ * A page that is not had while the core is away is asked for when it is back: on what
+ * this throws the router reads everything anew, which before would end on the browser's
+ * own page of an error.
+ */
+async function whenThere(error: unknown): Promise<never> {
+  const there = () => fetch('/readyz', { cache: 'no-store' }).catch(() => null);
+  while (!(await there())) await new Promise((resolve) => setTimeout(resolve, 1000));
+  throw error;
+}
 
 const satellites = () => import('../pages/satellites');
 const satellite = () => import('../pages/satellite');

@@ -1,10 +1,12 @@
 import { ActionIcon, Menu, useMantineColorScheme } from '@mantine/core';
-import { Link, Outlet } from '@tanstack/react-router';
+import { Link, Outlet, useLocation } from '@tanstack/react-router';
+import { useEffect } from 'react';
 import { type Operation, queries, queryClient, signOut, useMay } from '../api/client';
 import { useLive } from '../live/hooks';
 import { stream } from '../live/stream';
+import { zone } from '../ui/span';
 import { Status } from '../ui/status';
-import { Ago } from '../ui/time';
+import { Ago, useExactTimes } from '../ui/time';
 
 const PLACES = [
   ['/', 'Overview'],
@@ -31,6 +33,12 @@ const ADMIN: [path: string, name: string, may: Operation][] = [
 export function Shell() {
   const live = useLive();
   const may = useMay();
+  const here = useLocation({ select: (at) => at.pathname });
+  // On a phone the menu is a line that is longer than the screen.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: it is another one at another address
+  useEffect(() => {
+    document.querySelector('.side nav .active')?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+  }, [here, may('list-audit')]);
   return (
     <div className="frame">
       <a className="skip" href="#content">
@@ -65,6 +73,7 @@ export function Shell() {
             {live.state === 'connecting' && <Status of="unknown">Connecting…</Status>}
             {live.state === 'lost' && <Status of="degraded">Reconnecting</Status>}
           </span>
+          <span className="quiet small wide-only">Times: {zone()}</span>
           <Preferences />
         </div>
       </header>
@@ -106,6 +115,7 @@ function Wrong() {
 function Preferences() {
   const { colorScheme, setColorScheme } = useMantineColorScheme();
   const { data: me } = queries.useQuery('get', '/me');
+  const [exact, setExact] = useExactTimes();
   return (
     <Menu position="top-start">
       <Menu.Target>
@@ -122,6 +132,13 @@ function Preferences() {
             rightSection={colorScheme === scheme ? '✓' : null}
           >
             {scheme === 'auto' ? 'As the system' : scheme === 'light' ? 'Light' : 'Dark'}
+          </Menu.Item>
+        ))}
+        <Menu.Divider />
+        <Menu.Label>Times are those of {zone()}</Menu.Label>
+        {[false, true].map((whole) => (
+          <Menu.Item key={String(whole)} onClick={() => setExact(whole)} rightSection={exact === whole ? '✓' : null}>
+            {whole ? 'By date and clock' : 'In short, or by how long ago'}
           </Menu.Item>
         ))}
         <Menu.Divider />

@@ -10,7 +10,7 @@ const HISTORY = ['/systems/{id}/history', '/checks/{id}/history', '/completeness
 // the one that bear its name.
 const AFFECTED: Record<string, string[]> = {
   satellite: [...FLEET, ...STATUS, '/assignments'],
-  'satellite-connection': [...FLEET, ...STATUS],
+  'satellite-connection': [...FLEET, ...STATUS, '/about'],
   'satellite-observer': [...FLEET, ...STATUS],
   'region-observer': ['/regions'],
   seat: [...FLEET, ...STATUS, '/assignments'],
@@ -26,8 +26,8 @@ const AFFECTED: Record<string, string[]> = {
   channel: ['/channels', '/channels/{id}', '/channels/{id}/deliveries'],
   secret: ['/secrets', '/secrets/leases'],
   'sandbox-policy': ['/sandbox-policy'],
-  'script-package': ['/packages', '/packages/install', '/packages/satellites'],
-  'script-packages': ['/packages', '/packages/install', '/packages/satellites'],
+  'script-package': ['/packages', '/packages/install'],
+  'script-packages': ['/packages/install', '/packages/satellites', '/packages/history', '/packages/collect'],
 };
 
 // Automations run and channels deliver because something else happened, and nothing
@@ -40,20 +40,25 @@ export function staleAfter(event: Pick<Event, 'kind'>): string[] {
 }
 
 /**
- * What moves without an event: results that confirm a status, heartbeats, runs. It is
- * read again at each sign of life of the stream, as long as somebody sees it.
+ * What moves without an event: results that confirm a status, heartbeats, runs. The
+ * stream says which of them moved in a comment, and who looks reads that again.
  */
-export const MOVES = new Set([
-  '/satellites/{id}',
-  ...STATUS,
-  ...HISTORY,
-  '/results',
-  '/automation-runs',
-  '/automation-runs/{id}',
-  '/channels/{id}/deliveries',
-  '/packages/satellites',
-  '/packages/install',
-  '/packages/history',
-  '/secrets/leases',
-  '/about',
-]);
+export const MOVED: Record<string, string[]> = {
+  'automation-runs': ['/automation-runs', '/automation-runs/{id}'],
+  bus: ['/about'],
+  cores: ['/about'],
+  deliveries: ['/channels', '/channels/{id}/deliveries'],
+  heartbeats: ['/satellites/{id}'],
+  'package-sync': ['/packages/satellites'],
+  results: [...STATUS, ...HISTORY, '/results'],
+  'secret-leases': ['/secrets/leases'],
+};
+
+/** The paths whose answers a comment of the stream has made old; none for a sign of life. */
+export const staleAfterComment = (comment: string): string[] => MOVED[comment] ?? [];
+
+/** An answer that does not change any more: a run that has ended, with what it was doing when it was cancelled. */
+export function settled(path: string, answer: unknown): boolean {
+  const run = answer as { endedAt?: string | null; steps?: { status: string }[] | null } | undefined;
+  return path === '/automation-runs/{id}' && !!run?.endedAt && !run.steps?.some((s) => s.status === 'running');
+}

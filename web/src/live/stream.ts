@@ -1,13 +1,14 @@
 import { noteAnswer, type Problem, queryClient, wordsOf } from '../api/client';
 import { patchFleet } from './fleet';
+import { newest } from './happening';
 import { MessageReader } from './message';
-import { type Event, MOVES, staleAfter } from './stale';
+import { type Event, settled, staleAfter, staleAfterComment } from './stale';
 
 const OPEN_LIMIT = 15_000;
 const SILENCE_LIMIT = 40_000; // the core says something every 15 s
 const GATHER = 250; // events come in bursts; read once for all of them
 const MAX_PAUSE = 30_000;
-const KEPT_EVENTS = 200;
+export const KEPT_EVENTS = 200; // of each sort
 
 /** How the stream is: what is shown is true while it is live, and was until `asOf` else. */
 export type Live = { state: 'connecting' | 'live' | 'lost'; asOf: number | null; why: string };
@@ -21,6 +22,7 @@ class Stream {
   #ended: AbortController | null = null;
   #lastEventId = '';
   #stale = new Set<string>();
+  #unseen = new Set<string>(); // stale too, and read when the page is looked at
   #satellites = new Set<string>();
   #reading = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -43,6 +45,7 @@ class Stream {
   start(): void {
     if (this.#ended) return;
     this.#ended = new AbortController();
+    document.addEventListener('visibilitychange', this.#seen, { signal: this.#ended.signal });
     void this.#follow(this.#ended.signal);
   }
 
@@ -51,6 +54,7 @@ class Stream {
     this.#ended = null;
     this.#lastEventId = '';
     this.#stale.clear();
+    this.#unseen.clear();
     this.#satellites.clear();
     this.events = [];
     this.#tell({ state: 'connecting', asOf: null, why: '' });
@@ -97,7 +101,7 @@ class Stream {
         for (const message of messages.take(text.decode(value, { stream: true }))) {
           if (message.id) this.#lastEventId = message.id;
           if (message.data) this.#hear(JSON.parse(message.data) as Event);
-          else if (message.comment && !document.hidden) this.#refresh([...MOVES]);
+          else if (message.comment) this.#moved(staleAfterComment(message.comment));
         }
       }
     } catch (error) {
@@ -110,14 +114,27 @@ class Stream {
 
   #hear(event: Event): void {
     if (!this.events.some((known) => known.seq === event.seq))
-      this.events = [event, ...this.events].slice(0, KEPT_EVENTS);
+      this.events = newest([event, ...this.events], KEPT_EVENTS);
     if (event.kind.startsWith('satellite')) this.#satellites.add(event.entityId);
     this.#refresh(staleAfter(event));
     this.#tell();
   }
 
+  /** What moved while nobody looks is read when somebody does. */
+  #moved(paths: string[]): void {
+    if (!document.hidden) this.#refresh(paths);
+    else for (const path of paths) this.#unseen.add(path);
+  }
+
+  #seen = (): void => {
+    if (document.hidden) return;
+    this.#refresh([...this.#unseen]);
+    this.#unseen.clear();
+  };
+
   /** Reads again soon; what is asked for meanwhile is read together. */
   #refresh(paths: string[]): void {
+    if (paths.length === 0 && this.#stale.size === 0) return;
     for (const path of paths) this.#stale.add(path);
     if (!this.#timer && !this.#reading) this.#timer = setTimeout(() => void this.#read(), GATHER);
   }
@@ -133,9 +150,9 @@ class Stream {
       // A fleet of ten thousand is not read again because one of them came or went.
       const patched = satellites.length > 0 && (await patchFleet(satellites));
       await queryClient.invalidateQueries({
-        predicate: ({ queryKey }) => {
+        predicate: ({ queryKey, state }) => {
           const [, path, how] = queryKey as [string, string, { all?: boolean }?];
-          return stale.has(path) && !(patched && path === '/satellites' && how?.all);
+          return stale.has(path) && !settled(path, state.data) && !(patched && path === '/satellites' && how?.all);
         },
       });
     } catch {

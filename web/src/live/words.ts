@@ -1,4 +1,5 @@
 import { clock, plural } from '../ui/span';
+import { isSetUp } from './happening';
 import type { Event } from './stale';
 
 // biome-ignore lint/suspicious/noExplicitAny: what events carry is by their type
@@ -11,6 +12,7 @@ export type Names = (id: string) => string | undefined;
 export function wordsOfEvent(event: Event, names: Names): string {
   const known = (event.payload ?? {}) as Known;
   const next = (event.next ?? {}) as Known;
+  const prev = (event.prev ?? {}) as Known;
   const by = event.actor?.type === 'system' || !event.actor?.name ? '' : ` by ${event.actor.name}`;
   const satellite = known.region
     ? `${known.name} (${known.region})`
@@ -63,9 +65,16 @@ export function wordsOfEvent(event: Event, names: Names): string {
       return `maintenance ${known.name} ended`;
     case 'core.blind':
       return `no core was watching from ${clock(known.from)} to ${clock(known.to)}`;
+    case 'script-packages.changed':
+      return 'another tree of packages was installed';
+    case 'script-packages.failed':
+      return 'installing packages failed';
     case 'entity.changed':
-      if (event.kind !== 'health' || !next.totalChecks) return '';
-      return `${system}: ${next.healthyChecks} of ${plural(next.totalChecks, 'check')} healthy`;
+      if (event.kind === 'script-packages') return ''; // how far an installation is
+      if (event.kind === 'health' && next.totalChecks)
+        return `${system}: ${next.healthyChecks} of ${plural(next.totalChecks, 'check')} healthy`;
+      if (!isSetUp(event)) return '';
+      return `${event.kind.replaceAll('-', ' ')} ${next.name ?? prev.name ?? known.name ?? event.entityId} was ${event.prev ? (event.next ? 'changed' : 'deleted') : 'created'}${by}`;
   }
   const title = known.name ?? known.title ?? names(event.entityId) ?? event.entityId;
   if (known.previousName) return `${event.kind} ${known.previousName} was renamed to ${known.name}${by}`;
@@ -102,7 +111,11 @@ export function toneOfEvent(event: Event): 'good' | 'warn' | 'bad' | 'none' {
     status === 'unhealthy'
   )
     return 'bad';
-  if (/(ill|clock_skew|token_expiring|duplicate_identity)$/.test(event.type) || status === 'degraded') return 'warn';
-  if (/(connected|well|clock_right)$/.test(event.type) || status === 'healthy') return 'good';
+  if (
+    /(ill|clock_skew|token_expiring|duplicate_identity|failing|packages\.failed)$/.test(event.type) ||
+    status === 'degraded'
+  )
+    return 'warn';
+  if (/(connected|well|clock_right|recovered)$/.test(event.type) || status === 'healthy') return 'good';
   return 'none';
 }

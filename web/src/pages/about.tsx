@@ -1,5 +1,7 @@
+import { Button } from '@mantine/core';
 import { queries, type Schemas } from '../api/client';
 import { Card, Facts, Head, Read } from '../ui/page';
+import { duration } from '../ui/span';
 import { Status } from '../ui/status';
 import { Ago } from '../ui/time';
 
@@ -11,7 +13,20 @@ export function About() {
   const about = queries.useQuery('get', '/about');
   return (
     <>
-      <Head title="About" />
+      <Head
+        title="About"
+        actions={
+          <Button variant="default" onClick={() => about.refetch()} loading={about.isFetching}>
+            Read again
+          </Button>
+        }
+      >
+        {about.data && (
+          <span className="quiet">
+            read <Ago at={new Date(about.dataUpdatedAt).toISOString()} />
+          </span>
+        )}
+      </Head>
       <Read query={about}>{(data) => <Core of={data} />}</Read>
     </>
   );
@@ -42,7 +57,7 @@ function Core({ of: a }: { of: About }) {
             ['Engine', `${a.database.engine} ${a.database.version}`],
             ['Schema', a.database.schema],
             ['Size', size(a.database.sizeBytes)],
-            ['Answers in', `${a.database.latencyMs.toFixed(1)} ms`],
+            ['Answers in', duration(a.database.latencyMs)],
           ]}
         />
       </Card>
@@ -52,10 +67,7 @@ function Core({ of: a }: { of: About }) {
             <span key={c.id} className="mono">
               {c.id.slice(0, 8)}
             </span>,
-            <>
-              seen <Ago at={c.seenAt} />
-              {c.id === a.core && ', this one'}
-            </>,
+            c.id === a.core ? 'works; this one' : 'works',
           ])}
         />
       </Card>

@@ -21,6 +21,7 @@ test('assertions are offered for what a run found', () => {
     success: true,
     body: '{"queue": {"waiting": 3, "odd key": null}, "names": ["a"]}',
     text: '[not json',
+    traceId: '8458fa6003a5e7a9eaacd14f72170554',
   });
   expect(choices.map((c) => c.suggestion)).toEqual([
     { field: 'statusCode', operator: 'equals', value: 200 },

@@ -58,7 +58,7 @@ const MOST_CHOICES = 60;
 export function choicesOf(found: Record<string, unknown>): Choice[] {
   const choices: Choice[] = [];
   for (const [field, value] of Object.entries(found)) {
-    if (field.startsWith('_') || value === null) continue;
+    if (field.startsWith('_') || field === 'traceId' || value === null) continue; // each run has another trace
     const inner = typeof value === 'string' && /^\s*[[{]/.test(value) ? parsed(value) : value;
     if (typeof inner !== 'object' || inner === null) {
       choices.push({ field, value, suggestion: { field, ...expected(field, value) } });

@@ -149,6 +149,7 @@ function Remove({ of: a, close }: { of: Assignment; close: () => void }) {
 
 export function NewAssignment() {
   const [url] = useUrl();
+  const navigate = useNavigate();
   const create = queries.useMutation('post', '/assignments');
   return (
     <>
@@ -157,6 +158,13 @@ export function NewAssignment() {
         first={{ name: '', check: url.check ?? '', system: url.system ?? '', includeLocal: true }}
         save={(body) => create.mutateAsync({ body })}
         button="Assign"
+        cancel={() =>
+          void (url.check
+            ? navigate({ to: '/checks/$id', params: { id: url.check } })
+            : url.system
+              ? navigate({ to: '/systems/$id', params: { id: url.system } })
+              : navigate({ to: '/checks' }))
+        }
       />
     </>
   );
@@ -164,6 +172,7 @@ export function NewAssignment() {
 
 export function EditAssignment() {
   const { id } = useParams({ strict: false }) as { id: string };
+  const navigate = useNavigate();
   const assignment = queries.useQuery('get', '/assignments/{id}', { params: { path: { id } } });
   const update = queries.useMutation('put', '/assignments/{id}');
   const a = assignment.data;
@@ -172,7 +181,7 @@ export function EditAssignment() {
       <Head
         title={a ? `Edit ${a.check} of ${a.system}` : 'Assignment'}
         crumb={
-          a && (
+          a ? (
             <>
               <Link to="/checks/$id" params={{ id: a.checkId }}>
                 {a.check}
@@ -182,6 +191,8 @@ export function EditAssignment() {
                 {a.system}
               </Link>
             </>
+          ) : (
+            <Link to="/checks">Checks</Link>
           )
         }
       />
@@ -202,6 +213,7 @@ export function EditAssignment() {
             }}
             save={(body) => update.mutateAsync({ params: { path: { id: a.id } }, body })}
             button="Save"
+            cancel={() => void navigate({ to: '/checks/$id', params: { id: a.checkId } })}
           />
         )}
       </Read>
@@ -213,10 +225,12 @@ function Editing({
   first,
   save,
   button,
+  cancel,
 }: {
   first: AssignmentInput;
   save: (a: AssignmentInput) => Promise<unknown>;
   button: string;
+  cancel: () => void;
 }) {
   const navigate = useNavigate();
   const named = (draft: AssignmentInput) => ({
@@ -232,6 +246,7 @@ function Editing({
         await navigate({ to: '/checks/$id', params: { id: draft.check } });
       }}
       button={button}
+      cancel={cancel}
       touches="/"
     >
       {(draft, change) => {

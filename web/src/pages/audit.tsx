@@ -39,7 +39,7 @@ function Thing({ of: e }: { of: Entry }) {
 }
 
 const COLUMNS: Column<Entry>[] = [
-  { key: 'at', title: 'When', value: (e) => -e.id, cell: (e) => <Moment at={e.at} /> },
+  { key: 'at', title: 'When', newestFirst: true, value: (e) => e.id, cell: (e) => <Moment at={e.at} /> },
   { key: 'who', title: 'Who', value: (e) => e.actor, cell: (e) => e.actor || <span className="quiet">somebody</span> },
   { key: 'from', title: 'From', value: (e) => e.source, wideOnly: true },
   { key: 'operation', title: 'Did', value: (e) => e.operation },
@@ -170,7 +170,7 @@ export function Audit() {
               columns={COLUMNS}
               rows={rows}
               id={(e) => String(e.id)}
-              sortBy="at"
+              sortBy="-at"
               empty="Nothing is like that. Every change, sign-in and refusal is noted here from now on."
             />
           )}

@@ -42,11 +42,13 @@ export function DryRun({
   checked: <T>(what: () => Promise<T>) => Promise<T>; // marks what is found wrong
 }) {
   const [hours, setHours] = useState('24');
-  const [busy, setBusy] = useState(false);
+  const [busy, setBusy] = useState<AbortController | null>(null);
   const [report, setReport] = useState<Report | null>(null);
   const [wrong, setWrong] = useState<unknown>(null);
   const run = async () => {
-    setBusy(true);
+    const stop = new AbortController();
+    setBusy(stop);
+    setReport(null);
     setWrong(null);
     try {
       const to = Date.now() + clockAhead;
@@ -59,16 +61,16 @@ export function DryRun({
         await checked(async () => {
           const { data, error } = await api.POST('/automations/dry-run', {
             body: { ...body, definition: (await definition()) as never },
+            signal: stop.signal,
           });
           if (!data) throw error;
           return data;
         }),
       );
     } catch (error) {
-      setReport(null);
-      setWrong(error);
+      if (!stop.signal.aborted) setWrong(error);
     } finally {
-      setBusy(false);
+      setBusy(null);
     }
   };
   return (
@@ -83,13 +85,23 @@ export function DryRun({
             onChange={(v) => setHours(v ?? '24')}
             style={{ flex: '1 1 10rem', maxWidth: '16rem' }}
           />
-          <Button variant="default" onClick={run} loading={busy}>
+          <Button variant="default" onClick={run} loading={busy != null}>
             Dry run
           </Button>
+          {busy && (
+            <Button variant="subtle" onClick={() => busy.abort()}>
+              Stop
+            </Button>
+          )}
         </div>
         {wrong != null && <Wrong error={wrong} />}
         {report && <Shown of={report} />}
-        {!report && !wrong && (
+        {busy && (
+          <p role="status">
+            What happened in {SPANS.find((s) => s.value === hours)?.label} is led through the definition…
+          </p>
+        )}
+        {!busy && !report && !wrong && (
           <p className="quiet small">
             What has happened is led through the definition as it stands above; actions are noted, not done.
           </p>

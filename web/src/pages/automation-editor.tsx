@@ -32,6 +32,7 @@ export function NewAutomation() {
       <Head title="New automation" crumb={<Link to="/automations">Automations</Link>} />
       <AutomationEditor
         button="Create the automation"
+        cancel={() => void navigate({ to: '/automations' })}
         save={async (body) => {
           const { data, error } = await api.POST('/automations', { body: body as never });
           if (!data) throw error;
@@ -57,16 +58,24 @@ export function EditAutomation({ of: a }: { of: Automation }) {
 function AutomationEditor({
   of: a,
   button,
+  cancel,
   save,
 }: {
   of?: Automation;
   button: string;
+  cancel?: () => void; // without one there is nowhere to go back to, and changes are undone
   save: (body: object) => Promise<unknown>;
 }) {
   const [first] = useState(() => (a ? stringify(a.definition, { lineWidth: 110 }) : FIRST));
   const [text, setText] = useState(first);
   const [name, setName] = useState(a?.name ?? '');
   const [mistakes, setMistakes] = useState<Mistake[]>([]);
+  const dirty = text !== first || name !== (a?.name ?? '');
+  const undo = () => {
+    setText(first);
+    setName(a?.name ?? '');
+    setMistakes([]);
+  };
   const schema = useQuery({
     queryKey: ['get', '/automations/schema'],
     queryFn: async () => {
@@ -113,8 +122,8 @@ function AutomationEditor({
         button={button}
         touches="/automation"
         may={a ? 'update-automation' : 'create-automation'}
-        dirty={text !== first || name !== (a?.name ?? '')}
-        {...(text !== first ? { cancel: () => setText(first), cancelWord: 'Undo' } : {})}
+        dirty={dirty}
+        {...(cancel ? { cancel } : dirty ? { cancel: undo, cancelWord: 'Undo' } : {})}
       >
         <Card title="Definition" aside={a ? `revision ${a.revision}` : undefined}>
           <div className="beside">

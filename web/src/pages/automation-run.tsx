@@ -110,7 +110,8 @@ const COLUMNS: Column<Run>[] = [
   {
     key: 'began',
     title: 'Began',
-    value: (r) => -Date.parse(r.createdAt),
+    newestFirst: true,
+    value: (r) => Date.parse(r.createdAt),
     cell: (r) => (
       <Link to="/automation-runs/$id" params={{ id: r.id }}>
         <Moment at={r.createdAt} />
@@ -153,7 +154,7 @@ function RunTable({ runs, names }: { runs: Run[]; names?: Map<string, string> })
       columns={columns}
       rows={runs}
       id={(r) => r.id}
-      sortBy="began"
+      sortBy="-began"
       empty="Nothing has run yet. A run begins when a trigger fires, or by Run now on an automation’s page; each leaves the trace of its steps here."
     />
   );
@@ -233,13 +234,7 @@ const ENDED = ['success', 'failed', 'cancelled', 'skipped', 'in_doubt'];
 
 export function AutomationRun() {
   const { id } = useParams({ strict: false }) as { id: string };
-  const run = queries.useQuery(
-    'get',
-    '/automation-runs/{id}',
-    { params: { path: { id } } },
-    // A run tells no events, and who looks at one that goes on waits for its next step.
-    { refetchInterval: (q) => (!q.state.data || ENDED.includes(q.state.data.status) ? false : 1000) },
-  );
+  const run = queries.useQuery('get', '/automation-runs/{id}', { params: { path: { id } } });
   const all = useAll('/automations');
   const r = run.data;
   const of = all.data?.find((a) => a.id === r?.automation);

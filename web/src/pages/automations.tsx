@@ -48,7 +48,8 @@ const COLUMNS: Column<Automation>[] = [
   {
     key: 'changed',
     title: 'Changed',
-    value: (a) => -Date.parse(a.updatedAt),
+    newestFirst: true,
+    value: (a) => Date.parse(a.updatedAt),
     cell: (a) => <Moment at={a.updatedAt} />,
     wideOnly: true,
   },

@@ -46,7 +46,8 @@ const COLUMNS: Column<Channel>[] = [
   {
     key: 'delivered',
     title: 'Delivered last',
-    value: (c) => (c.deliveredAt ? -Date.parse(c.deliveredAt) : null),
+    newestFirst: true,
+    value: (c) => (c.deliveredAt ? Date.parse(c.deliveredAt) : null),
     cell: (c) => (c.deliveredAt ? <Ago at={c.deliveredAt} /> : <span className="quiet">nothing yet</span>),
     wideOnly: true,
   },

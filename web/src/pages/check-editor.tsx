@@ -73,7 +73,16 @@ function Making({ strategies }: { strategies: Strategy[] }) {
   };
   return (
     <div className="editor">
-      <Form save={save} button="Create the check" touches="/" dirty={check !== null} placeOf={placeOf}>
+      <Form
+        save={save}
+        button="Create the check"
+        cancel={() =>
+          void (url.system ? navigate({ to: '/systems/$id', params: { id: url.system } }) : navigate({ to: '/checks' }))
+        }
+        touches="/"
+        dirty={check !== null}
+        placeOf={placeOf}
+      >
         <Card title="What">
           <div className="stack">
             <Select

@@ -1,5 +1,5 @@
 import { useMemo } from 'react';
-import { useAll } from '../api/client';
+import { queries, useAll } from '../api/client';
 import type { Language } from '../ui/code';
 import { CodeField } from '../ui/code-field';
 import { useWrong } from '../ui/form';
@@ -9,19 +9,27 @@ import type { FieldOf, Special } from '../ui/schema-fields';
 export const special: Special = (key, field) =>
   key === 'healthcheck-script.inline-script/script' ? <ScriptField {...field} /> : undefined;
 
+const RUNTIMES = ['builtin', 'node', 'bun'] as const;
+
 /** A script in TypeScript, with the types that it finds and the packages that it may import. */
-function ScriptField({ label, value, onChange, place, required }: FieldOf) {
+function ScriptField({ label, value, of, onChange, place, required }: FieldOf) {
   const error = useWrong(place);
   const packages = useAll('/packages');
+  const tree = queries.useQuery('get', '/packages/install').data?.lockfileHash;
   const names = (packages.data ?? [])
     .filter((p) => p.enabled)
     .map((p) => p.name)
     .join(' ');
-  const language = useMemo((): Language => ({ of: 'typescript', packages: names.split(' ').filter(Boolean) }), [names]);
+  const runtime = RUNTIMES.find((r) => r === of.runtime) ?? 'builtin';
+  // biome-ignore lint/correctness/useExhaustiveDependencies: another tree has other types
+  const language = useMemo(
+    (): Language => ({ of: 'typescript', packages: names.split(' ').filter(Boolean), runtime }),
+    [names, tree, runtime],
+  );
   return (
     <CodeField
       label={label}
-      description="It returns what it found, or throws. Ctrl-Space offers what it can name, F8 goes to the next mistake and Ctrl-Shift-M lists them."
+      description="It returns what it found, or throws. Ctrl-Space offers what it can name, Ctrl-Shift-Space tells the parameters of a call, F8 goes to the next mistake and Ctrl-Shift-M lists them."
       required={required}
       error={error}
       value={(value as string) ?? ''}

@@ -1,15 +1,23 @@
 import { Button, Select } from '@mantine/core';
 import { useState } from 'react';
 import { api, type Schemas, useAll, wordsOf } from '../api/client';
-import { useTell } from '../ui/form';
+import { useTell, useWrong } from '../ui/form';
 import { Card } from '../ui/page';
 import { Phases } from '../ui/phases';
 import { duration } from '../ui/span';
 import { Status } from '../ui/status';
 import type { Found } from './check-collectors';
 import { sentence } from './check-collectors';
+import { useOwnSatellite } from './where';
 
 type Trial = Schemas['Trial'];
+
+/** Whether a satellite can try a check of the strategy now; that which is measured may still lack it something. */
+const canTry = (s: Schemas['Satellite'], strategy: string) =>
+  s.status === 'online' &&
+  !s.cordonedAt &&
+  !!s.inventory?.features?.includes('try') &&
+  !!s.inventory.strategies?.includes(strategy);
 
 /** Runs the check as it stands in the form, once, and shows what it found; nothing of it is kept. */
 export function TryCard({
@@ -26,12 +34,16 @@ export function TryCard({
   const satellites = useAll('/satellites');
   const systems = useAll('/systems');
   const tell = useTell();
-  const [from, setFrom] = useState<string | null>(null);
+  const fromWrong = useWrong('from');
+  const [chosen, setFrom] = useState<string | null>(null);
   const [as, setAs] = useState<string | null>(null);
   const [busy, setBusy] = useState(false);
   const [trial, setTrial] = useState<Trial | null>(null);
   const [wrong, setWrong] = useState('');
-  const there = (satellites.data ?? []).filter((s) => s.status === 'online');
+  const core = useOwnSatellite();
+  const able = (satellites.data ?? []).filter((s) => canTry(s, check.spec.strategy)).map((s) => s.name);
+  const from = chosen && able.includes(chosen) ? chosen : core ? null : (able[0] ?? null);
+  const nowhere = !core && satellites.data !== undefined && !able.length;
   const run = async () => {
     setBusy(true);
     setWrong('');
@@ -63,13 +75,16 @@ export function TryCard({
         <div className="fields">
           <Select
             label="From"
-            placeholder="the core itself"
-            clearable
+            description={core ? undefined : 'This core has none itself (--no-local).'}
+            placeholder={core ? 'the core itself' : 'no satellite'}
+            clearable={core}
             searchable
             limit={100}
-            data={there.map((s) => s.name)}
+            data={able}
+            disabled={!core && !able.length}
             value={from}
             onChange={setFrom}
+            error={fromWrong}
           />
           <Select
             label="As if of"
@@ -81,10 +96,18 @@ export function TryCard({
             value={as}
             onChange={setAs}
           />
-          <Button onClick={run} loading={busy} variant="default">
-            Try it
-          </Button>
+          <div className="button">
+            <Button onClick={run} loading={busy} disabled={nowhere} variant="default">
+              Try it
+            </Button>
+          </div>
         </div>
+        {nowhere && (
+          <p className="quiet">
+            It cannot be tried now: none of the satellites that are online and not cordoned is able to run it. One that
+            is shows here when it connects.
+          </p>
+        )}
         {busy && (
           <p className="quiet" role="status">
             It is being run…
@@ -116,6 +139,7 @@ function Shown({ of: t }: { of: Trial }) {
             {c.tookMs !== undefined && <span className="quiet">{duration(c.tookMs)}</span>}
           </h3>
           {c.error && <p className="tone-bad reason">{c.error}</p>}
+          {c.fence && <p className="quiet small">The script had: {c.fence}.</p>}
           <ul>
             {(c.assertions ?? []).map((a) => (
               <li key={sentence(a)} className="reason">

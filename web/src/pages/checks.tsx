@@ -26,7 +26,7 @@ type Row = Schemas['Check'] & {
 
 export const strategyOf = (id: string): string => id.replace(/^healthcheck-/, '').replace(/\..*/, '');
 
-const wordOfStatus = (c: Row) => (c.systems.length ? c.status : 'assigned nowhere');
+const wordOfStatus = (c: Row) => (c.systems.length ? c.status : 'runs nowhere');
 
 const COLUMNS: Column<Row>[] = [
   {
@@ -279,7 +279,8 @@ const verdictColumns = (check: string, names: Map<string, string>): Column<Schem
   {
     key: 'at',
     title: 'From',
-    value: (v) => -Date.parse(v.at),
+    newestFirst: true,
+    value: (v) => Date.parse(v.at),
     cell: (v) => (
       <Link to="/checks/$id/evidence/$verdict" params={{ id: check, verdict: v.id }}>
         <Moment at={v.at} />
@@ -316,7 +317,9 @@ function CheckDetails({ of: c }: { of: Schemas['Check'] }) {
         <WindowPicker />
       </div>
       <Card title="Systems" pad={false}>
-        {systems.length === 0 && status.data && <p className="notice">It is assigned nowhere, so it does not run.</p>}
+        {systems.length === 0 && status.data && (
+          <p className="notice">It runs nowhere: none of its assignments chooses a satellite that can.</p>
+        )}
         <ul className="list">
           {systems.map((s) => {
             const one = history.data?.series?.find((h) => h.systemId === s.systemId);

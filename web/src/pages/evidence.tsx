@@ -18,7 +18,7 @@ export function Evidence() {
       <Head
         title="Evidence"
         crumb={
-          judged && (
+          judged ? (
             <>
               <Link to="/systems/$id" params={{ id: judged.verdict.systemId }}>
                 {judged.evidence.system.name}
@@ -28,6 +28,8 @@ export function Evidence() {
                 {judged.evidence.check.name}
               </Link>
             </>
+          ) : (
+            <Link to="/checks">Checks</Link>
           )
         }
       >
@@ -113,7 +115,7 @@ function Judged({ judged: { verdict: v, evidence: e } }: { judged: Schemas['Verd
           columns={columns}
           rows={e.runs ?? []}
           id={(r) => r.runId}
-          sortBy="at"
+          sortBy="-at"
           empty="Its runs are no longer kept."
         />
       </Card>
@@ -131,12 +133,12 @@ const SEATS: Column<Seat>[] = [
     value: (s) => s.satellite,
     text: (s) => `${s.satellite} ${s.region}`,
     cell: (s) => (
-      <>
+      <span className="text">
         <Link to="/satellites/$id" params={{ id: s.satelliteId }}>
           {s.satellite}
         </Link>{' '}
         <span className="quiet small">{[s.region, s.online ? '' : 'offline'].filter(Boolean).join(' · ')}</span>
-      </>
+      </span>
     ),
   },
   {
@@ -165,15 +167,32 @@ const SEATS: Column<Seat>[] = [
     key: 'recent',
     title: 'Newest results',
     value: (s) => s.state?.recent,
-    cell: (s) => <span className="mono">{s.state?.recent}</span>,
+    cell: (s) => <Recent of={s.state?.recent} />,
     wideOnly: true,
   },
 ];
 
+/** The newest result in words, and on hover all that the location remembers. */
+function Recent({ of = '' }: { of?: string }) {
+  const words = [...of].reverse().map((letter) => RESULTS[letter] ?? letter);
+  if (!words[0]) return null;
+  const same = words.findIndex((word) => word !== words[0]);
+  const times = same < 0 ? words.length : same;
+  return <span title={`the newest first: ${words.join(', ')}`}>{times > 1 ? `${times} × ${words[0]}` : words[0]}</span>;
+}
+
+const RESULTS: Record<string, string> = { h: 'healthy', d: 'degraded', u: 'unhealthy' };
+
 const statusOf = (r: Run) => (r.inconclusive ? 'inconclusive' : (r.status ?? 'unknown'));
 
 const runColumns = (names: Map<string, string>): Column<Run>[] => [
-  { key: 'at', title: 'Executed', value: (r) => -Date.parse(r.executedAt), cell: (r) => <Moment at={r.executedAt} /> },
+  {
+    key: 'at',
+    title: 'Executed',
+    newestFirst: true,
+    value: (r) => Date.parse(r.executedAt),
+    cell: (r) => <Moment at={r.executedAt} />,
+  },
   {
     key: 'satellite',
     title: 'Satellite',

@@ -39,7 +39,13 @@ const COLUMNS: Column<Incident>[] = [
       </Link>
     ),
   },
-  { key: 'opened', title: 'Opened', value: (i) => -Date.parse(i.openedAt), cell: (i) => <Moment at={i.openedAt} /> },
+  {
+    key: 'opened',
+    title: 'Opened',
+    newestFirst: true,
+    value: (i) => Date.parse(i.openedAt),
+    cell: (i) => <Moment at={i.openedAt} />,
+  },
   {
     key: 'lasted',
     title: 'Lasted',

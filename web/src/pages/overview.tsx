@@ -1,15 +1,12 @@
 import { useQuery } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
-import { useMemo } from 'react';
 import { api, clockAhead, type Problem, queries, type Schemas } from '../api/client';
-import { useHeard } from '../live/hooks';
-import type { Event } from '../live/stale';
-import { placeOf, toneOfEvent, wordsOfEvent } from '../live/words';
 import { Card, Head, Read } from '../ui/page';
 import { percent, plural } from '../ui/span';
 import { Status, severity, WORST_FIRST } from '../ui/status';
-import { Ago, Moment } from '../ui/time';
+import { Ago } from '../ui/time';
 import { missingOf } from './completeness';
+import { Happenings } from './happenings';
 import { reasonOf } from './reason';
 
 type SystemStatus = Schemas['SystemStatus'];
@@ -28,8 +25,8 @@ export function Overview() {
           if (!n && (of === 'unknown' || of === 'degraded')) return null;
           return (
             <Link key={of} to="/systems" search={{ status: of } as never} className="tile">
-              <Status of={of} />
-              <strong>{n}</strong>
+              <Counted of={of} n={n} />
+              <strong>{status.data ? n : '–'}</strong>
               <span className="quiet small">{n === 1 ? 'system' : 'systems'}</span>
             </Link>
           );
@@ -48,7 +45,7 @@ export function Overview() {
           </Card>
         </div>
         <div>
-          <LastHour systems={systems} />
+          <Happenings systems={systems} />
         </div>
       </div>
     </>
@@ -64,8 +61,8 @@ function SystemLines({ systems }: { systems: SystemStatus[] }) {
   if (systems.length === 0) {
     return (
       <p className="notice">
-        No systems yet. A system is what you watch; checks and satellites are assigned to it. “perigee apply” makes them
-        from a file.
+        No systems yet. A system is what you watch; checks and satellites are assigned to it.{' '}
+        <Link to="/systems/new">Create the first one</Link>, or many from a file by “perigee apply”.
       </p>
     );
   }
@@ -105,26 +102,37 @@ export function SystemLine({ system: s }: { system: SystemStatus }) {
 
 type Region = Schemas['Region'];
 
+/** The word of a tile; of nothing it is neither good nor bad news. */
+const Counted = ({ of, n }: { of: string; n: number }) => <Status of={n ? of : 'none'}>{of}</Status>;
+
 function FleetTiles({ regions }: { regions: Region[] }) {
   const sum = (of: (r: Region) => number) => regions.reduce((n, r) => n + of(r), 0);
   const total = sum((r) => r.satellites);
   const online = sum((r) => r.online);
   const ill = sum((r) => r.ill);
   const never = sum((r) => r.neverConnected);
+  const gone = total - online - never;
   return (
     <>
       <Link to="/satellites" search={{ status: 'online' } as never} className="tile">
-        <Status of="online" />
+        <Counted of="online" n={online} />
         <strong>{online.toLocaleString('en')}</strong>
         <span className="quiet small">of {plural(total, 'satellite')}</span>
       </Link>
-      {total - online > 0 && (
+      {gone > 0 && (
         <Link to="/satellites" search={{ status: 'offline' } as never} className="tile">
           <Status of="offline" />
-          <strong>{(total - online).toLocaleString('en')}</strong>
+          <strong>{(gone + never).toLocaleString('en')}</strong>
           <span className="quiet small">
             {never ? `${never.toLocaleString('en')} of them never connected` : `of ${plural(total, 'satellite')}`}
           </span>
+        </Link>
+      )}
+      {!gone && never > 0 && (
+        <Link to="/satellites" search={{ status: 'never connected' } as never} className="tile">
+          <Status of="never connected" />
+          <strong>{never.toLocaleString('en')}</strong>
+          <span className="quiet small">of {plural(total, 'satellite')}</span>
         </Link>
       )}
       {ill > 0 && (
@@ -218,59 +226,5 @@ function Regions({ regions }: { regions: Region[] }) {
         );
       })}
     </div>
-  );
-}
-
-/** The events of the last hour, as they happen. */
-function LastHour({ systems }: { systems: SystemStatus[] }) {
-  const before = queries.useQuery('get', '/events', { params: { query: { newest: true, limit: 200 } } });
-  const heard = useHeard();
-  const names = useMemo(() => {
-    const all = new Map<string, string>();
-    for (const s of systems) {
-      all.set(s.systemId, s.system);
-      for (const c of s.checks ?? []) all.set(c.checkId, c.check);
-    }
-    return (id: string) => all.get(id);
-  }, [systems]);
-  const events = useMemo(() => {
-    const bySeq = new Map<number, Event>();
-    for (const event of [...(before.data?.items ?? []), ...heard]) bySeq.set(event.seq, event);
-    return [...bySeq.values()].sort((a, b) => b.seq - a.seq);
-  }, [before.data, heard]);
-  const since = Date.now() + clockAhead - HOUR;
-  const told = events.map((event) => ({ event, text: wordsOfEvent(event, names) })).filter(({ text }) => text);
-  const recent = told.filter(({ event }) => Date.parse(event.at) >= since);
-  const shown = (recent.length ? recent : told).slice(0, 60);
-  return (
-    <Card
-      title={recent.length || !told.length ? 'What changed in the last hour' : 'What changed last'}
-      aside={recent.length ? plural(recent.length, 'event') : null}
-      pad={false}
-    >
-      {shown.length === 0 ? (
-        <p className="notice">Nothing yet. What happens from now on appears here.</p>
-      ) : (
-        <ol className="list events newest" aria-live="off">
-          {shown.map(({ event, text }) => {
-            const to = placeOf(event);
-            return (
-              <li key={event.seq}>
-                <Moment at={event.at} />
-                <span className={toneOfEvent(event) === 'none' ? undefined : `tone-${toneOfEvent(event)}`}>
-                  {to ? (
-                    <Link to={to} style={{ color: 'inherit' }}>
-                      {text}
-                    </Link>
-                  ) : (
-                    text
-                  )}
-                </span>
-              </li>
-            );
-          })}
-        </ol>
-      )}
-    </Card>
   );
 }

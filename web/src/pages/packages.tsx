@@ -2,10 +2,11 @@ import { Button } from '@mantine/core';
 import { Link } from '@tanstack/react-router';
 import { useState } from 'react';
 import { queries, queryClient, type Schemas, useAll, useMay, wordsOf } from '../api/client';
+import { Dialog } from '../ui/dialog';
 import { Doing } from '../ui/form';
 import { May } from '../ui/may';
 import { Card, Facts, Head, Read } from '../ui/page';
-import { plural } from '../ui/span';
+import { bytes, plural } from '../ui/span';
 import { Status } from '../ui/status';
 import { type Column, DataTable } from '../ui/table';
 import { Ago, Moment } from '../ui/time';
@@ -200,7 +201,7 @@ function Installation() {
                     ]
                   : []),
                 ['Tree', hash(s.lockfileHash)],
-                ['Packages', `${s.packages}, ${(s.totalSizeBytes / 1_048_576).toFixed(1)} MiB`],
+                ['Packages', s.lastInstalledAt ? `${s.packages}, ${bytes(s.totalSizeBytes)}` : 'none'],
                 ['Installed', s.lastInstalledAt ? <Ago key="i" at={s.lastInstalledAt} /> : 'never'],
                 ['Registry', s.registry],
               ]}
@@ -211,9 +212,13 @@ function Installation() {
                 {w}
               </p>
             ))}
-            {s.outdated && (
+            {s.outdated && s.status !== 'installing' && (
               <p>
-                <Status of="degraded">The list has changed since; satellites have the tree before.</Status>
+                <Status of="degraded">
+                  {s.lastInstalledAt
+                    ? 'The list has changed since; satellites have the tree before.'
+                    : 'Scripts cannot import what is on the list until it is installed.'}
+                </Status>
               </p>
             )}
           </div>
@@ -281,8 +286,20 @@ function OnSatellites() {
 
 function Trees() {
   const history = queries.useQuery('get', '/packages/history');
+  const [collecting, setCollecting] = useState(false);
   return (
-    <Card title="History" aside="trees that were installed" pad={false}>
+    <Card
+      title="History"
+      aside={
+        <May to="collect-packages">
+          <Button size="compact-sm" variant="default" onClick={() => setCollecting(true)}>
+            Delete what no tree needs
+          </Button>
+        </May>
+      }
+      pad={false}
+    >
+      {collecting && <Collect close={() => setCollecting(false)} />}
       <Read query={history}>
         {(data) =>
           data.items?.length ? (
@@ -308,5 +325,63 @@ function Trees() {
         }
       </Read>
     </Card>
+  );
+}
+
+/** Deletes what no tree needs any more, after it is said what that is. */
+function Collect({ close }: { close: () => void }) {
+  const unneeded = queries.useQuery('get', '/packages/collect', {}, { staleTime: 0, gcTime: 0 });
+  const collect = queries.useMutation('post', '/packages/collect');
+  const done = collect.data;
+  if (done) {
+    return (
+      <Dialog title="What no tree needs" close={close}>
+        <div className="stack" role="status">
+          <p>
+            {plural(done.deleted, 'package')} deleted, {bytes(done.bytes)}.
+          </p>
+          {done.failed > 0 && (
+            <p className="tone-warn">
+              {plural(done.failed, 'package')} could not be deleted; the core tries again by itself.
+            </p>
+          )}
+          <Button style={{ alignSelf: 'flex-start' }} onClick={close} data-autofocus>
+            Done
+          </Button>
+        </div>
+      </Dialog>
+    );
+  }
+  return (
+    <Doing
+      title="What no tree needs"
+      button={unneeded.data?.blobs ? `Delete ${plural(unneeded.data.blobs, 'package')}` : 'Delete'}
+      danger
+      disabled={!unneeded.data?.blobs}
+      close={close}
+      touches="/packages"
+      run={async () => {
+        await collect.mutateAsync({});
+      }}
+    >
+      <Read query={unneeded}>
+        {(u) =>
+          u.blobs ? (
+            <div className="stack">
+              <p>
+                {bytes(u.bytes)} in {plural(u.blobs, 'package')} that neither the newest tree nor the one before needs.
+                The list stays as it is; a package that is wanted again is fetched again.
+              </p>
+              <p className="mono small">
+                {(u.packages ?? []).join(', ')}
+                {u.blobs > (u.packages ?? []).length && ' and others'}
+              </p>
+            </div>
+          ) : (
+            <p>Nothing is there to delete: the newest two trees need every package, or it is younger than a day.</p>
+          )
+        }
+      </Read>
+    </Doing>
   );
 }

@@ -1,6 +1,7 @@
-import { Modal, NumberInput, Select, TextInput } from '@mantine/core';
+import { NumberInput, Select, TextInput } from '@mantine/core';
 import { useState } from 'react';
 import { queries, type Schemas, useAll } from '../api/client';
+import { Dialog } from '../ui/dialog';
 import { Doing } from '../ui/form';
 import { plural } from '../ui/span';
 import { labelsOf } from './satellite-commands';
@@ -84,16 +85,9 @@ export function RotateSatellite({ of: s, close }: { of: Satellite; close: () => 
   const [made, setMade] = useState<Schemas['SatelliteToken'] | null>(null);
   if (made) {
     return (
-      <Modal
-        opened
-        onClose={close}
-        title={`New token of ${s.name}`}
-        size="xl"
-        closeOnClickOutside={false}
-        closeButtonProps={{ 'aria-label': 'Close' }}
-      >
+      <Dialog title={`New token of ${s.name}`} close={close} size="xl" keep>
         <Enrol made={made} done={close} />
-      </Modal>
+      </Dialog>
     );
   }
   return (

@@ -21,7 +21,7 @@ export function ConnectionCard({ of: s }: { of: Schemas['Satellite'] }) {
     params: { path: { id: s.id }, query: { limit: 1000 } },
   });
   const events = queries.useQuery('get', '/events', {
-    params: { query: { kind: 'core', type: 'core.blind', newest: true, limit: 1000 } },
+    params: { query: { kind: ['core'], type: 'core.blind', newest: true, limit: 1000 } },
   });
   const edges = useMemo(() => edgesOf(transitions.data?.items ?? []), [transitions.data]);
   const blind = useMemo(

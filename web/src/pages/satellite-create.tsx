@@ -26,6 +26,7 @@ export function CreateSatellite({ open, close }: { open: boolean; close: () => v
       title={made ? `Satellite ${made.satellite.name}` : 'New satellite'}
       size="xl"
       closeOnClickOutside={!made}
+      closeOnEscape={!made}
       closeButtonProps={{ 'aria-label': 'Close' }}
     >
       {made ? (
@@ -59,6 +60,7 @@ export function CreateSatellite({ open, close }: { open: boolean; close: () => v
           <TextInput
             label="Region"
             description="Satellites of one region count as one opinion."
+            required
             value={form.region}
             onChange={set('region')}
           />

@@ -101,8 +101,12 @@ function Actions({ of: s }: { of: Satellite }) {
   );
 }
 
+// What is known of a satellite only by its own word.
+const SAID = ['Last heard', 'Clock', 'Its own health', 'Waiting to be sent', 'Revision'];
+
 function Details({ of: s }: { of: Satellite }) {
   const ill = s.observer?.ill ?? [];
+  const never = s.lastConnectionEvent === null;
   const assignments = useAll('/assignments');
   const checks = new Map((assignments.data ?? []).map((a) => [a.checkId, a.check]));
   const systems = new Map((assignments.data ?? []).map((a) => [a.systemId, a.system]));
@@ -128,45 +132,53 @@ function Details({ of: s }: { of: Satellite }) {
       )}
       <ConnectionCard of={s} />
       <div className="halves">
-        <Card title={s.status === 'online' ? 'Now' : 'As it last said'}>
+        <Card title={s.status === 'online' ? 'Now' : never ? 'Not connected yet' : 'When it was last heard'}>
+          {never && (
+            <p style={{ marginBottom: '0.6rem' }}>
+              What it says of itself stands here when it has connected: run its command where it shall check from.
+              <May to="update-satellite"> “Rotate token” gives the command again, with a new token.</May>
+            </p>
+          )}
           <Facts
-            of={[
-              ['Last heard', s.lastHeartbeatAt ? <Ago key="h" at={s.lastHeartbeatAt} /> : unheardOf(s)],
+            of={
               [
-                'Counts as offline after',
-                `${duration(s.offlineThresholdMs || 45_000)}${s.offlineThresholdMs ? '' : ', the default'}`,
-              ],
-              ['Clock', <Clock key="c" of={s} />],
-              [
-                'Its own health',
-                ill.length ? (
-                  <Status key="i" of="ill" />
-                ) : s.status === 'online' ? (
-                  <Status key="w" of="healthy">
-                    well
-                  </Status>
-                ) : (
-                  <Status key="u" of="unknown">
-                    unknown: it is offline
-                  </Status>
-                ),
-              ],
-              [
-                'Waiting to be sent',
-                s.pulse
-                  ? [
-                      plural(s.pulse.spoolRecords ?? 0, 'result'),
-                      s.pulse.spoolBytes && `${bytes(s.pulse.spoolBytes)} on its disk`,
-                      s.pulse.spoolDropped && `${s.pulse.spoolDropped} dropped`,
-                    ]
-                      .filter(Boolean)
-                      .join(', ')
-                  : null,
-              ],
-              ['Revision', <Revision key="r" of={s} />],
-              ['Packages', <Packages key="p" id={s.id} />],
-              ['Seats', `${s.seats}${s.draining ? ', being moved away' : s.cordonedAt ? ', no new ones' : ''}`],
-            ]}
+                ['Last heard', s.lastHeartbeatAt ? <Ago key="h" at={s.lastHeartbeatAt} /> : unheardOf(s)],
+                [
+                  'Counts as offline after',
+                  `${duration(s.offlineThresholdMs || 45_000)}${s.offlineThresholdMs ? '' : ', the default'}`,
+                ],
+                ['Clock', <Clock key="c" of={s} />],
+                [
+                  'Its own health',
+                  ill.length ? (
+                    <Status key="i" of="ill" />
+                  ) : s.status === 'online' ? (
+                    <Status key="w" of="healthy">
+                      well
+                    </Status>
+                  ) : (
+                    <Status key="u" of="unknown">
+                      unknown: it is offline
+                    </Status>
+                  ),
+                ],
+                [
+                  'Waiting to be sent',
+                  s.pulse
+                    ? [
+                        plural(s.pulse.spoolRecords ?? 0, 'result'),
+                        s.pulse.spoolBytes && `${bytes(s.pulse.spoolBytes)} on its disk`,
+                        s.pulse.spoolDropped && `${s.pulse.spoolDropped} dropped`,
+                      ]
+                        .filter(Boolean)
+                        .join(', ')
+                    : null,
+                ],
+                ['Revision', <Revision key="r" of={s} />],
+                ['Packages', <Packages key="p" id={s.id} />],
+                ['Seats', `${s.seats}${s.draining ? ', being moved away' : s.cordonedAt ? ', no new ones' : ''}`],
+              ].filter(([what]) => !never || !SAID.includes(what as string)) as [React.ReactNode, React.ReactNode][]
+            }
           />
         </Card>
         <Card title="About">
@@ -320,7 +332,13 @@ function Assignments({ of: s }: { of: Satellite }) {
 type Result = Schemas['Run'];
 
 const runColumns = (nameOf: (check: string) => string): Column<Result>[] => [
-  { key: 'at', title: 'When', value: (r) => -Date.parse(r.executedAt), cell: (r) => <Moment at={r.executedAt} /> },
+  {
+    key: 'at',
+    title: 'When',
+    newestFirst: true,
+    value: (r) => Date.parse(r.executedAt),
+    cell: (r) => <Moment at={r.executedAt} />,
+  },
   {
     key: 'check',
     title: 'Check',
@@ -350,6 +368,7 @@ const runColumns = (nameOf: (check: string) => string): Column<Result>[] => [
   {
     key: 'message',
     title: 'Message',
+    below: true,
     value: (r) => r.inconclusive || r.message,
     cell: (r) => <span className="reason">{r.inconclusive || r.message}</span>,
   },
@@ -375,7 +394,7 @@ function RecentRuns({ of: s }: { of: Satellite }) {
             columns={columns}
             rows={list.items ?? []}
             id={(r) => r.runId}
-            sortBy="at"
+            sortBy="-at"
             tall
             empty="It has sent no result yet."
           />

@@ -22,8 +22,7 @@ export function conditionOf(s: Satellite): string {
 }
 
 /** What to say of one whose heartbeat was never heard. */
-export const unheardOf = (s: Satellite): string =>
-  s.lastConnectionEvent === null ? 'never' : 'connected, but no heartbeat yet';
+export const unheardOf = (s: Satellite): string => (s.lastConnectionEvent === null ? 'never' : 'no heartbeat yet');
 
 const RANK: Record<string, number> = { offline: 0, ill: 1, 'never connected': 2, online: 3 };
 
@@ -65,11 +64,13 @@ const COLUMNS: Column<Satellite>[] = [
     kinds: (s) => [conditionOf(s), s.status],
     cell: (s) => <Condition of={s} />,
   },
-  { key: 'region', title: 'Region', value: (s) => s.region, kinds: (s) => [s.region] },
+  { key: 'region', title: 'Region', value: (s) => s.region, kinds: (s) => [s.region], below: true },
   {
     key: 'heard',
     title: 'Last heard',
-    value: (s) => (s.lastHeartbeatAt ? -Date.parse(s.lastHeartbeatAt) : null),
+    newestFirst: true,
+    below: true,
+    value: (s) => (s.lastHeartbeatAt ? Date.parse(s.lastHeartbeatAt) : null),
     cell: (s) =>
       s.status === 'online' ? (
         <span className="quiet">within {Math.round((s.offlineThresholdMs || 45_000) / 1000)} s</span>
@@ -79,7 +80,7 @@ const COLUMNS: Column<Satellite>[] = [
         <span className="quiet">{unheardOf(s)}</span>
       ),
   },
-  { key: 'version', title: 'Version', value: (s) => s.version, wideOnly: true },
+  { key: 'version', title: 'Version', value: (s) => s.version, wideOnly: true, roomOnly: true },
   {
     key: 'spool',
     title: 'Unsent',

@@ -1,6 +1,6 @@
-import { Button, Checkbox, Fieldset, NumberInput, Select, Switch, TagsInput } from '@mantine/core';
+import { Button, Checkbox, CopyButton, Fieldset, NumberInput, Select, Switch, TagsInput } from '@mantine/core';
 import { Link } from '@tanstack/react-router';
-import { useState } from 'react';
+import { type CSSProperties, useState } from 'react';
 import { queries, type Schemas } from '../api/client';
 import { Doing, Form, useWrong } from '../ui/form';
 import { May } from '../ui/may';
@@ -12,11 +12,41 @@ import { loosened } from './sandbox-loosened';
 type InForce = Schemas['InForce'];
 type Policy = Schemas['Policy'];
 
-const COLUMNS: Column<InForce>[] = [
-  { key: 'setting', title: 'Setting', value: (s) => s.name, cell: (s) => <span className="mono">{s.name}</span> },
-  { key: 'value', title: 'Value', value: (s) => s.value },
-  { key: 'means', title: 'What it is', value: (s) => s.means },
+const VALUE: Column<InForce> = {
+  key: 'value',
+  title: 'Value',
+  value: (s) => s.value,
+  cell: (s) => s.value || <span className="quiet">left out</span>,
+};
+const MEANS: Column<InForce> = { key: 'means', title: 'What it is', value: (s) => s.means };
+
+const FLAGS: Column<InForce>[] = [
+  { key: 'setting', title: 'Setting', value: (s) => s.name, cell: (s) => <ToCopy name={s.name} of={s} /> },
+  { key: 'env', title: 'Variable', value: (s) => s.env, cell: (s) => s.env && <ToCopy name={s.env} of={s} /> },
+  VALUE,
+  MEANS,
 ];
+
+const LIMITS_IN_FORCE: Column<InForce>[] = [{ key: 'limit', title: 'Limit', value: (s) => s.name }, VALUE, MEANS];
+
+/** A flag or variable, and to copy it with the value it has: one that is secret is for whoever knows it. */
+function ToCopy({ name, of: s }: { name: string; of: InForce }) {
+  const text = `${name}=${s.secret ? '' : s.value}`;
+  return (
+    <span className="row" style={{ flexWrap: 'nowrap' }}>
+      <span className="mono" style={{ whiteSpace: 'nowrap' }}>
+        {name}
+      </span>
+      <CopyButton value={text}>
+        {({ copied, copy }) => (
+          <Button variant="default" size="compact-xs" aria-label={`Copy ${text}`} onClick={copy}>
+            {copied ? 'Copied' : 'Copy'}
+          </Button>
+        )}
+      </CopyButton>
+    </span>
+  );
+}
 
 export function Settings() {
   const about = queries.useQuery('get', '/about');
@@ -42,16 +72,31 @@ export function Settings() {
       </Card>
       <Card title="What this core was started with" aside={<Link to="/about">about</Link>} pad={false}>
         <p className="notice">
-          Each core of a database has its own. Names with -- are flags of “perigee serve”, or variables of its
-          environment, and change with its next start; “perigee serve --help” says all. The others are built in.
+          Nothing here can be changed while the core runs: give it the flag, or the variable in its environment, and
+          start it again. A flag counts more than a variable. Each core of a database has its own.
         </p>
         <Read query={about}>
           {(data) => (
             <DataTable
               label="Settings"
               noun="setting"
-              columns={COLUMNS}
-              rows={data.settings ?? []}
+              columns={FLAGS}
+              rows={(data.settings ?? []).filter((s) => !s.fixed)}
+              id={(s) => s.name}
+              empty="None."
+            />
+          )}
+        </Read>
+      </Card>
+      <Card title="Limits that are built in" pad={false}>
+        <Read query={about}>
+          {(data) => (
+            <DataTable
+              label="Limits"
+              noun="limit"
+              name="limits"
+              columns={LIMITS_IN_FORCE}
+              rows={(data.settings ?? []).filter((s) => s.fixed)}
               id={(s) => s.name}
               empty="None."
             />
@@ -112,7 +157,7 @@ function Sandbox({ of: s }: { of: Schemas['Setting'] }) {
           checked={policy.enabled}
           onChange={(e) => change({ enabled: e.currentTarget.checked })}
         />
-        <div className="fields" style={{ gridTemplateColumns: 'repeat(auto-fit, minmax(min(20rem, 100%), 1fr))' }}>
+        <div className="fields" style={{ '--field': '20rem' } as CSSProperties}>
           <Select
             label="Where the sandbox cannot be made"
             description="On kernels before Linux 6.2, and on other systems."

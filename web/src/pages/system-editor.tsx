@@ -1,4 +1,4 @@
-import { MultiSelect, Textarea, TextInput } from '@mantine/core';
+import { Button, MultiSelect, Textarea, TextInput } from '@mantine/core';
 import { Link, useNavigate, useParams } from '@tanstack/react-router';
 import { useState } from 'react';
 import { queries, type Schemas, useAll } from '../api/client';
@@ -13,17 +13,24 @@ type System = Schemas['System'];
 type SystemInput = Schemas['SystemInput'];
 
 export function NewSystem() {
+  const navigate = useNavigate();
   const create = queries.useMutation('post', '/systems');
   return (
     <>
       <Head title="New system" crumb={<Link to="/systems">Systems</Link>} />
-      <Editing first={{ name: '' }} save={(body) => create.mutateAsync({ body })} button="Create the system" />
+      <Editing
+        first={{ name: '' }}
+        save={(body) => create.mutateAsync({ body })}
+        button="Create the system"
+        cancel={() => void navigate({ to: '/systems' })}
+      />
     </>
   );
 }
 
 export function EditSystem() {
   const { id } = useParams({ strict: false }) as { id: string };
+  const navigate = useNavigate();
   const system = queries.useQuery('get', '/systems/{id}', { params: { path: { id } } });
   const update = queries.useMutation('put', '/systems/{id}');
   return (
@@ -53,6 +60,7 @@ export function EditSystem() {
             }}
             save={(body) => update.mutateAsync({ params: { path: { id: s.id } }, body })}
             button="Save"
+            cancel={() => void navigate({ to: '/systems/$id', params: { id } })}
           />
         )}
       </Read>
@@ -64,10 +72,12 @@ function Editing({
   first,
   save,
   button,
+  cancel,
 }: {
   first: SystemInput;
   save: (s: SystemInput) => Promise<System>;
   button: string;
+  cancel: () => void;
 }) {
   const navigate = useNavigate();
   return (
@@ -78,6 +88,7 @@ function Editing({
         await navigate({ to: '/systems/$id', params: { id } });
       }}
       button={button}
+      cancel={cancel}
       touches="/"
     >
       {(draft, change) => (
@@ -167,9 +178,9 @@ function SystemFields({ value: s, onChange }: { value: SystemInput; onChange: (s
         </p>
       )}
       <div>
-        <button type="button" onClick={() => set([...environments, { name: '' }])}>
+        <Button variant="default" size="compact-sm" onClick={() => set([...environments, { name: '' }])}>
           Add an environment
-        </button>{' '}
+        </Button>{' '}
         <span className="quiet small">Each check runs once in each of them, with its fields in templates.</span>
       </div>
     </>
@@ -207,9 +218,9 @@ function EnvironmentFields({
         onChange={(fields) => onChange({ ...e, fields })}
       />
       <div>
-        <button type="button" onClick={remove}>
+        <Button variant="default" size="compact-sm" onClick={remove}>
           Remove {e.name || 'it'}
-        </button>
+        </Button>
       </div>
     </fieldset>
   );

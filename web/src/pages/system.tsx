@@ -99,7 +99,7 @@ export function System() {
         )}
       </Read>
       {s && <Assignments system={s.system} />}
-      <div className="columns">
+      <div className="columns" hidden={!s && !!status.error}>
         <Card title="Latency of all checks">
           <Read query={total}>{(h) => <Latency of={h} what={s?.system ?? 'the system'} />}</Read>
         </Card>
@@ -257,12 +257,12 @@ const columnsOf = (check: CheckStatus, history?: History): Column<Location>[] =>
       value: (at) => at.satellite,
       text: (at) => [at.satellite, at.region, at.environment].join(' '),
       cell: (at) => (
-        <>
+        <span className="text">
           <Link to="/satellites/$id" params={{ id: at.satelliteId }}>
             {at.satellite}
           </Link>{' '}
           <span className="quiet small">{[at.region, at.environment].filter(Boolean).join(' · ')}</span>
-        </>
+        </span>
       ),
     },
     {
@@ -281,8 +281,17 @@ const columnsOf = (check: CheckStatus, history?: History): Column<Location>[] =>
     {
       key: 'message',
       title: 'Message',
-      value: (at) => (at.inconclusive ? `observer ill: ${at.inconclusive}` : at.message),
-      cell: (at) => <span className="reason">{at.inconclusive ? `observer ill: ${at.inconclusive}` : at.message}</span>,
+      value: (at) =>
+        at.inconclusive ? `observer ill: ${at.inconclusive}` : at.refused ? `not measured: ${at.refused}` : at.message,
+      cell: (at) => (
+        <span className="reason">
+          {at.inconclusive
+            ? `observer ill: ${at.inconclusive}`
+            : at.refused
+              ? `not measured: ${at.refused}`
+              : at.message}
+        </span>
+      ),
     },
     {
       key: 'latency',
@@ -294,7 +303,8 @@ const columnsOf = (check: CheckStatus, history?: History): Column<Location>[] =>
     {
       key: 'result',
       title: 'Result',
-      value: (at) => (at.receivedAt ? -Date.parse(at.receivedAt) : null),
+      newestFirst: true,
+      value: (at) => (at.receivedAt ? Date.parse(at.receivedAt) : null),
       text: doubtOf,
       cell: (at) => (
         <>

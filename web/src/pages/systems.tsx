@@ -37,7 +37,7 @@ const COLUMNS: Column<SystemStatus>[] = [
   },
   {
     key: 'since',
-    title: 'Since',
+    title: 'For',
     value: (s) => (s.since ? Date.parse(s.since) : null),
     cell: (s) => s.since && <Ago at={s.since} phrase="bare" />,
     wideOnly: true,

@@ -1,6 +1,6 @@
 import { Button, PasswordInput, Select, TextInput } from '@mantine/core';
 import { useState } from 'react';
-import { queries, type Schemas, useAll } from '../api/client';
+import { queries, type Schemas, signOut, useAll } from '../api/client';
 import { Doing, Form, useWrong } from '../ui/form';
 import { May } from '../ui/may';
 import { Card, Head, Read } from '../ui/page';
@@ -233,6 +233,41 @@ function Delete({ of: u, close }: { of: User; close: () => void }) {
 }
 
 export function Password() {
+  const me = queries.useQuery('get', '/me');
+  return (
+    <>
+      <Head title="Your password" />
+      <Read query={me}>
+        {(me) =>
+          me.user ? (
+            <ChangePassword />
+          ) : (
+            <Card title="There is none to change">
+              <div className="stack">
+                <p>
+                  You are signed in with the API token {me.name}, and a token has no password. To change the password of
+                  a user, sign in with the user’s name and password first.
+                </p>
+                <p>
+                  <Button
+                    onClick={async () => {
+                      await signOut().catch(() => undefined);
+                      location.assign('/password');
+                    }}
+                  >
+                    Sign out, to sign in with a password
+                  </Button>
+                </p>
+              </div>
+            </Card>
+          )
+        }
+      </Read>
+    </>
+  );
+}
+
+function ChangePassword() {
   const change = queries.useMutation('put', '/me/password');
   const [form, setForm] = useState({ present: '', password: '', again: '' });
   const field = (name: keyof typeof form, label: string, auto: string) => (
@@ -245,25 +280,22 @@ export function Password() {
     />
   );
   return (
-    <>
-      <Head title="Your password" />
-      <Card title="Change it">
-        <Form
-          button="Change it and sign in again"
-          touches="/none"
-          disabled={form.password !== form.again || !form.password}
-          save={async () => {
-            await change.mutateAsync({ body: { present: form.present, password: form.password } });
-            location.assign('/');
-          }}
-        >
-          {field('present', 'Your password now', 'current-password')}
-          {field('password', 'The new one', 'new-password')}
-          {field('again', 'The new one again', 'new-password')}
-          <p className="quiet small">At least ten characters. You are signed out everywhere.</p>
-        </Form>
-      </Card>
-    </>
+    <Card title="Change it">
+      <Form
+        button="Change it and sign in again"
+        touches="/none"
+        disabled={form.password !== form.again || !form.password}
+        save={async () => {
+          await change.mutateAsync({ body: { present: form.present, password: form.password } });
+          location.assign('/');
+        }}
+      >
+        {field('present', 'Your password now', 'current-password')}
+        {field('password', 'The new one', 'new-password')}
+        {field('again', 'The new one again', 'new-password')}
+        <p className="quiet small">At least ten characters. You are signed out everywhere.</p>
+      </Form>
+    </Card>
   );
 }
 

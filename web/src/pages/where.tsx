@@ -1,13 +1,17 @@
 import { Checkbox, MultiSelect, NumberInput, TextInput } from '@mantine/core';
 import { useDebouncedValue } from '@mantine/hooks';
 import { useQuery } from '@tanstack/react-query';
-import { api, type Problem, type Schemas, useAll, wordsOf } from '../api/client';
+import { api, type Problem, queries, type Schemas, useAll, wordsOf } from '../api/client';
 import { useWrong } from '../ui/form';
 import { SchemaFields } from '../ui/schema-fields';
 import { plural } from '../ui/span';
 import { Status } from '../ui/status';
 import { placed, wordsAt } from '../ui/wrong';
 import { POLICY } from './policy';
+
+/** Whether the core runs checks itself; as long as that is not known, it does. */
+export const useOwnSatellite = (): boolean =>
+  queries.useQuery('get', '/about').data?.settings?.find((s) => s.name === '--local')?.value !== 'false';
 
 export type Where = Pick<Schemas['AssignmentInput'], 'includeLocal' | 'satellites' | 'policy'>;
 
@@ -25,6 +29,7 @@ export function WhereFields({
   of: Previewed;
 }) {
   const satellites = useAll('/satellites');
+  const own = useOwnSatellite();
   const preview = usePreview({ ...of, ...whereOf(value), policy: undefined });
   const names = useWrongAt('satellites.names*', preview.error);
   const selector = useWrongAt('satellites.selector', preview.error);
@@ -39,6 +44,7 @@ export function WhereFields({
     <>
       <Checkbox
         label="On the core itself"
+        description={own ? undefined : 'This core has no satellite of its own (--no-local), so that is nowhere.'}
         error={local}
         checked={value.includeLocal !== false}
         onChange={(e) => onChange({ ...value, includeLocal: e.currentTarget.checked })}

@@ -2,20 +2,13 @@ import 'uplot/dist/uPlot.min.css';
 import { useComputedColorScheme } from '@mantine/core';
 import { useEffect, useRef } from 'react';
 import uPlot from 'uplot';
-import { clock, duration } from './span';
+import { clock, duration, tick } from './span';
 
 export interface Line {
   label: string;
   color: string; // a variable of theme.css
   values: (number | null)[];
 }
-
-/** A tick of the axis of time by the clock; days by their date. */
-const tickOf = (seconds: number, step: number) =>
-  new Date(seconds * 1000).toLocaleString(
-    undefined,
-    step >= 86_400 ? { day: 'numeric', month: 'short' } : { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' },
-  );
 
 /** Lines over time, in milliseconds. The same numbers stand in words beside it. */
 export default function Chart({
@@ -37,6 +30,8 @@ export default function Chart({
   useEffect(() => {
     const node = box.current;
     if (!node) return;
+    // What the legend says while nothing is pointed at: the newest.
+    const last = at.findLastIndex((_, i) => lines.some((l) => l.values[i] !== null));
     const color = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
     const axis = {
       stroke: color('--quiet'),
@@ -49,21 +44,22 @@ export default function Chart({
         height: 200,
         cursor: { y: false },
         axes: [
-          { ...axis, values: (_, ticks, _axis, _space, step) => ticks.map((t) => tickOf(t, step)) },
-          { ...axis, size: 62, values: (_, ticks) => ticks.map((t) => duration(t)) },
+          { ...axis, values: (_, ticks, _axis, _space, step) => ticks.map((t) => tick(t, step)) },
+          { ...axis, size: 62, values: (_, ticks) => ticks.map((t) => (t ? duration(t) : '0')) },
         ],
         scales: {
           x: { range: () => [from / 1000, to / 1000] },
           y: { range: (_u, _min, max) => [0, Math.max(1, max * 1.1)] },
         },
         series: [
-          { value: (_, t) => (t ? clock(t * 1000) : '') },
+          { label: 'At', value: (_, t, _series, i) => clock((i === null ? at[last] : t * 1000) ?? 0) },
           ...lines.map((l) => ({
             label: l.label,
             stroke: color(l.color),
             width: 1.5,
             spanGaps: false,
-            value: (_: uPlot, v: number | null) => duration(v),
+            value: (_: uPlot, v: number | null, _series: number, i: number | null) =>
+              duration(i === null ? l.values[last] : v) || '–',
           })),
         ],
       },

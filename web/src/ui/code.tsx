@@ -11,16 +11,20 @@ import { defaultKeymap, history, historyKeymap } from '@codemirror/commands';
 import { yaml, yamlLanguage } from '@codemirror/lang-yaml';
 import { bracketMatching, indentOnInput, syntaxHighlighting } from '@codemirror/language';
 import { type Diagnostic, setDiagnostics } from '@codemirror/lint';
-import { EditorState, type Extension } from '@codemirror/state';
+import { Compartment, EditorState, type Extension } from '@codemirror/state';
 import { drawSelection, EditorView, keymap, lineNumbers } from '@codemirror/view';
 import { classHighlighter } from '@lezer/highlight';
 import { useEffect, useRef } from 'react';
 import { scriptLanguage } from './script-language';
+import type { Runtime } from './script-project';
 import { placeOf } from './yaml-place';
 import { type JSONSchema, offersAt } from './yaml-schema';
 
 /** What is offered while one types: what TypeScript knows of a script and its packages, or keys and values of a schema. */
-export type Language = { of: 'typescript'; packages: string[] } | { of: 'yaml'; schema?: JSONSchema } | { of: 'text' };
+export type Language =
+  | { of: 'typescript'; packages: string[]; runtime: Runtime }
+  | { of: 'yaml'; schema?: JSONSchema }
+  | { of: 'text' };
 
 /** Something that is wrong in the text; lines and columns count from 1. */
 export interface Mistake {
@@ -45,6 +49,24 @@ const THEME = EditorView.theme({
   '.cm-completionDetail': { color: 'var(--quiet)' },
   // The library draws it by an image in the style, which the page's policy does not let in.
   '.cm-lintRange-error': { backgroundImage: 'none', textDecoration: 'underline wavy var(--bad)' },
+  '.cm-lintRange-warning': { backgroundImage: 'none', textDecoration: 'underline wavy var(--warn)' },
+  '.cm-lintRange-info': { backgroundImage: 'none', textDecoration: 'underline dotted var(--quiet)' },
+  '.cm-lintRange-active': { backgroundColor: 'transparent', outline: '1px solid var(--accent)' },
+  '.cm-diagnostic': { whiteSpace: 'pre-wrap' },
+  '.cm-diagnosticAction': { backgroundColor: 'var(--accent)', color: 'var(--card)' },
+  // In the list of mistakes a button would stand in an option, where none may be: there the row's words lead on.
+  '.cm-panel-lint .cm-diagnosticAction': { display: 'none' },
+  '.code-told': {
+    maxWidth: 'min(40rem, 90vw)',
+    padding: '0.2rem 0.5rem',
+    fontFamily: 'ui-monospace, SFMono-Regular, Menlo, Consolas, monospace',
+    fontSize: '13px',
+    whiteSpace: 'pre-wrap',
+    overflowWrap: 'anywhere',
+  },
+  '.code-told p': { margin: '0.2rem 0 0', fontFamily: 'var(--mantine-font-family)', color: 'var(--quiet)' },
+  '.code-told strong': { color: 'var(--accent)', textDecoration: 'underline' },
+  '.code-told small': { color: 'var(--quiet)' },
   '.cm-completionInfo': { maxWidth: '24rem' },
 });
 
@@ -66,7 +88,7 @@ const yamlSource =
 function languageOf(language: Language): Extension {
   switch (language.of) {
     case 'typescript':
-      return scriptLanguage(language.packages);
+      return scriptLanguage(language.packages, language.runtime);
     case 'yaml':
       return [yaml(), language.schema ? yamlLanguage.data.of({ autocomplete: yamlSource(language.schema) }) : []];
     default:
@@ -90,6 +112,7 @@ export default function Code({
 }) {
   const box = useRef<HTMLDivElement>(null);
   const view = useRef<EditorView>(null);
+  const spoken = useRef({ by: new Compartment(), language });
   const changed = useRef(onChange);
   changed.current = onChange;
   // biome-ignore lint/correctness/useExhaustiveDependencies: what is typed is kept, so the first value alone counts
@@ -112,7 +135,7 @@ export default function Code({
           EditorView.lineWrapping,
           EditorView.contentAttributes.of({ 'aria-label': label }),
           keymap.of([...closeBracketsKeymap, ...completionKeymap, ...defaultKeymap, ...historyKeymap]),
-          languageOf(language),
+          spoken.current.by.of(languageOf(spoken.current.language)),
           THEME,
           EditorView.updateListener.of((update) => {
             if (update.docChanged) changed.current(update.state.doc.toString());
@@ -122,7 +145,13 @@ export default function Code({
     });
     view.current = editor;
     return () => editor.destroy();
-  }, [label, language]);
+  }, [label]);
+  // What a language knows may change while one types: the text, the cursor and the history stay.
+  useEffect(() => {
+    if (spoken.current.language === language) return;
+    spoken.current.language = language;
+    view.current?.dispatch({ effects: spoken.current.by.reconfigure(languageOf(language)) });
+  }, [language]);
   // A value that was not typed here, as when a change is undone.
   useEffect(() => {
     const editor = view.current;

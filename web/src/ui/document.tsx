@@ -1,4 +1,4 @@
-import { CopyButton } from '@mantine/core';
+import { Button, CopyButton } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import type { Schemas } from '../api/client';
@@ -39,9 +39,9 @@ export function AsDocument({ of: documents }: { of: Document[] }) {
         <CopyButton value={text.data ?? ''}>
           {({ copied, copy }) => (
             <div>
-              <button type="button" onClick={copy}>
+              <Button variant="default" size="compact-sm" onClick={copy}>
                 {copied ? 'Copied' : 'Copy'}
-              </button>
+              </Button>
             </div>
           )}
         </CopyButton>

@@ -13,7 +13,7 @@ export function Editor<T>({
   first: T;
   save: (draft: T) => Promise<void>;
   button: string;
-  cancel?: () => void;
+  cancel: () => void;
   touches: string; // as of Form
   children: (draft: T, change: (draft: T) => void) => ReactNode;
 }) {

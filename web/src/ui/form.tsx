@@ -1,7 +1,8 @@
-import { Button, Modal } from '@mantine/core';
+import { Button } from '@mantine/core';
 import { useBlocker } from '@tanstack/react-router';
 import { createContext, type FormEvent, type ReactNode, useContext, useEffect, useRef, useState } from 'react';
 import { type Operation, type Problem, queryClient, useMay, wordsOf } from '../api/client';
+import { Dialog } from './dialog';
 import { placed, says } from './wrong';
 
 interface Wrongs {
@@ -96,14 +97,16 @@ export function Form({
     message: e.message ?? '',
   }));
   const elsewhere = errors.filter((e) => !placed(e.place, fields.current));
+  const words =
+    problem == null ? '' : wordsOf({ ...(problem as Problem), errors: [], message: (problem as Error).message });
   return (
     <WrongsContext.Provider value={{ errors, fields: fields.current, tell: setProblem }}>
       <form className="stack" onSubmit={submit}>
         {children}
         {problem != null && (
           <div className="tone-bad" role="alert">
-            {wordsOf({ ...(problem as Problem), errors: [], message: (problem as Error).message })}
-            {errors.length > elsewhere.length && ' The fields say where.'}
+            {words}
+            {errors.length > elsewhere.length && `${/[.!?]$/.test(words) ? '' : '.'} The fields say where.`}
             {elsewhere.length > 0 && (
               <ul>
                 {elsewhere.map((e) => (
@@ -156,10 +159,10 @@ export function Doing({
   size?: string;
 }) {
   return (
-    <Modal opened onClose={close} title={title} size={size} closeButtonProps={{ 'aria-label': 'Close' }}>
+    <Dialog title={title} close={close} size={size}>
       <Form save={run} button={button} danger={danger} disabled={disabled} cancel={close} touches={touches}>
         {children}
       </Form>
-    </Modal>
+    </Dialog>
   );
 }

@@ -25,3 +25,16 @@ test('bars gather buckets, tell the worst, and are not there where nothing ran',
     { from: 4 * MINUTE, to: 6 * MINUTE, tone: 'none', height: 0, title: '1 inconclusive' },
   ]);
 });
+
+test('what is down has a bar of full height, however fast or slow it was', () => {
+  const points = [point(0, { healthy: 1, latency: latency(100) }), point(1, { unhealthy: 1 })];
+  expect(barsOf(points, 0, 2 * MINUTE, MINUTE).map((bar) => bar.height)).toEqual([1, 1]);
+});
+
+test('the newest bar is as wide as the others, whatever is left over is at the beginning', () => {
+  const points = [point(0, { healthy: 1 }), point(5, { healthy: 1 }), point(6, { unhealthy: 1 })];
+  expect(barsOf(points, 0, 7 * MINUTE, MINUTE, 4).map(({ from, to, tone }) => ({ from, to, tone }))).toEqual([
+    { from: 0, to: MINUTE, tone: 'good' },
+    { from: 5 * MINUTE, to: 7 * MINUTE, tone: 'bad' },
+  ]);
+});

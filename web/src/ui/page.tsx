@@ -1,6 +1,7 @@
+import { Button } from '@mantine/core';
 import type { UseQueryResult } from '@tanstack/react-query';
 import { type ReactNode, useEffect } from 'react';
-import { wordsOf } from '../api/client';
+import { type Problem, wordsOf } from '../api/client';
 
 /** The head of a page: where it is, its name, and what can be done there. */
 export function Head({
@@ -59,7 +60,9 @@ export function Read<T>({ query, children }: { query: UseQueryResult<T, unknown>
       </>
     );
   }
-  if (query.error) return <Wrong error={query.error} again={() => void query.refetch()} />;
+  // What is not there is not there the next time either.
+  const gone = (query.error as Problem | null)?.status === 404;
+  if (query.error) return <Wrong error={query.error} again={gone ? undefined : () => void query.refetch()} />;
   return (
     <p className="notice" role="status">
       Reading…
@@ -73,9 +76,9 @@ export function Wrong({ error, what = '', again }: { error: unknown; what?: stri
       {what}
       {wordsOf(error)}{' '}
       {again && (
-        <button type="button" onClick={again}>
+        <Button size="compact-sm" variant="default" onClick={again}>
           Try again
-        </button>
+        </Button>
       )}
     </p>
   );

@@ -34,6 +34,8 @@ export interface FieldOf {
   onChange: (value: unknown) => void;
   place: string;
   required?: boolean;
+  /** The object that it is a field of. */
+  of: Values;
 }
 
 /** The object with a value, or without it when there is none. */
@@ -69,6 +71,7 @@ export function SchemaFields({
       schema={schema.properties?.[key] as Schema}
       required={schema.required?.includes(key)}
       value={value[key]}
+      of={value}
       onChange={(v) => onChange(withValue(value, key, v))}
       place={`${place}.${key}`}
       special={special}
@@ -94,6 +97,7 @@ function Field({
   schema,
   required,
   value,
+  of,
   onChange,
   place,
   special,
@@ -102,6 +106,7 @@ function Field({
   schema: Schema;
   required?: boolean;
   value: unknown;
+  of: Values;
   onChange: (value: unknown) => void;
   place: string;
   special?: Special;
@@ -112,7 +117,7 @@ function Field({
   const description = [schema.description, schema['x-templatable'] && 'Takes templates {{ … }}.']
     .filter(Boolean)
     .join(' ');
-  const own = special?.(name, { label, description, value, onChange, place, required });
+  const own = special?.(name, { label, description, value, of, onChange, place, required });
   if (own) return own;
   const common = { label, description, error, required };
   const text = {

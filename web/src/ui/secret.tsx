@@ -1,15 +1,10 @@
-import { Alert, Button, CopyButton, Modal } from '@mantine/core';
+import { Alert, Button, CopyButton } from '@mantine/core';
+import { Dialog } from './dialog';
 
 /** Something that is shown this once. */
 export function Secret({ title, what, text, close }: { title: string; what: string; text: string; close: () => void }) {
   return (
-    <Modal
-      opened
-      onClose={close}
-      title={title}
-      closeOnClickOutside={false}
-      closeButtonProps={{ 'aria-label': 'Close' }}
-    >
+    <Dialog title={title} close={close} keep>
       <div className="stack">
         <Alert color="yellow" variant="outline">
           The {what} is shown this once. Copy it now.
@@ -27,6 +22,6 @@ export function Secret({ title, what, text, close }: { title: string; what: stri
           </Button>
         </div>
       </div>
-    </Modal>
+    </Dialog>
   );
 }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { bytes, duration, percent, plural, span } from './span';
+import { absolute, bytes, duration, percent, plural, span, tick } from './span';
 
 test.each([
   [-5, '0 s'],
@@ -12,8 +12,23 @@ test.each([
 ])('%d ms is %s', (ms, want) => expect(span(ms)).toBe(want));
 
 test('latencies, shares and numbers are written as people read them', () => {
-  expect([0.42, 12.3, 1501, 45_000, null].map(duration)).toEqual(['0.4 ms', '12 ms', '1.5 s', '45 s', '']);
+  expect([0, 0.03, 0.42, 12.3, 1501, 45_000, null].map(duration)).toEqual([
+    '< 1 ms',
+    '< 0.1 ms',
+    '0.4 ms',
+    '12 ms',
+    '1.5 s',
+    '45 s',
+    '',
+  ]);
+  expect(absolute('2026-03-01T03:00:00Z')).toMatch(/2026.*(UTC|GMT|[A-Z]{3,4})/);
   expect([640, 12_300, 3_100_000].map(bytes)).toEqual(['640 B', '12 kB', '3.1 MB']);
   expect([1, 0.99999, 0.5, null].map(percent)).toEqual(['100 %', '99.9 %', '50 %', '']);
   expect([plural(1, 'run'), plural(1200, 'run')]).toEqual(['1 run', '1,200 runs']);
+});
+
+test('ticks of an axis of time are as fine as they are close', () => {
+  const at = new Date(2026, 2, 1, 6, 57, 5).getTime() / 1000;
+  expect([5, 60, 3600].map((step) => tick(at, step))).toEqual(['06:57:05', '06:57', '06:57']);
+  expect(tick(at, 86_400)).not.toContain(':');
 });

@@ -18,9 +18,10 @@ export function span(ms: number): string {
   return rest ? `${n} ${name} ${rest} ${next[0]}` : `${n} ${name}`;
 }
 
-/** Milliseconds as people write them: 0.4 ms, 12 ms, 1.5 s. */
+/** Milliseconds as people write them: 0.4 ms, 12 ms, 1.5 s. Nothing takes no time: 0 is what was cut off to a whole. */
 export function duration(ms: number | null | undefined): string {
   if (ms === null || ms === undefined) return '';
+  if (ms < 0.05) return ms ? '< 0.1 ms' : '< 1 ms';
   if (ms >= 10_000) return `${Math.round(ms / 1000)} s`;
   if (ms >= 1000) return `${(ms / 1000).toFixed(1)} s`;
   return `${ms < 10 && ms % 1 ? ms.toFixed(1) : Math.round(ms)} ms`;
@@ -41,8 +42,21 @@ export function percent(share: number | null | undefined): string {
 export const plural = (n: number, one: string, many = `${one}s`): string =>
   `${n.toLocaleString('en')} ${n === 1 ? one : many}`;
 
+/** A moment in full, with the time zone that all times on the page are in. */
 export const absolute = (at: string | number): string =>
-  new Date(at).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'medium', hourCycle: 'h23' });
+  new Date(at).toLocaleString(undefined, {
+    day: 'numeric',
+    month: 'short',
+    year: 'numeric',
+    hour: '2-digit',
+    minute: '2-digit',
+    second: '2-digit',
+    timeZoneName: 'short',
+    hourCycle: 'h23',
+  });
+
+/** The time zone that times are shown in, by its name. */
+export const zone = (): string => new Intl.DateTimeFormat().resolvedOptions().timeZone;
 
 export const clock = (at: string | number): string =>
   new Date(at).toLocaleTimeString(undefined, {
@@ -51,3 +65,12 @@ export const clock = (at: string | number): string =>
     second: '2-digit',
     hourCycle: 'h23',
   });
+
+/** A tick of an axis of time, in seconds, by the clock; days by their date. */
+export const tick = (at: number, step: number): string =>
+  new Date(at * 1000).toLocaleString(
+    undefined,
+    step >= 86_400
+      ? { day: 'numeric', month: 'short' }
+      : { hour: '2-digit', minute: '2-digit', second: step < 60 ? '2-digit' : undefined, hourCycle: 'h23' },
+  );

@@ -1,6 +1,15 @@
 import { Button, Select, TextInput } from '@mantine/core';
-import { useHotkeys } from '@mantine/hooks';
-import { memo, type ReactNode, useDeferredValue, useEffect, useMemo, useRef, useState } from 'react';
+import { useHotkeys, useMediaQuery } from '@mantine/hooks';
+import {
+  type CSSProperties,
+  memo,
+  type ReactNode,
+  useDeferredValue,
+  useEffect,
+  useMemo,
+  useRef,
+  useState,
+} from 'react';
 import { filtered, type Kind, kindsOf, sorted, visible } from './rows';
 import { plural } from './span';
 import { useUrl } from './url';
@@ -9,17 +18,22 @@ export interface Column<T> extends Kind<T> {
   title: string;
   cell?: (row: T) => ReactNode;
   number?: boolean;
+  newestFirst?: boolean; // moments: what one looks for is the latest
   wideOnly?: boolean;
+  roomOnly?: boolean; // only where there is a lot of room
+  below?: boolean; // on a phone a row of a tall table has a second line: it is there
   width?: string;
 }
 
 const ROW = 37;
+const TWO_LINES = 61;
+const PHONE = '(max-width: 48em)'; // as of theme.css
 
 /**
  * A table that is searched, filtered by the kinds of its columns and sorted by clicking
  * their titles, with all of that in the address; a page that has several names them. With
  * `tall` its rows have one height and only those in sight are drawn, so that ten thousand
- * are as quick as ten.
+ * are as quick as ten; what is last of a row is cut off where there is no room for it.
  */
 export function DataTable<T>({
   label,
@@ -57,12 +71,15 @@ export function DataTable<T>({
   const by = columns.find((c) => c.key === sort.replace('-', ''));
   const ordered = useMemo(() => (by ? sorted(found, by.value, down) : found), [found, by, down]);
   const box = useRef<HTMLElement>(null);
+  const phone = useMediaQuery(PHONE, undefined, { getInitialValueInEffect: false });
+  const folded = tall && phone && columns.some((c) => c.below);
+  const height = folded ? TWO_LINES : ROW;
   const [[from, to], setRange] = useState<[number, number]>([0, tall ? 60 : Number.MAX_SAFE_INTEGER]);
   useEffect(() => {
     const node = box.current;
     if (!tall || !node) return;
     const look = () => {
-      const next = visible(ordered.length, node.scrollTop, node.clientHeight, ROW);
+      const next = visible(ordered.length, node.scrollTop, node.clientHeight, height);
       setRange((was) => (was[0] === next[0] && was[1] === next[1] ? was : next));
     };
     look();
@@ -72,7 +89,7 @@ export function DataTable<T>({
       node.removeEventListener('scroll', look);
       removeEventListener('resize', look);
     };
-  }, [tall, ordered.length]);
+  }, [tall, height, ordered.length]);
   // biome-ignore lint/correctness/useExhaustiveDependencies: another filter or order is the reason
   useEffect(() => {
     if (box.current) box.current.scrollTop = 0;
@@ -95,7 +112,11 @@ export function DataTable<T>({
       ) : (
         // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard
         <section className={`scroll${tall ? ' tall' : ''}`} ref={box} tabIndex={0} aria-label={label}>
-          <table className={`data${tall ? ' fixed' : ''}`} aria-rowcount={ordered.length + 1}>
+          <table
+            className={`data${tall ? ' fixed' : ''}`}
+            style={folded ? ({ '--row': `${height}px` } as CSSProperties) : undefined}
+            aria-rowcount={ordered.length + 1}
+          >
             <thead>
               <tr>
                 {columns.map((c) =>
@@ -111,7 +132,10 @@ export function DataTable<T>({
                     >
                       <button
                         type="button"
-                        onClick={() => setUrl({ [at('sort')]: sort === c.key ? `-${c.key}` : c.key })}
+                        onClick={() => {
+                          const turned = by?.key === c.key ? !down : c.newestFirst;
+                          setUrl({ [at('sort')]: turned ? `-${c.key}` : c.key });
+                        }}
                       >
                         {c.title}
                         <span aria-hidden="true">{by?.key === c.key ? (down ? ' ↓' : ' ↑') : ''}</span>
@@ -122,16 +146,17 @@ export function DataTable<T>({
               </tr>
             </thead>
             <tbody>
-              {tall && from > 0 && <Spacer height={from * ROW} />}
+              {tall && from > 0 && <Spacer height={from * height} />}
               {shown.map((row, i) => (
                 <Row
                   key={id(row)}
                   row={row}
                   columns={columns as Column<unknown>[]}
+                  folded={folded}
                   index={tall ? from + i + 2 : undefined}
                 />
               ))}
-              {tall && to < ordered.length && <Spacer height={(ordered.length - to) * ROW} />}
+              {tall && to < ordered.length && <Spacer height={(ordered.length - to) * height} />}
             </tbody>
           </table>
         </section>
@@ -213,19 +238,42 @@ export function Filters<T>({
   );
 }
 
-const classOf = (c: { number?: boolean; wideOnly?: boolean }) =>
-  [c.number && 'number', c.wideOnly && 'wide-only'].filter(Boolean).join(' ') || undefined;
+const classOf = (c: { number?: boolean; wideOnly?: boolean; roomOnly?: boolean }) =>
+  [c.number && 'number', c.wideOnly && 'wide-only', c.roomOnly && 'room-only'].filter(Boolean).join(' ') || undefined;
+
+const shownIn = (c: Column<unknown>, row: unknown) => (c.cell ? c.cell(row) : c.value(row));
+
+interface RowProps {
+  row: unknown;
+  columns: Column<unknown>[];
+  index?: number;
+  folded?: boolean;
+}
 
 /** One row; while scrolling, those that stay are not drawn again. */
-const Row = memo(({ row, columns, index }: { row: unknown; columns: Column<unknown>[]; index?: number }) => (
-  <tr aria-rowindex={index}>
-    {columns.map((c) => (
-      <td key={c.key} className={classOf(c)}>
-        {c.cell ? c.cell(row) : c.value(row)}
-      </td>
-    ))}
-  </tr>
-));
+const Row = memo(({ row, columns, index, folded }: RowProps) => {
+  const cells = folded ? columns.filter((c) => !c.below && !c.wideOnly) : columns;
+  const name = columns.find((c) => c.title && !c.newestFirst); // is given what room there is
+  const template = cells.map((c) => (c === name ? 'minmax(4rem, 1fr)' : 'minmax(0, auto)')).join(' ');
+  return (
+    <tr aria-rowindex={index} style={folded ? { gridTemplateColumns: template } : undefined}>
+      {cells.map((c) => (
+        <td key={c.key} className={classOf(c)} data-title={c.title}>
+          {shownIn(c, row)}
+        </td>
+      ))}
+      {folded && (
+        <td className="below" style={{ gridColumn: `1 / span ${cells.length}` }}>
+          {columns
+            .filter((c) => c.below)
+            .map((c) => (
+              <span key={c.key}>{shownIn(c, row)}</span>
+            ))}
+        </td>
+      )}
+    </tr>
+  );
+});
 
 const Spacer = ({ height }: { height: number }) => (
   <tr className="spacer">
