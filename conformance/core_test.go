@@ -209,7 +209,7 @@ func TestWhatACoreHasNotIsNotChecked(t *testing.T) {
 	core := httptest.NewServer(stub)
 	defer core.Close()
 	var got []conformance.Outcome
-	for _, o := range conformance.Core(t.Context(), conformance.Target{URL: core.URL, ID: "sat", Token: "good", Administrator: stub, Patience: 4 * time.Second, Quiet: 100 * time.Millisecond}, nil) {
+	for _, o := range conformance.Core(t.Context(), conformance.Target{URL: core.URL, ID: "sat", Token: "good", Administrator: stub, Patience: 30 * time.Second, Quiet: 100 * time.Millisecond}, nil) {
 		if o.NotChecked && slices.Contains(needPackage, o.Name) {
 			continue // see there
 		}

@@ -167,7 +167,7 @@ func against(t *testing.T, stub *stub, name string) string {
 	core := httptest.NewServer(stub)
 	defer core.Close()
 	all := conformance.Core(t.Context(), conformance.Target{
-		URL: core.URL, ID: "sat", Token: "good", Administrator: stub, Patience: 4 * time.Second, Quiet: 20 * time.Millisecond,
+		URL: core.URL, ID: "sat", Token: "good", Administrator: stub, Patience: 30 * time.Second, Quiet: 20 * time.Millisecond,
 		Only: func(n string) bool { return n == name },
 	}, nil)
 	if len(all) != 1 || all[0].NotChecked {

@@ -70,7 +70,7 @@ func (c *core) react(name string, payload any, steps ...map[string]any) traced {
 	}}, nil)
 	var run traced
 	c.call(http.MethodPost, "/api/v1/automations/"+name+"/run", map[string]any{"payload": payload}, &run)
-	wait(c.t, 120*time.Second, "automation "+name, func() error {
+	wait(c.t, "automation "+name, func() error {
 		c.call(http.MethodGet, "/api/v1/automation-runs/"+run.ID, nil, &run)
 		if run.Status == "running" || run.Status == "waiting" || run.Status == "pending" {
 			return fmt.Errorf("it is %s", run.Status)

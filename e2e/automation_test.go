@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/perigee-monitoring/perigee/internal/targets"
 )
@@ -93,9 +92,9 @@ func TestUnpluggedSatelliteIsTold(t *testing.T) {
 		}
 		return nil
 	}
-	wait(t, 30*time.Second, "the satellite to be online", online, c.process, s.process)
+	wait(t, "the satellite to be online", online, c.process, s.process)
 	s.kill()
-	wait(t, 30*time.Second, "the core to see that", func() error {
+	wait(t, "the core to see that", func() error {
 		if online() == nil {
 			return fmt.Errorf("it is online")
 		}
@@ -121,9 +120,9 @@ func TestUnpluggedSatelliteIsTold(t *testing.T) {
 			return nil
 		}
 	}
-	wait(t, 60*time.Second, "the loss to be told", both("eu-1 is lost"), c.process)
+	wait(t, "the loss to be told", both("eu-1 is lost"), c.process)
 	s.start()
-	wait(t, 60*time.Second, "the return to be told", both("eu-1 is lost; eu-1 is back"), c.process, s.process)
+	wait(t, "the return to be told", both("eu-1 is lost; eu-1 is back"), c.process, s.process)
 
 	var incidents struct {
 		Items []struct{ ID, Title, Status string }

@@ -168,7 +168,7 @@ func startNATS(t *testing.T) string {
 		t.Fatal(err)
 	}
 	s.Start()
-	if !s.ReadyForConnections(10 * time.Second) {
+	if !s.ReadyForConnections(patience) {
 		t.Fatal("the NATS server is not ready")
 	}
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
@@ -207,7 +207,7 @@ func (c *cluster) settled(what string, peers []*peer) {
 	for _, one := range c.cores {
 		logs = append(logs, one.process)
 	}
-	wait(c.t, 60*time.Second, what, func() error {
+	wait(c.t, what, func() error {
 		away := 0
 		for _, p := range peers {
 			if connected, _, _ := p.state(); !connected {
@@ -244,7 +244,7 @@ func (c *cluster) killOne(t *testing.T) {
 func (c *cluster) partition(t *testing.T) {
 	c.toDatabase.sever(true)
 	cut := c.cores[2]
-	wait(t, 60*time.Second, "the core to let its satellites go", func() error {
+	wait(t, "the core to let its satellites go", func() error {
 		left, err := cut.gauge("perigee_hub_sessions")
 		if err == nil && left > 0 {
 			return fmt.Errorf("it still holds %.0f sessions", left)
@@ -280,7 +280,7 @@ func (c *cluster) deaf(t *testing.T) {
 func (c *cluster) hearing(t *testing.T, want float64) {
 	t.Helper()
 	for _, one := range c.cores {
-		wait(t, 20*time.Second, fmt.Sprintf("the bus of %s to be %.0f", one.name, want), func() error {
+		wait(t, fmt.Sprintf("the bus of %s to be %.0f", one.name, want), func() error {
 			got, err := one.gauge("perigee_bus_connected")
 			if err == nil && got != want {
 				return fmt.Errorf("it is %.0f", got)
@@ -306,7 +306,7 @@ func (c *cluster) deltas() (n int) {
 // told waits until every peer was told one change more.
 func (c *cluster) told(t *testing.T, before int) {
 	t.Helper()
-	wait(t, 40*time.Second, "the change to reach every satellite", func() error {
+	wait(t, "the change to reach every satellite", func() error {
 		if n := c.deltas() - before; n < len(c.peers) {
 			return fmt.Errorf("%d of %d satellites were told", n, len(c.peers))
 		}
@@ -360,7 +360,7 @@ func (c *cluster) control(t *testing.T) {
 	}
 	for i, p := range sentenced {
 		want := []int{protocol.CloseRotated, protocol.CloseRemoved}[i%2]
-		wait(t, 20*time.Second, "the session of "+p.name+" to end", func() error {
+		wait(t, "the session of "+p.name+" to end", func() error {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			if !slices.Contains(p.closes, want) {
@@ -458,7 +458,7 @@ func (c *cluster) noFalseEdges(t *testing.T, after string) {
 
 // recount compares what the satellites hold as acknowledged with what the API gives.
 func (c *cluster) recount(t *testing.T) {
-	wait(t, 60*time.Second, "everything to be acknowledged", func() error {
+	wait(t, "everything to be acknowledged", func() error {
 		// They go on measuring; nobody has more than a few unsent.
 		for _, p := range c.peers {
 			if _, waiting, acked := p.state(); waiting > 5 || acked == 0 && !p.original {
@@ -547,7 +547,7 @@ func (c *cluster) outage(t *testing.T) {
 	for _, p := range dead {
 		p.halt()
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	db, err := pgx.Connect(ctx, c.database)
 	if err != nil {
@@ -577,7 +577,7 @@ func (c *cluster) outage(t *testing.T) {
 		slices.Sort(lost)
 		return lost
 	}
-	wait(t, 60*time.Second, "the dead to be missed", func() error {
+	wait(t, "the dead to be missed", func() error {
 		if n := len(missed()); n < len(dead) {
 			return fmt.Errorf("%d of %d", n, len(dead))
 		}

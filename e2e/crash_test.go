@@ -236,7 +236,7 @@ func (s *satellite) view(c *core) (v satelliteView, err error) {
 
 func (s *satellite) applied(c *core) {
 	c.t.Helper()
-	wait(c.t, 30*time.Second, s.name+" to apply its assignments", func() error {
+	wait(c.t, s.name+" to apply its assignments", func() error {
 		v, err := s.view(c)
 		if err == nil && (v.AppliedRevision == nil || *v.AppliedRevision != v.DesiredRevision || v.DesiredRevision == 0) {
 			err = fmt.Errorf("it has %+v", v)
@@ -247,7 +247,7 @@ func (s *satellite) applied(c *core) {
 
 func (s *satellite) online(c *core) {
 	c.t.Helper()
-	wait(c.t, 60*time.Second, s.name+" to be online", func() error {
+	wait(c.t, s.name+" to be online", func() error {
 		v, err := s.view(c)
 		if err == nil && v.Status != "online" {
 			err = fmt.Errorf("it is %s", v.Status)
@@ -260,7 +260,7 @@ func (s *satellite) online(c *core) {
 // for so many checks.
 func (s *satellite) reported(c *core, after time.Time, checks int) {
 	c.t.Helper()
-	wait(c.t, 60*time.Second, s.name+" to catch up", func() error {
+	wait(c.t, s.name+" to catch up", func() error {
 		seen := map[string]bool{}
 		var page struct {
 			Items []run `json:"items"`

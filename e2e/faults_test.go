@@ -257,7 +257,7 @@ func (w *world) status(system string) (v said, err error) {
 
 func (w *world) becomes(system, status string) (v said) {
 	w.t.Helper()
-	wait(w.t, 60*time.Second, system+" to be "+status, func() (err error) {
+	wait(w.t, system+" to be "+status, func() (err error) {
 		if v, err = w.status(system); err == nil && v.Status != status {
 			err = fmt.Errorf("it is %+v", v)
 		}

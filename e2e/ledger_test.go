@@ -119,7 +119,7 @@ func ledger(t *testing.T, database string) {
 	var unchanged struct {
 		Items []completeness `json:"items"`
 	}
-	wait(t, 2*time.Minute, "what was due to be accounted for", func() error {
+	wait(t, "what was due to be accounted for", func() error {
 		if err := c.try(http.MethodGet, "/api/v1/completeness"+window(until)+"&check=check-9", nil, &unchanged); err != nil {
 			return err
 		}

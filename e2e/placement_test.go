@@ -37,7 +37,7 @@ func (a *seatedAt) on(satellite string) (n int) {
 // ran waits for a run of the satellite that was due after then.
 func (s *satellite) ran(c *core, then time.Time) {
 	c.t.Helper()
-	wait(c.t, time.Minute, s.name+" to run something", func() error {
+	wait(c.t, s.name+" to run something", func() error {
 		for _, r := range all[run](c, "/api/v1/results?from="+url.QueryEscape(then.UTC().Format(time.RFC3339Nano))) {
 			if r.SatelliteID == s.id && r.Slot.After(then) {
 				return nil
@@ -82,7 +82,7 @@ func TestPlacement(t *testing.T) {
 			return nil
 		}
 	}
-	wait(t, time.Minute, "seats", placed(""), c.process)
+	wait(t, "seats", placed(""), c.process)
 	victim := satellites[assignments()[0].Seats[0].Satellite]
 	for _, s := range satellites {
 		s.applied(c)
@@ -91,7 +91,7 @@ func TestPlacement(t *testing.T) {
 	from := time.Now()
 	pause(3000)
 	victim.kill()
-	wait(t, 2*time.Minute, "the seats to move", placed(victim.name), c.process)
+	wait(t, "the seats to move", placed(victim.name), c.process)
 	victim.start()
 	victim.online(c)
 	for _, s := range satellites {
@@ -113,7 +113,7 @@ func TestPlacement(t *testing.T) {
 		NotTold      int64 `json:"notTold"`
 	}
 	var accounts []account
-	wait(t, time.Minute, "all slots to be accounted for", func() error {
+	wait(t, "all slots to be accounted for", func() error {
 		accounts = all[account](c, "/api/v1/completeness"+window)
 		for _, a := range accounts {
 			if a.Awaited > 0 {

@@ -13,7 +13,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/miekg/dns"
 )
@@ -104,7 +103,7 @@ func (c *core) setPolicy(s *satellite, policy string) {
 		Policy any `json:"policy"`
 	}
 	c.call(http.MethodGet, "/api/v1/sandbox-policy", nil, &want)
-	wait(c.t, 30*time.Second, "the satellite to have the policy", func() error {
+	wait(c.t, "the satellite to have the policy", func() error {
 		text, err := os.ReadFile(filepath.Join(s.args[slices.Index(s.args, "--data-dir")+1], "sandbox-policy.json"))
 		if err != nil {
 			return err
@@ -164,7 +163,7 @@ func TestTheOperatorsFileHolds(t *testing.T) {
 	}
 	s.args = append(s.args, "--nameserver", names.addr, "--script-policy", file, "--allow-scripts")
 	s.start()
-	wait(t, 30*time.Second, "the satellite to be online", func() error {
+	wait(t, "the satellite to be online", func() error {
 		var record struct {
 			Status string `json:"status"`
 		}

@@ -73,7 +73,7 @@ func scriptDocuments(name, script string, secretEnv map[string]string, contains 
 // healthy waits for a healthy result of the check.
 func (c *core) healthy(check string, logs ...*process) {
 	c.t.Helper()
-	wait(c.t, 60*time.Second, "check "+check+" to be healthy", func() error {
+	wait(c.t, "check "+check+" to be healthy", func() error {
 		last := c.results(check)
 		if len(last) == 0 {
 			return fmt.Errorf("it has no result yet")
@@ -160,7 +160,7 @@ func canary(t *testing.T, database string, record func(*core) *bells) {
 		}})
 	c.call(http.MethodPost, "/api/v1/apply", map[string]any{"documents": documents}, nil)
 	c.healthy("prints", s.process, c.process)
-	wait(t, 30*time.Second, "the password to arrive", func() error {
+	wait(t, "the password to arrive", func() error {
 		if right.Load() == 0 || plain.Load() == 0 || len(c.results("basic")) == 0 || len(c.results("written")) == 0 {
 			return fmt.Errorf("%d requests had the one, %d the other", right.Load(), plain.Load())
 		}
@@ -421,7 +421,7 @@ func blobs(t *testing.T, database, statement string) []string {
 // synced waits until the satellite has the tree that it should have.
 func (c *core) synced(s *satellite) {
 	c.t.Helper()
-	wait(c.t, 60*time.Second, "the packages to arrive", func() error {
+	wait(c.t, "the packages to arrive", func() error {
 		var state struct {
 			Status       string  `json:"status"`
 			LockfileHash *string `json:"lockfileHash"`

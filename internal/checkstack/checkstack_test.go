@@ -92,7 +92,7 @@ func core(t *testing.T) (*server.Server, *client.Client) {
 // signIn is an original agent's handshake over the real socket: no word of ours.
 func signIn(t *testing.T, url, id string) protocol.FromCore {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	conn, err := link.Dial(ctx, "ws"+strings.TrimPrefix(url, "http")+protocol.Path, link.Options{})
 	if err != nil {

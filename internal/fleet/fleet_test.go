@@ -136,7 +136,7 @@ func (c *core) event(t *testing.T, id string) fleet.Edge {
 // eventually waits for the watch, which looks once a second, to do its part.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	for !holds() {
 		select {

@@ -33,7 +33,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // deadline bounds what a test waits for.
-const deadline = 30 * time.Second
+const deadline = 2 * time.Minute
 
 // core is a core without satellites: real records, real services,
 // the API on a socket.

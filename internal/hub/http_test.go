@@ -198,7 +198,7 @@ func TestM17_UnauthenticatedSocketsAreBounded(t *testing.T) {
 // eventually waits for something that has no signal of its own.
 func eventually(t *testing.T, happened func() bool) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	look := time.NewTicker(5 * time.Millisecond)
 	defer look.Stop()
 	for !happened() {

@@ -71,7 +71,7 @@ func start(t *testing.T, c server.Config) (*server.Server, *client.Client) {
 
 func eventually(t *testing.T, what string, holds func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	for {
 		err := holds()
