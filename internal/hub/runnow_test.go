@@ -2,6 +2,7 @@ package hub_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,7 +17,7 @@ import (
 	"github.com/perigee-monitoring/perigee/protocol"
 )
 
-// askedRuns are given out once.
+// askedRuns are given out once, each when its satellite is connected.
 type askedRuns struct {
 	waiting chan []fleet.RunRequest
 	refused chan string // may be nil
@@ -27,13 +28,23 @@ func (r askedRuns) Refuse(_ context.Context, _ fleet.RunRequest, reason string) 
 	return nil
 }
 
-func (r askedRuns) Claim(context.Context, []string) ([]fleet.RunRequest, error) {
+func (r askedRuns) Claim(_ context.Context, satelliteIDs []string) (claimed []fleet.RunRequest, _ error) {
 	select {
 	case runs := <-r.waiting:
-		return runs, nil
+		var left []fleet.RunRequest
+		for _, run := range runs {
+			if slices.Contains(satelliteIDs, run.SatelliteID) {
+				claimed = append(claimed, run)
+			} else {
+				left = append(left, run)
+			}
+		}
+		if len(left) > 0 {
+			r.waiting <- left
+		}
 	default:
-		return nil, nil
 	}
+	return claimed, nil
 }
 
 func TestAskedRunsReachSatellitesOfEitherKind(t *testing.T) {
