@@ -93,9 +93,11 @@ func (l *logText) String() string {
 // ring tells the hub that something of the desired sets has changed.
 func (w *world) ring() { w.changes <- struct{}{} }
 
-// metric is the value of a counter or gauge, of the one label value if given.
+// metric is the value of a counter or gauge, of the one label value if given, when all that
+// is under way has been counted.
 func (w *world) metric(name string, label ...string) float64 {
 	w.t.Helper()
+	synctest.Wait()
 	families, err := w.metrics.Gather()
 	if err != nil {
 		w.t.Fatal(err)

@@ -98,8 +98,8 @@ func (x *executor) run(ctx context.Context, key check.Key, w *work, slot int64) 
 		x.skip(w, key, slot, protocol.SkipDown)
 		return
 	}
+	x.recent.add(w, result) // first: who has heard of the result finds it on the status page
 	x.append(w, protocol.Record{Result: result})
-	x.recent.add(w, result)
 }
 
 // inconclusive is why a run that was not healthy says nothing about its target, "" when it

@@ -31,9 +31,11 @@ func TestEachSlotOfASeatIsRunOnceWhenSeatsMove(t *testing.T) {
 		w.doubles()
 		w.missing(count, begin, time.Now().Add(-time.Second))
 		movers := map[string]bool{}
+		w.mu.Lock()
 		for _, who := range w.began {
 			movers[who[0][:len("sat-0")]] = true
 		}
+		w.mu.Unlock()
 		if len(movers) != 3 {
 			t.Errorf("only %v ran anything", movers)
 		}
