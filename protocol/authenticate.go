@@ -39,6 +39,9 @@ type Inventory struct {
 	Collectors []string `json:"collectors,omitempty"`
 	// Runtimes of inline scripts; an agent that does not tell has not said that it has none.
 	Runtimes []string `json:"runtimes,omitempty"`
+	// Missing says of strategies, collectors and runtimes that are not there why, where
+	// whoever runs the agent can do something about it.
+	Missing map[string]string `json:"missing,omitempty"`
 	// Fence is how scripts are kept to their policy there; nil is not known.
 	Fence *Fence `json:"fence,omitempty"`
 	// Features that its last session agreed on. The core notes them; they do not travel.
@@ -57,7 +60,7 @@ func (m *Inventory) RunsAlike(other *Inventory) bool {
 	if m == nil || other == nil {
 		return m == other
 	}
-	return slices.Equal(m.Strategies, other.Strategies) && slices.Equal(m.Collectors, other.Collectors) &&
+	return slices.Equal(m.Strategies, other.Strategies) && slices.Equal(m.Collectors, other.Collectors) && slices.Equal(m.Runtimes, other.Runtimes) &&
 		slices.Contains(m.Features, FeatureExpression) == slices.Contains(other.Features, FeatureExpression)
 }
 

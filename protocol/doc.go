@@ -15,6 +15,7 @@
 //
 //	2026-11-22  protocol 1: ack, slots, delta, inventory, clock, assert
 //	2026-11-26  chunk, seal, drain, run, opinion, observer, lease
+//	2026-11-28  missing of inventory
 package protocol
 
 // Path is where a core serves satellites.

@@ -53,7 +53,8 @@ func golden() map[string]Message {
 	inventory := Inventory{
 		Version: "1.0.0", OS: "linux", Arch: "arm64", Hostname: "edge-7",
 		Strategies: []string{"healthcheck-http.http"}, Collectors: []string{"healthcheck-http.request"}, Runtimes: []string{"builtin", "node"},
-		Fence: &Fence{Level: "Landlock 5 and seccomp"},
+		Missing: map[string]string{"bun": "none is in its PATH"},
+		Fence:   &Fence{Level: "Landlock 5 and seccomp"},
 	}
 	evidence := &check.Result{
 		Status:    check.Healthy,

@@ -37,7 +37,7 @@ func (m *Inventory) validate() *InvalidError {
 		}
 	}
 	return anyOf(name("version", m.Version), id("os", m.OS), id("arch", m.Arch), name("hostname", m.Hostname),
-		ids("strategies", m.Strategies), ids("collectors", m.Collectors), ids("runtimes", m.Runtimes), ids("features", m.Features))
+		ids("strategies", m.Strategies), ids("collectors", m.Collectors), ids("runtimes", m.Runtimes), dictionary("missing", m.Missing), ids("features", m.Features))
 }
 
 func (m *Heartbeat) Validate() error {

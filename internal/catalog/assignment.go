@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -80,8 +79,8 @@ func (in AssignmentInput) resolve(ctx context.Context, e *edit, a Assignment) (A
 			}
 			continue
 		}
-		if what := Lacks(sat.Inventory, run.Spec); what != "" && run.ID != "" {
-			p.add(fmt.Sprintf("satellites.names[%d]", i), name, "has no %s: it is version %s; name another, or upgrade it", what, cmp.Or(sat.Inventory.Version, "unknown"))
+		if why := Unable(sat.Inventory, run.Spec); why != "" && run.ID != "" {
+			p.add(fmt.Sprintf("satellites.names[%d]", i), name, "%s; or name another", why)
 		}
 	}
 	p.environmentChoice(in, system, a)

@@ -426,8 +426,11 @@ func TestM71_ASatelliteIsNotNamedForWhatItCannotRun(t *testing.T) {
 	w := newWorld(t)
 	http := []string{"healthcheck-http.http"}
 	w.inventories(map[string]*protocol.Inventory{
-		"able":     {Version: "2.0", Strategies: http, Collectors: []string{"healthcheck-http.request"}},
-		"old":      {Version: "1.0", Strategies: []string{"healthcheck-tcp.tcp"}, Collectors: []string{"healthcheck-tcp.banner"}},
+		"able": {Version: "2.0", Strategies: http, Collectors: []string{"healthcheck-http.request"}},
+		"old": {
+			Version: "1.0", Strategies: []string{"healthcheck-tcp.tcp"}, Collectors: []string{"healthcheck-tcp.banner"},
+			Missing: map[string]string{"healthcheck-http.http": "it was built without it"},
+		},
 		"half":     {Version: "1.5", Strategies: http, Collectors: []string{"healthcheck-http.other"}},
 		"original": nil, // does not tell
 	})
@@ -436,8 +439,8 @@ func TestM71_ASatelliteIsNotNamedForWhatItCannotRun(t *testing.T) {
 		Name: "x", Check: "front-check", System: "front-system", Satellites: named("able", "half", "old", "original"),
 	})
 	want := map[string]string{
-		"satellites.names[1]": "has no healthcheck-http.request: it is version 1.5; name another, or upgrade it",
-		"satellites.names[2]": "has no healthcheck-http.http: it is version 1.0; name another, or upgrade it",
+		"satellites.names[1]": "has no healthcheck-http.request: it is version 1.5; upgrade it; or name another",
+		"satellites.names[2]": "has no healthcheck-http.http: it was built without it; or name another",
 	}
 	if diff := cmp.Diff(want, fields(err)); diff != "" {
 		t.Errorf("fields (-want +got):\n%s", diff)
@@ -459,7 +462,7 @@ func TestM71_ANamedSatelliteIsNotOutgrown(t *testing.T) {
 	more.Collectors = slices.Clone(spec.Collectors)
 	more.Collectors[0].Assertions = []check.Assertion{{Expression: "result.statusCode == 200"}}
 	lacks := func(name string) string {
-		return "satellite old, which assignment " + name + " names, has no support for expressions in assertions and latency of collectors: it is version 1.0; upgrade it, or take it out of the assignment"
+		return "satellite old, which assignment " + name + " names, has no support for expressions in assertions and latency of collectors: it is version 1.0; upgrade it; or take it out of the assignment"
 	}
 	wantFields := func(what string, err error, want map[string]string) {
 		t.Helper()
@@ -485,7 +488,7 @@ func TestM71_ANamedSatelliteIsNotOutgrown(t *testing.T) {
 	other.Check = "grown"
 	_, err = w.UpdateAssignment(t.Context(), actor, "front", other)
 	wantFields("another check", err, map[string]string{
-		"satellites.names[1]": "has no support for expressions in assertions and latency of collectors: it is version 1.0; name another, or upgrade it",
+		"satellites.names[1]": "has no support for expressions in assertions and latency of collectors: it is version 1.0; upgrade it; or name another",
 	})
 
 	// Both at once is fine, in either order.

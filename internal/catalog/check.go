@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"slices"
@@ -133,9 +132,8 @@ func (e *edit) outgrown(ctx context.Context, naming []Assignment, before check.S
 		}
 		for _, at := range a.Satellites.Names {
 			sat, _ := e.satellites.named(at)
-			if what := Lacks(sat.Inventory, after.Spec); what != "" && Lacks(sat.Inventory, before) == "" {
-				p.add("spec", nil, "satellite %s, which assignment %s names, has no %s: it is version %s; upgrade it, or take it out of the assignment",
-					at, a.Name, what, cmp.Or(sat.Inventory.Version, "unknown"))
+			if why := Unable(sat.Inventory, after.Spec); why != "" && able(sat.Inventory, before) {
+				p.add("spec", nil, "satellite %s, which assignment %s names, %s; or take it out of the assignment", at, a.Name, why)
 			}
 		}
 	}

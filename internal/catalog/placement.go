@@ -42,7 +42,7 @@ func newPlacer(log *slog.Logger) *placer {
 // able leaves out of the satellites that a selector picks those that cannot run the check
 // (spec M71).
 func (p *placer) able(ids []string, spec check.Spec) []string {
-	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return Lacks(p.satellites[id].Inventory, spec) != "" })
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !able(p.satellites[id].Inventory, spec) })
 }
 
 // consider sets the satellites among which match chooses.
@@ -108,7 +108,7 @@ func (p *placer) on(a *Assignment, spec check.Spec, c candidate) bool {
 	if c.name == LocalSatellite {
 		return a.IncludeLocal
 	}
-	return a.Satellites.Selector != "" && a.Satellites.Count == 0 && p.parsed(a.Satellites.Selector).Matches(c.labels) && Lacks(c.inventory, spec) == ""
+	return a.Satellites.Selector != "" && a.Satellites.Count == 0 && p.parsed(a.Satellites.Selector).Matches(c.labels) && able(c.inventory, spec)
 }
 
 // parsed reads a stored selector. Only valid ones are stored; should a damaged

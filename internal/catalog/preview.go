@@ -163,21 +163,21 @@ func (s *seating) previewed(a *Assignment, w *wish, spec check.Spec) PlacementPr
 		post := &s.posts[i]
 		sat := s.e.satellites.after[post.id]
 		at := PreviewedPlace{ID: sat.ID, Name: sat.Name, Region: sat.Region, Status: sat.Status, Seat: seat[i]}
-		what := Lacks(post.inventory, spec)
+		why := Unable(post.inventory, spec)
 		switch {
 		case post.name == LocalSatellite && a.IncludeLocal:
-			at.By, at.Runs = PickedLocal, what == ""
+			at.By, at.Runs = PickedLocal, why == ""
 		case slices.Contains(a.Satellites.Names, post.name):
-			at.By, at.Runs = PickedName, what == ""
+			at.By, at.Runs = PickedName, why == ""
 		case post.name == LocalSatellite || a.Satellites.Selector == "" || !selects.Matches(post.labels):
 			p.Unmatched++
 			continue
 		default:
-			at.By, at.Runs = PickedSelector, what == "" && (w.count == 0 || at.Seat > 0)
+			at.By, at.Runs = PickedSelector, why == "" && (w.count == 0 || at.Seat > 0)
 		}
 		switch {
-		case what != "":
-			at.Reason = "it has no " + what
+		case why != "":
+			at.Reason = "it " + why
 		case !at.Runs:
 			at.Reason = cmp.Or(shut(&sat, s.e.now), "the seats go to others, which have fewer or are spread better")
 		case sat.Status != fleet.Online:

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -69,7 +70,7 @@ func (s *seating) wishFor(a *Assignment, spec check.Spec) *wish {
 		id: a.ID, count: a.Satellites.Count, spreadBy: a.Satellites.SpreadBy,
 		pool: a.Satellites.Selector + "\x00" + strings.Join(needs(spec), "\x00"),
 		fits: func(p *post) bool {
-			return p.name != LocalSatellite && selects.Matches(p.labels) && Lacks(p.inventory, spec) == ""
+			return p.name != LocalSatellite && selects.Matches(p.labels) && able(p.inventory, spec)
 		},
 	}
 	for _, name := range a.Satellites.Names {
@@ -97,40 +98,56 @@ func needs(spec check.Spec) []string {
 	return slices.Compact(ids)
 }
 
-// Lacks names the first thing that a check is made of and that the satellite cannot
-// run, "" when it can run all (spec M71). One that has never told can run anything, as
-// far as we know.
-func Lacks(inventory *protocol.Inventory, spec check.Spec) string {
-	if inventory == nil || len(inventory.Strategies) == 0 {
+// Unable says why the satellite cannot run a check, and what to do about it: "has no …: …".
+// It is "" when it can (spec M71).
+func Unable(inventory *protocol.Inventory, spec check.Spec) string {
+	what, id := lacks(inventory, spec)
+	if what == "" {
 		return ""
+	}
+	return "has no " + what + ": " + cmp.Or(inventory.Missing[id], fmt.Sprintf("it is version %s; upgrade it", cmp.Or(inventory.Version, "unknown")))
+}
+
+// able reports whether the satellite can run the check. One that has never told can run
+// anything, as far as we know.
+func able(inventory *protocol.Inventory, spec check.Spec) bool {
+	what, _ := lacks(inventory, spec)
+	return what == ""
+}
+
+// lacks names the first thing that a check is made of and that the satellite cannot run, ""
+// when it can run all; and its id, by which the satellite says why.
+func lacks(inventory *protocol.Inventory, spec check.Spec) (what, id string) {
+	if inventory == nil || len(inventory.Strategies) == 0 {
+		return "", ""
 	}
 	ids := needs(spec)
 	if !slices.Contains(inventory.Strategies, ids[0]) {
-		return ids[0]
+		return ids[0], ids[0]
 	}
 	if len(inventory.Collectors) == 0 {
-		return ""
+		return "", ""
 	}
 	for _, id := range ids[1:] {
 		if id == judgesMore {
 			if slices.Contains(inventory.Features, protocol.FeatureAssert) && !slices.Contains(inventory.Features, protocol.FeatureExpression) {
-				return id
+				return id, id
 			}
 			continue
 		}
 		if !slices.Contains(inventory.Collectors, id) {
-			return id
+			return id, id
 		}
 	}
 	if len(inventory.Runtimes) == 0 {
-		return ""
+		return "", ""
 	}
 	for _, c := range spec.Collectors {
 		if runtime := runtimeOf(c); runtime != "" && !slices.Contains(inventory.Runtimes, runtime) {
-			return c.Collector + " in " + runtime
+			return c.Collector + " in " + runtime, runtime
 		}
 	}
-	return ""
+	return "", ""
 }
 
 // runtimeOf is what an inline script is to run in, "" for other collectors.

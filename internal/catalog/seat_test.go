@@ -15,15 +15,21 @@ func TestASatelliteIsNotNamedForARuntimeThatItLacks(t *testing.T) {
 		{ID: "a", Collector: check.ScriptInline, Config: json.RawMessage(`{"script":"return 1"}`)},
 		{ID: "b", Collector: check.ScriptInline, Config: json.RawMessage(`{"script":"return 1","runtime":"node"}`)},
 	}}
+	inline := []string{check.ScriptInline}
 	for want, inventory := range map[string]*protocol.Inventory{
-		"": {Strategies: script, Collectors: []string{check.ScriptInline}, Runtimes: []string{"builtin", "node"}},
-		"healthcheck-script.inline-script in node": {Strategies: script, Collectors: []string{check.ScriptInline}, Runtimes: []string{"builtin"}},
+		"": {Strategies: script, Collectors: inline, Runtimes: []string{"builtin", "node"}},
+		"has no healthcheck-script.inline-script in node: it is version 1.0; upgrade it": {
+			Version: "1.0", Strategies: script, Collectors: inline, Runtimes: []string{"builtin"},
+		},
+		"has no healthcheck-script.inline-script in node: no node is in its PATH": {
+			Strategies: script, Collectors: inline, Runtimes: []string{"builtin"}, Missing: map[string]string{"node": "no node is in its PATH"},
+		},
 	} {
-		if got := Lacks(inventory, needed); got != want {
-			t.Errorf("it lacks %q, want %q", got, want)
+		if got := Unable(inventory, needed); got != want {
+			t.Errorf("it %q, want %q", got, want)
 		}
 	}
-	if got := Lacks(&protocol.Inventory{Strategies: script, Collectors: []string{check.ScriptInline}}, needed); got != "" {
-		t.Errorf("who does not tell lacks %q", got)
+	if got := Unable(&protocol.Inventory{Strategies: script, Collectors: inline}, needed); got != "" {
+		t.Errorf("who does not tell %q", got)
 	}
 }

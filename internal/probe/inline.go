@@ -23,8 +23,8 @@ func (s *scriptSession) inline(ctx context.Context, raw json.RawMessage, secrets
 	if err := leased(config.SecretEnv, secrets); err != nil {
 		return nil, err
 	}
-	if why := s.prober.lacksRuntime(config.Runtime); why != "" {
-		return nil, unsupported{why}
+	if s.prober.lacksRuntime(config.Runtime) != "" {
+		return nil, s.prober.noRuntime(config.Runtime)
 	}
 	root, done, err := s.prober.options.ScriptDir(ctx)
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"runtime/debug"
 	"slices"
@@ -49,6 +50,8 @@ type Options struct {
 	// AllowScripts lets shell scripts run, and others that need a program of this machine.
 	// Off, they do not exist here; scripts of the built-in runtime always do.
 	AllowScripts bool
+	// HowToAllow says for people how AllowScripts is set here; "" for the flag of a satellite.
+	HowToAllow string
 	// Fence gives what holds for scripts right now; nil for no fence but their own.
 	Fence func() fence.Rules
 	// Egress is whom checks may reach from here; nil for [fence.DefaultEgress].
@@ -169,18 +172,25 @@ func (p plain) timings() *check.Timings {
 	return p.phases.result()
 }
 
-// Inventory names what can be run here; runtimes are those of inline scripts.
-func (p *Prober) Inventory() (strategies, collectors, runtimes []string) {
+// Inventory names what can be run here, and why the rest cannot.
+func (p *Prober) Inventory() protocol.Inventory {
+	in := protocol.Inventory{Missing: maps.Clone(p.missing)}
 	for _, id := range check.Strategies() {
 		if p.strategies[id] != nil {
-			strategies = append(strategies, id)
-			collectors = append(collectors, slices.DeleteFunc(check.Collectors(id), func(c string) bool { return p.missing[c] != "" })...)
+			in.Strategies = append(in.Strategies, id)
+			in.Collectors = append(in.Collectors, slices.DeleteFunc(check.Collectors(id), func(c string) bool { return p.missing[c] != "" })...)
 		}
 	}
-	if slices.Contains(collectors, check.ScriptInline) {
-		runtimes = slices.DeleteFunc([]string{check.RuntimeBuiltin, check.RuntimeNode, check.RuntimeBun}, func(name string) bool { return p.lacksRuntime(name) != "" })
+	if slices.Contains(in.Collectors, check.ScriptInline) {
+		for _, name := range []string{check.RuntimeBuiltin, check.RuntimeNode, check.RuntimeBun} {
+			if why := p.lacksRuntime(name); why != "" {
+				in.Missing[name] = why
+				continue
+			}
+			in.Runtimes = append(in.Runtimes, name)
+		}
 	}
-	return strategies, collectors, runtimes
+	return in
 }
 
 // Check reports why an assignment cannot be run here: unknown strategy or
@@ -215,7 +225,7 @@ func (p *Prober) Check(a *protocol.Assignment) error {
 			continue
 		}
 		if inline, ok := config.(check.ScriptInlineConfig); ok && p.lacksRuntime(inline.Runtime) != "" {
-			problems = append(problems, fmt.Errorf("%s: %s", c.ID, p.lacksRuntime(inline.Runtime)))
+			problems = append(problems, fmt.Errorf("%s: %w", c.ID, p.noRuntime(inline.Runtime)))
 		}
 	}
 	return errors.Join(problems...)

@@ -306,7 +306,8 @@ func TestCheckSaysWhyAnAssignmentCannotBeRun(t *testing.T) {
 func TestInventoryIsEverythingThatChecksCanBeMadeOf(t *testing.T) {
 	t.Parallel()
 	p := New(Options{AllowScripts: true})
-	strategies, collectors, _ := p.Inventory()
+	in := p.Inventory()
+	strategies, collectors := in.Strategies, in.Collectors
 	// But for what this machine or build lacks.
 	known := slices.DeleteFunc(check.Strategies(), func(id string) bool { return p.missing[id] != "" })
 	if diff := cmp.Diff(known, strategies); diff != "" {

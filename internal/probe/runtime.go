@@ -34,17 +34,22 @@ func (p *Prober) findRuntimes() {
 	}
 }
 
-// lacksRuntime says why inline scripts cannot have a runtime here, "" when they can.
+// lacksRuntime says why inline scripts cannot have a runtime here; "" when they can.
 func (p *Prober) lacksRuntime(name string) string {
 	switch {
 	case name == check.RuntimeBuiltin:
 		return ""
 	case p.runtimes[name] == "":
-		return fmt.Sprintf("this satellite has no runtime %s: none is in its PATH; install it there, or set runtime to %s", name, check.RuntimeBuiltin)
+		return fmt.Sprintf("no %s is in its PATH; install it there, or set runtime to %s", name, check.RuntimeBuiltin)
 	case !p.options.AllowScripts:
-		return fmt.Sprintf("this satellite runs no scripts in %s: its operator has not allowed them (--allow-scripts)", name)
+		return p.notAllowed()
 	}
 	return ""
+}
+
+// noRuntime is what comes of inline scripts that are to run in what is not here.
+func (p *Prober) noRuntime(name string) error {
+	return unsupported{fmt.Sprintf("this satellite runs no scripts in %s: %s", name, p.lacksRuntime(name))}
 }
 
 // hosted runs a module in a program of this machine, within the rules for scripts as shell

@@ -209,24 +209,25 @@ func TestRuntimesThatAreNotThere(t *testing.T) {
 	bare := New(Options{AllowScripts: true})
 	bare.runtimes = nil
 	forbidden := hosting(t, nil)
-	forbidden.options.AllowScripts = false
+	forbidden.options.AllowScripts, forbidden.options.HowToAllow = false, "start it with --there"
 	for name, c := range map[string]struct {
 		p         *Prober
 		inventory []string
 		reason    string
 	}{
-		"none installed": {bare, []string{"builtin"}, "this satellite has no runtime bun: none is in its PATH; install it there, or set runtime to builtin"},
-		"not allowed":    {forbidden, []string{"builtin"}, "this satellite runs no scripts in bun: its operator has not allowed them (--allow-scripts)"},
+		"none installed": {bare, []string{"builtin"}, "no bun is in its PATH; install it there, or set runtime to builtin"},
+		"not allowed":    {forbidden, []string{"builtin"}, "its operator has not allowed shell scripts and programs; to allow them, start it with --there"},
 		"there":          {hosting(t, nil), []string{"builtin", "node", "bun"}, ""},
 	} {
-		if _, _, got := c.p.Inventory(); !cmp.Equal(c.inventory, got) {
-			t.Errorf("%s: inventory %v, want %v", name, got, c.inventory)
+		if got := c.p.Inventory(); !cmp.Equal(c.inventory, got.Runtimes) || got.Missing["bun"] != c.reason {
+			t.Errorf("%s: inventory %+v, want %v", name, got, c.inventory)
 		}
+		refused := "this satellite runs no scripts in bun: " + c.reason
 		a := inlined("return 1", `,"runtime":"bun"`)
-		if err := c.p.Check(a); (err == nil) != (c.reason == "") || err != nil && err.Error() != "e: "+c.reason {
+		if err := c.p.Check(a); (err == nil) != (c.reason == "") || err != nil && err.Error() != "e: "+refused {
 			t.Errorf("%s: %v", name, err)
 		}
-		if r := c.p.Execute(t.Context(), a, nil, nil); c.reason != "" && (r.Status != check.Degraded || r.Message != "Check not carried out: "+c.reason) {
+		if r := c.p.Execute(t.Context(), a, nil, nil); c.reason != "" && (r.Status != check.Degraded || r.Message != "Check not carried out: "+refused) {
 			t.Errorf("%s: %s, %s", name, r.Status, r.Message)
 		}
 	}

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -47,7 +48,7 @@ func (p *Prober) offerScripts() {
 	case !scriptsRun:
 		p.missing[check.ScriptExecute] = "there is no shell on this system"
 	case !p.options.AllowScripts:
-		p.missing[check.ScriptExecute] = "its operator has not allowed them (--allow-scripts)"
+		p.missing[check.ScriptExecute] = p.notAllowed()
 	}
 	if err := fence.Available(); err != nil {
 		p.missing[check.ScriptInline] = err.Error()
@@ -57,6 +58,11 @@ func (p *Prober) offerScripts() {
 		delete(p.strategies, check.Script)
 		p.missing[check.Script] = p.missing[check.ScriptExecute]
 	}
+}
+
+// notAllowed says why scripts that have files and programs are not run here.
+func (p *Prober) notAllowed() string {
+	return "its operator has not allowed shell scripts and programs; to allow them, " + cmp.Or(p.options.HowToAllow, "start it with --allow-scripts (or PERIGEE_ALLOW_SCRIPTS=true)")
 }
 
 // rules are what holds for scripts right now.

@@ -62,21 +62,22 @@ func TestScriptsSayWhatTheyDid(t *testing.T) {
 func TestScriptsAreOffUnlessTheOperatorAllowsThem(t *testing.T) {
 	t.Parallel()
 	p := New(Options{})
-	strategies, collectors, _ := p.Inventory()
-	if slices.Contains(collectors, check.ScriptExecute) {
-		t.Errorf("the inventory has %v and %v", strategies, collectors)
+	const why = "its operator has not allowed shell scripts and programs; to allow them, start it with --allow-scripts (or PERIGEE_ALLOW_SCRIPTS=true)"
+	in := p.Inventory()
+	if slices.Contains(in.Collectors, check.ScriptExecute) || in.Missing[check.ScriptExecute] != why {
+		t.Errorf("the inventory is %+v", in)
 	}
 	a := shellScript(`echo`, ``)
-	if err := p.Check(a); err == nil || !strings.Contains(err.Error(), "--allow-scripts") {
+	if err := p.Check(a); err == nil || err.Error() != "this satellite runs no healthcheck-script.execute: "+why {
 		t.Errorf("the assignment is judged: %v", err)
 	}
 	r := p.Execute(t.Context(), a, nil, nil)
 	if r.Status != check.Degraded || !strings.Contains(r.Message, "Check not carried out: this satellite runs no "+check.ScriptExecute) {
 		t.Errorf("it is %s: %s", r.Status, r.Message)
 	}
-	strategies, collectors, _ = shell().Inventory()
-	if !slices.Contains(strategies, check.Script) || !slices.Contains(collectors, check.ScriptExecute) {
-		t.Errorf("allowed, the inventory has %v and %v", strategies, collectors)
+	in = shell().Inventory()
+	if !slices.Contains(in.Strategies, check.Script) || !slices.Contains(in.Collectors, check.ScriptExecute) || in.Missing[check.ScriptExecute] != "" {
+		t.Errorf("allowed, the inventory is %+v", in)
 	}
 	if err := shell().Check(a); err != nil {
 		t.Errorf("allowed, the assignment is judged: %v", err)

@@ -24,8 +24,8 @@ type Prober interface {
 	Execute(ctx context.Context, a *protocol.Assignment, env *check.Environment, lease probe.Lease) check.Result
 	// Check says why the assignment cannot be run here, nil if it can.
 	Check(a *protocol.Assignment) error
-	// Inventory names what can be run here.
-	Inventory() (strategies, collectors, runtimes []string)
+	// Inventory names what can be run here, and why the rest cannot.
+	Inventory() protocol.Inventory
 }
 
 // executor carries out one run from start to record.

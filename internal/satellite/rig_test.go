@@ -186,8 +186,8 @@ func (p *prober) Check(a *protocol.Assignment) error {
 	return p.refuse[a.StrategyID]
 }
 
-func (p *prober) Inventory() (strategies, collectors, runtimes []string) {
-	return []string{"healthcheck-http.http"}, []string{"healthcheck-http.request"}, nil
+func (p *prober) Inventory() protocol.Inventory {
+	return protocol.Inventory{Strategies: []string{"healthcheck-http.http"}, Collectors: []string{"healthcheck-http.request"}}
 }
 
 func (p *prober) set(change func(*prober)) {

@@ -319,17 +319,18 @@ func (s *Satellite) close() error {
 }
 
 func (s *Satellite) inventory() protocol.Inventory {
-	strategies, collectors, runtimes := s.prober.Inventory()
+	in := s.prober.Inventory()
+	for what, why := range in.Missing {
+		in.Missing[what] = check.Truncate(why, protocol.MaxText)
+	}
 	host, err := os.Hostname()
 	if err != nil {
 		host = ""
 	}
-	fenced := &protocol.Fence{}
-	if fenced.Level, err = fence.Level(); err != nil {
-		fenced.Missing = check.Truncate(err.Error(), protocol.MaxName)
+	in.Fence = &protocol.Fence{}
+	if in.Fence.Level, err = fence.Level(); err != nil {
+		in.Fence.Missing = check.Truncate(err.Error(), protocol.MaxName)
 	}
-	return protocol.Inventory{
-		Fence: fenced, Version: s.config.Version, OS: runtime.GOOS, Arch: runtime.GOARCH, Hostname: host,
-		Strategies: strategies, Collectors: collectors, Runtimes: runtimes,
-	}
+	in.Version, in.OS, in.Arch, in.Hostname = s.config.Version, runtime.GOOS, runtime.GOARCH, host
+	return in
 }

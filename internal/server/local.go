@@ -96,8 +96,9 @@ func (s *Server) local(ctx context.Context) error {
 	var agent *satellite.Satellite // runs begin only once it is there
 	prober := probe.New(probe.Options{
 		Log: s.log, Version: s.config.Version, AllowScripts: s.config.LocalScripts,
-		Fence:  func() fence.Rules { return agent.ScriptRules() },
-		Closed: []string{s.config.DataDir},
+		HowToAllow: "start the core with --local-scripts (or PERIGEE_LOCAL_SCRIPTS=true)",
+		Fence:      func() fence.Rules { return agent.ScriptRules() },
+		Closed:     []string{s.config.DataDir},
 	})
 	agent, err = satellite.New(satellite.Config{
 		Observer: observer,

@@ -14,6 +14,7 @@ import (
 	"github.com/perigee-monitoring/perigee/internal/probe"
 	"github.com/perigee-monitoring/perigee/internal/satellite"
 	"github.com/perigee-monitoring/perigee/internal/server"
+	"github.com/perigee-monitoring/perigee/protocol"
 )
 
 // plainProber is a satellite that knows some strategies only.
@@ -22,11 +23,12 @@ type plainProber struct {
 	knows []string
 }
 
-func (p plainProber) Inventory() (strategies, collectors, runtimes []string) {
+func (p plainProber) Inventory() protocol.Inventory {
+	in := protocol.Inventory{Strategies: p.knows}
 	for _, id := range p.knows {
-		collectors = append(collectors, check.Collectors(id)...)
+		in.Collectors = append(in.Collectors, check.Collectors(id)...)
 	}
-	return p.knows, collectors, nil
+	return in
 }
 
 // Where an assignment would run is told before it is saved, and why not elsewhere; a
@@ -71,7 +73,7 @@ func TestM71_PlacementIsPreviewedAndHeedsInventories(t *testing.T) {
 			"local": "includeLocal true 0 ",
 			"able":  "selector true 0 ",
 			"away":  "selector true 0 it is offline; it runs it when it is back",
-			"plain": "selector false 0 it has no healthcheck-http.http",
+			"plain": "selector false 0 it has no healthcheck-http.http: it is version test; upgrade it",
 			"shut":  "selector true 0 ",
 		}
 		if diff := cmp.Diff(want, places); diff != "" || all.Runs != 4 || all.Unmatched != 0 {
@@ -85,7 +87,7 @@ func TestM71_PlacementIsPreviewedAndHeedsInventories(t *testing.T) {
 			want := map[string]string{
 				"able":  "selector true 1 ",
 				"away":  "selector false 0 it is offline",
-				"plain": "selector false 0 it has no healthcheck-http.http",
+				"plain": "selector false 0 it has no healthcheck-http.http: it is version test; upgrade it",
 				"shut":  "selector false 0 it is cordoned: it gets nothing new to run",
 			}
 			if diff := cmp.Diff(want, places); diff != "" || counted.Lacking != 1 || counted.Unmatched != 1 {
@@ -186,7 +188,7 @@ func TestM71_ASatelliteThatLosesWhatItIsNamedForSaysSo(t *testing.T) {
 		eventually(t, "a result", told("kept", check.Healthy, ""))
 		stop()
 		_, stop = runWith(t, core, made, probe.New(probe.Options{})) // an operator who takes the leave back
-		const why = "not measured: shrunk: this satellite runs no healthcheck-script.execute: its operator has not allowed them (--allow-scripts)"
+		const why = "not measured: shrunk: this satellite runs no healthcheck-script.execute: its operator has not allowed shell scripts and programs; to allow them, start it with --allow-scripts (or PERIGEE_ALLOW_SCRIPTS=true)"
 		assign("never")
 		eventually(t, "the reason, of a check that was never measured", told("never", check.Unknown, "never: "+why))
 		eventually(t, "the reason, of one that was", told("kept", check.Degraded, "kept: "+why))

@@ -210,3 +210,26 @@ func TestATrialThatCannotBeOpenedIsRefused(t *testing.T) {
 	err := asked.Post(t.Context(), "/checks/try", map[string]any{"spec": pageCheck("http://127.0.0.1:1/", "x", "here"), "from": "eu-1"}, nil)
 	wantProblem(t, "a trial that is sealed with another key", err, http.StatusUnprocessableEntity, "from")
 }
+
+// Who tries a shell script where none is allowed reads how it would be, of a satellite and of
+// the core's own.
+func TestATrialOfAScriptThatIsNotAllowedSaysHowToAllowIt(t *testing.T) {
+	t.Parallel()
+	core, api := start(t, server.Config{Local: true})
+	run(t, core, create(t, api, "eu-1"))
+	online(t, api, "local", "eu-1")
+	spec := map[string]any{"strategy": check.Script, "interval": "1m", "collectors": []any{map[string]any{
+		"id": "script", "collector": check.ScriptExecute, "config": map[string]any{"script": "true"},
+	}}}
+	const why = "the satellite cannot try it: it has no healthcheck-script.execute: its operator has not allowed shell scripts and programs; to allow them, "
+	for from, how := range map[string]string{
+		"local": "start the core with --local-scripts (or PERIGEE_LOCAL_SCRIPTS=true)",
+		"eu-1":  "start it with --allow-scripts (or PERIGEE_ALLOW_SCRIPTS=true)",
+	} {
+		err := api.Post(t.Context(), "/checks/try", map[string]any{"spec": spec, "from": from}, nil)
+		wantProblem(t, from, err, http.StatusUnprocessableEntity, "from")
+		if p, ok := errors.AsType[*client.Problem](err); ok && p.Errors[0].Message != why+how {
+			t.Errorf("%s: %s", from, p.Errors[0].Message)
+		}
+	}
+}

@@ -228,8 +228,8 @@ func unable(p *fleet.RunPlace, spec check.Spec) string {
 	case !slices.Contains(p.Inventory.Features, protocol.FeatureTry):
 		return "it does not know how to try checks; update it"
 	}
-	if what := catalog.Lacks(p.Inventory, spec); what != "" {
-		return "it has no " + what
+	if why := catalog.Unable(p.Inventory, spec); why != "" {
+		return "it " + why
 	}
 	return ""
 }
