@@ -94,7 +94,7 @@ func (s compositeSession) step(ctx context.Context, client *http.Client, step ch
 	}
 	defer response.Body.Close()
 	clock := phasesOf(ctx)
-	clock.begin(&clock.receive, "reading the answer")
+	clock.begin(&clock.receive, reading)
 	body, err := io.ReadAll(io.LimitReader(response.Body, int64(s.run.bodyCap)))
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -70,15 +71,37 @@ const maxRead = 16 << 20
 // errFlood is the end of a connection that sent more than maxRead.
 var errFlood = errors.New("the other side sent more than 16 MiB")
 
+// attentive is a connection that knows why reading failed first: libraries keep it to
+// themselves, or take what came until then for all that there was.
+type attentive struct {
+	net.Conn
+	failed atomic.Pointer[error]
+}
+
+func (a *attentive) Read(text []byte) (int, error) {
+	n, err := a.Conn.Read(text)
+	if err != nil {
+		a.failed.CompareAndSwap(nil, &err)
+	}
+	return n, err
+}
+
+// failure is why reading failed, nil if it did not.
+func (a *attentive) failure() error {
+	if failed := a.failed.Load(); failed != nil {
+		return *failed
+	}
+	return nil
+}
+
 // bounded is a connection of which no more than maxRead is read.
 type bounded struct {
-	net.Conn
-	left   atomic.Int64
-	failed atomic.Pointer[error] // the first, for libraries that keep it to themselves
+	attentive
+	left atomic.Int64
 }
 
 func bound(conn net.Conn) net.Conn {
-	b := &bounded{Conn: conn}
+	b := &bounded{attentive: attentive{Conn: conn}}
 	b.left.Store(maxRead)
 	return b
 }
@@ -88,11 +111,8 @@ func (b *bounded) Read(text []byte) (int, error) {
 		b.failed.CompareAndSwap(nil, &errFlood)
 		return 0, errFlood
 	}
-	n, err := b.Conn.Read(text)
+	n, err := b.attentive.Read(text)
 	b.left.Add(-int64(n))
-	if err != nil {
-		b.failed.CompareAndSwap(nil, &err)
-	}
 	return n, err
 }
 
@@ -101,10 +121,21 @@ func (b *bounded) reason(err error) error {
 	if b == nil {
 		return err
 	}
-	if failed := b.failed.Load(); failed != nil {
-		return *failed
+	return cmp.Or(b.failure(), err)
+}
+
+// under is the connection that others go over, such as TLS, or the one itself; nil when it is
+// none that we made.
+func under(conn net.Conn) *attentive {
+	switch c := conn.(type) {
+	case *tls.Conn:
+		return under(c.NetConn())
+	case *bounded:
+		return &c.attentive
+	case *attentive:
+		return c
 	}
-	return err
+	return nil
 }
 
 // during lets everything that conn does end with ctx. Call what it returns before the
@@ -267,6 +298,13 @@ func (p *phases) begin(ph *phase, doing string) {
 	}
 }
 
+// at notes what the run is at within a phase, or between two.
+func (p *phases) at(doing string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.current = doing
+}
+
 func (p *phases) end(ph *phase) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -276,6 +314,12 @@ func (p *phases) end(ph *phase) {
 	ph.total += time.Since(ph.since)
 	ph.since, ph.ended = time.Time{}, true
 }
+
+// What requests are at.
+const (
+	waiting = "waiting for the answer"
+	reading = "reading the answer"
+)
 
 // doing says what the run is at, for the words of a timeout.
 func (p *phases) doing() string {
@@ -311,10 +355,13 @@ func (p *phases) trace(ctx context.Context) context.Context {
 				p.end(&p.connect)
 			}
 		},
-		TLSHandshakeStart:    func() { p.begin(&p.tls, "shaking hands") },
-		TLSHandshakeDone:     func(tls.ConnectionState, error) { p.end(&p.tls) },
-		WroteRequest:         func(httptrace.WroteRequestInfo) { p.begin(&p.wait, "waiting for the answer") },
-		GotFirstResponseByte: func() { p.end(&p.wait) },
+		TLSHandshakeStart: func() { p.begin(&p.tls, "shaking hands") },
+		TLSHandshakeDone:  func(tls.ConnectionState, error) { p.end(&p.tls) },
+		WroteRequest:      func(httptrace.WroteRequestInfo) { p.begin(&p.wait, waiting) },
+		GotFirstResponseByte: func() {
+			p.end(&p.wait)
+			p.at(reading)
+		},
 	})
 }
 

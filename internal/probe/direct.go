@@ -6,11 +6,13 @@ import (
 	"cmp"
 	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
 	"net"
 	"net/http"
+	"net/textproto"
 	"strings"
 	"sync"
 	"time"
@@ -89,23 +91,23 @@ func (a *answer) to(r *http.Request) (*http.Response, error) {
 	if err := a.send(r, compressed); err != nil {
 		return nil, err
 	}
-	clock.begin(&clock.wait, "waiting for the answer")
-	from := &source{conn: a.conn, left: maxHeader}
+	clock.begin(&clock.wait, waiting)
+	from := &source{conn: attentive{Conn: a.conn}, left: maxHeader}
 	a.reader.Reset(from)
 	if _, err := a.reader.Peek(1); err != nil {
 		return nil, err
 	}
 	clock.end(&clock.wait)
+	clock.at(reading)
 	for {
 		response, err := http.ReadResponse(a.reader, r)
 		switch {
-		case err != nil && from.failed != nil:
-			return nil, from.failed // a line that was cut off was read as if it were whole
 		case err != nil && from.left <= 0:
 			return nil, fmt.Errorf("server response headers exceeded %d bytes; aborted", maxHeader)
 		case err != nil:
-			return nil, err
+			return nil, cutOff(err, from.conn.failure())
 		case response.StatusCode/100 == 1 && response.StatusCode != http.StatusSwitchingProtocols:
+			clock.at(waiting)
 			continue // the answer is to come
 		}
 		from.left = math.MaxInt64 // whoever reads the body counts
@@ -119,11 +121,26 @@ func (a *answer) to(r *http.Request) (*http.Response, error) {
 	}
 }
 
+// cutOff is what is wrong with an answer whose header could not be read: a line that was cut
+// off was read as if it were whole. failed is why reading from the connection did not go on;
+// nil is that it would have.
+func cutOff(err, failed error) error {
+	_, inHeader := errors.AsType[textproto.ProtocolError](err)
+	switch {
+	case failed == nil, errors.Is(failed, net.ErrClosed): // by us, for another reason
+		return err
+	case failed != io.EOF:
+		return failed
+	case inHeader:
+		return io.ErrUnexpectedEOF
+	}
+	return err // of something else than HTTP, what it said tells more
+}
+
 // source is a connection as an answer is read from it.
 type source struct {
-	conn   net.Conn
-	left   int64 // how much may be read, in bytes
-	failed error // why reading did not go on, other than that it had come to its end
+	conn attentive
+	left int64 // how much may be read, in bytes
 }
 
 func (s *source) Read(text []byte) (int, error) {
@@ -132,9 +149,6 @@ func (s *source) Read(text []byte) (int, error) {
 	}
 	n, err := s.conn.Read(text[:min(int64(len(text)), s.left)])
 	s.left -= int64(n)
-	if err != nil && err != io.EOF {
-		s.failed = err
-	}
 	return n, err
 }
 

@@ -103,6 +103,8 @@ func proxyOf(c check.HTTPConfig) (*url.URL, error) {
 }
 
 func (s *httpSession) redirect(next *http.Request, via []*http.Request) error {
+	// What is left of the answer is read now, as far as it is short.
+	phasesOf(next.Context()).at("reading an answer that redirects")
 	if len(via) > maxRedirects {
 		return fmt.Errorf("stopped after %d redirects", maxRedirects)
 	}
@@ -222,7 +224,7 @@ func (s *httpSession) exchange(r *http.Request, clock *phases) (*check.HTTPReque
 		return nil, err
 	}
 	defer response.Body.Close()
-	clock.begin(&clock.receive, "reading the answer")
+	clock.begin(&clock.receive, reading)
 	body := bodies.Get().(*bytes.Buffer)
 	defer keepBody(body)
 	body.Grow(int(min(max(response.ContentLength, 0), int64(s.run.bodyCap))) + bytes.MinRead)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
@@ -227,12 +228,21 @@ func TestHTTPFailures(t *testing.T) {
 		"hangs up":           {answer(""), "connection closed before the answer was complete"},
 		"resets":             {func(conn net.Conn) { http.ReadRequest(bufio.NewReader(conn)); reset(conn) }, "connection reset by the other side"},
 		"no HTTP":            {answer("SSH-2.0-x\r\n"), `malformed HTTP response "SSH-2.0-x"`},
-		"half a header":      {answer("HTTP/1.1 200 OK\r\nConte"), `malformed MIME header: missing colon: "Conte"`},
+		"half a header":      {answer("HTTP/1.1 200 OK\r\nConte"), "connection closed before the answer was complete"},
+		"no header":          {answer("HTTP/1.1 200 OK\r\nConte nt\r\nA: b\r\n\r\n"), `malformed MIME header: missing colon: "Conte nt"`},
 		"half a body":        {answer("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"), "connection closed before the answer was complete"},
 		"broken chunks":      {answer("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"), "invalid byte in chunk length"},
 		"endless header":     {answer("HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 1<<20)), "server response headers exceeded 262144 bytes; aborted"},
 		"no answer":          {func(conn net.Conn) { waitClosed(conn) }, "timed out after 1000 ms while waiting for the answer"},
 		"no end":             {func(conn net.Conn) { answer("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")(conn); waitClosed(conn) }, "timed out after 1000 ms while reading the answer"},
+		"no end of a header": {func(conn net.Conn) { answer("HTTP/1.1 200 OK\r\nConte")(conn); waitClosed(conn) }, "timed out after 1000 ms while reading the answer"},
+		"no end of a redirect": {
+			func(conn net.Conn) {
+				answer("HTTP/1.1 302 Found\r\nLocation: /there\r\nContent-Length: 9\r\n\r\n")(conn)
+				waitClosed(conn)
+			}, "timed out after 1000 ms while reading an answer that redirects",
+		},
+		"early words only":   {func(conn net.Conn) { answer("HTTP/1.1 103 Early Hints\r\n\r\n")(conn); waitClosed(conn) }, "timed out after 1000 ms while waiting for the answer"},
 		"redirect to nobody": {answer("HTTP/1.1 302 Found\r\nLocation: ://\r\nContent-Length: 0\r\n\r\n"), `failed to parse Location header "://": parse "://": missing protocol scheme`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -253,30 +263,43 @@ func TestHTTPFailures(t *testing.T) {
 // the server had to say.
 func TestHTTPResetsMidway(t *testing.T) {
 	t.Parallel()
+	ca := newAuthority(t)
+	keys, roots := &tls.Config{Certificates: []tls.Certificate{ca.leaf(-day, day, "shop.example")}}, ca.pool
 	for _, said := range []string{
 		"HTTP/1.1 2", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nConte", "HTTP/1.1 200 OK\r\nA: b\r\n", "HTTP/1.1 200 OK\r\n\r\nhal",
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nhal",
 	} {
-		t.Run(said, func(t *testing.T) {
-			t.Parallel()
-			ours, theirs := net.Pipe()
-			go func() {
-				defer theirs.Close()
-				_, _ = http.ReadRequest(bufio.NewReader(theirs))
-				_, _ = io.WriteString(theirs, said)
-			}()
-			s := &httpSession{run: run{bodyCap: maxBody}}
-			s.transport.direct = &direct{func(context.Context, string, string) (net.Conn, error) { return resetting{ours}, nil }}
-			clock := &phases{}
-			r, _, err := s.request(clock.in(t.Context()), check.HTTPRequestConfig{Method: "GET", URL: "http://shop.example/"})
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, err = s.exchange(r, clock)
-			if err = describe(err); err == nil || err.Error() != "connection reset by the other side" || blame(err) != check.BlamePath {
-				t.Errorf("%v, blamed on %v", err, blame(err))
-			}
-		})
+		for _, scheme := range []string{"http", "https"} {
+			t.Run(scheme+" "+said, func(t *testing.T) {
+				t.Parallel()
+				ours, theirs := net.Pipe()
+				go func() {
+					defer theirs.Close()
+					conn := theirs
+					if scheme == "https" {
+						conn = tls.Server(theirs, keys)
+					}
+					_, _ = http.ReadRequest(bufio.NewReader(conn))
+					_, _ = io.WriteString(conn, said)
+				}()
+				dial := func(context.Context, string, string) (net.Conn, error) { return resetting{ours}, nil }
+				s := &httpSession{run: run{bodyCap: maxBody}}
+				s.client = &http.Client{Transport: &s.transport}
+				s.transport.direct = &direct{dial}
+				s.transport.fresh = func() *shortLived {
+					return newShortLived(&http.Transport{DialContext: dial, TLSClientConfig: &tls.Config{RootCAs: roots}})
+				}
+				clock := &phases{}
+				r, _, err := s.request(clock.in(t.Context()), check.HTTPRequestConfig{Method: "GET", URL: scheme + "://shop.example/"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = s.exchange(r, clock)
+				if err = describe(err); err == nil || err.Error() != "connection reset by the other side" || blame(err) != check.BlamePath {
+					t.Errorf("%v, blamed on %v", err, blame(err))
+				}
+			})
+		}
 	}
 }
 

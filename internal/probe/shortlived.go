@@ -4,7 +4,9 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"sync"
+	"sync/atomic"
 )
 
 // shortLived is a Transport that takes its connections with it. One of net/http closes those
@@ -34,20 +36,30 @@ func newShortLived(t *http.Transport) *shortLived {
 			return nil, net.ErrClosed
 		}
 		s.made = append(s.made, conn)
-		return conn, nil
+		return &attentive{Conn: conn}, nil
 	}
 	return s
 }
 
-// RoundTrip takes the connection away from an answer that changes the protocol: nobody here
-// speaks another, and net/http would let it be read for longer than the request may take.
+// RoundTrip says of an answer that broke off in its header why it did. It takes the connection
+// away from one that changes the protocol: nobody here speaks another, and net/http would let
+// it be read for longer than the request may take.
 func (s *shortLived) RoundTrip(r *http.Request) (*http.Response, error) {
-	response, err := s.Transport.RoundTrip(r)
-	if err == nil && response.StatusCode == http.StatusSwitchingProtocols {
+	var used atomic.Pointer[attentive]
+	response, err := s.Transport.RoundTrip(r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
+		GotConn: func(got httptrace.GotConnInfo) { used.Store(under(got.Conn)) },
+	})))
+	if err != nil {
+		if conn := used.Load(); conn != nil {
+			err = cutOff(err, conn.failure())
+		}
+		return nil, err
+	}
+	if response.StatusCode == http.StatusSwitchingProtocols {
 		response.Body.Close()
 		response.Body = http.NoBody
 	}
-	return response, err
+	return response, nil
 }
 
 // close ends what is idle politely, and then the rest.

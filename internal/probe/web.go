@@ -92,7 +92,7 @@ func (w *web) send(ctx context.Context, request *http.Request, into any) (http.H
 		return nil, explain(ctx, err, clock.doing())
 	}
 	defer response.Body.Close()
-	clock.begin(&clock.receive, "reading the answer")
+	clock.begin(&clock.receive, reading)
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxDocument+1))
 	if err != nil {
 		return nil, explain(ctx, err, clock.doing())
