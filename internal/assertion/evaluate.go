@@ -114,8 +114,8 @@ func (d *document) field(name string) any {
 	if value, ok := scalar(raw); ok {
 		return value
 	}
-	var value any
-	if err := json.Unmarshal(raw, &value); err != nil {
+	value, err := decode(raw)
+	if err != nil {
 		return undefined{}
 	}
 	return value
@@ -143,8 +143,8 @@ func (d *document) json(name string) (any, error) {
 	return value, nil
 }
 
-func (d *document) readJSON(name string) (any, error) {
-	value := d.field(name)
+func (d *document) readJSON(name string) (value any, err error) {
+	value = d.field(name)
 	if missing(value) {
 		return nil, fmt.Errorf("%s has no value", name)
 	}
@@ -152,7 +152,7 @@ func (d *document) readJSON(name string) (any, error) {
 		if len(text) > maxSource {
 			return nil, fmt.Errorf("%s is too long to be read as JSON", name)
 		}
-		if err := json.Unmarshal([]byte(text), &value); err != nil {
+		if value, err = decode([]byte(text)); err != nil {
 			return nil, fmt.Errorf("%s is not JSON", name)
 		}
 	}
@@ -240,8 +240,8 @@ func normal(value any) any {
 	if err != nil {
 		return nil
 	}
-	var read any
-	if err := json.Unmarshal(encoded, &read); err != nil {
+	read, err := decode(encoded)
+	if err != nil {
 		return nil
 	}
 	return read

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -129,7 +130,11 @@ func (d *document) express(text string, explain bool) (failure, got string) {
 	values := map[string]any{"tookMs": d.tookMs}
 	for _, name := range c.names {
 		if field, ok := strings.CutPrefix(name, "result."); ok {
-			if value := d.field(field); !missing(value) {
+			value := numbers(d.field(field), rounded)
+			if n, ok := value.(json.Number); ok {
+				return fmt.Sprintf("%s: cannot be evaluated (%s is too large for an expression: %s)", cut(text), name, show(n)), ""
+			}
+			if !missing(value) {
 				values[name] = value
 			}
 		}
@@ -146,6 +151,15 @@ func (d *document) express(text string, explain bool) (failure, got string) {
 		return fmt.Sprintf("%s: cannot be evaluated (%s), got %s", cut(text), cut(err.Error()), got), got
 	}
 	return fmt.Sprintf("%s: does not hold, got %s", cut(text), got), got
+}
+
+// rounded is a number as expressions calculate with it. One that is too large for that stays
+// what it is, which no expression can use.
+func rounded(n json.Number) any {
+	if rounded := number(n); !math.IsInf(rounded, 0) {
+		return rounded
+	}
+	return n
 }
 
 // shown are the values of the names as people read them.

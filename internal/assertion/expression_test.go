@@ -40,6 +40,22 @@ func TestExpressionsAreJudged(t *testing.T) {
 	}
 }
 
+// Expressions calculate with float64s; what none holds is said to be the matter.
+func TestExpressionsOnLargeNumbers(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		`result.bodyLength / 1024.0 > 1e12`:       "",
+		`result.statusCode > 1`:                   "result.statusCode > 1: cannot be evaluated (result.statusCode is too large for an expression: 1e400)",
+		`result.success && result.bodyLength > 1`: "",
+	} {
+		r := healthy(map[string]string{"page": `{"_collectorId":"healthcheck-http.request","statusCode":1e400,"bodyLength":9007199254740993,"success":true}`})
+		assertion.Judge(map[string][]check.Assertion{"page": {{Expression: text}}}, nil, r)
+		if status, message := check.Unhealthy, "Check failed: Assertion failed: "+want; want != "" && (r.Status != status || r.Message != message) || want == "" && r.Status != check.Healthy {
+			t.Errorf("%s is %s: %s", text, r.Status, r.Message)
+		}
+	}
+}
+
 // Mistakes are told when the check is saved, with their place.
 func TestExpressionsAreCheckedWhenSaved(t *testing.T) {
 	t.Parallel()

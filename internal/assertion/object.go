@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -220,8 +219,7 @@ func scalar(text json.RawMessage) (value any, ok bool) {
 	case first == '"':
 		return textOf(text), true
 	case first == '-' || '0' <= first && first <= '9':
-		number, err := strconv.ParseFloat(string(text), 64)
-		return number, err == nil
+		return numeral(text), true
 	}
 	return nil, false
 }

@@ -3,10 +3,7 @@ package assertion
 import (
 	"encoding/json"
 	"fmt"
-	"math"
-	"reflect"
 	"regexp"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -26,10 +23,10 @@ var operators = map[string]operator{
 	"equals":    {"to equal", true, false, plain(equal)},
 	"notEquals": {"not to equal", true, false, plain(func(a, e any) bool { return !equal(a, e) })},
 
-	"lessThan":           {"to be less than", true, false, ordered(func(a, e float64) bool { return a < e })},
-	"lessThanOrEqual":    {"to be at most", true, false, ordered(func(a, e float64) bool { return a <= e })},
-	"greaterThan":        {"to be greater than", true, false, ordered(func(a, e float64) bool { return a > e })},
-	"greaterThanOrEqual": {"to be at least", true, false, ordered(func(a, e float64) bool { return a >= e })},
+	"lessThan":           {"to be less than", true, false, ordered(func(order int) bool { return order < 0 })},
+	"lessThanOrEqual":    {"to be at most", true, false, ordered(func(order int) bool { return order <= 0 })},
+	"greaterThan":        {"to be greater than", true, false, ordered(func(order int) bool { return order > 0 })},
+	"greaterThanOrEqual": {"to be at least", true, false, ordered(func(order int) bool { return order >= 0 })},
 
 	"contains":   {"to contain", true, false, texts(strings.Contains)},
 	"startsWith": {"to start with", true, false, texts(strings.HasPrefix)},
@@ -55,10 +52,10 @@ func plain(holds func(actual, expected any) bool) func(any, any) (bool, error) {
 	return func(actual, expected any) (bool, error) { return holds(actual, expected), nil }
 }
 
-func ordered(holds func(actual, expected float64) bool) func(any, any) (bool, error) {
+func ordered(holds func(order int) bool) func(any, any) (bool, error) {
 	return plain(func(actual, expected any) bool {
-		a, e := number(actual), number(expected)
-		return !math.IsNaN(a) && !math.IsNaN(e) && holds(a, e)
+		order, ok := compare(actual, expected)
+		return ok && holds(order)
 	})
 }
 
@@ -119,47 +116,24 @@ func compile(pattern string) (*regexp.Regexp, error) {
 // equal compares a number with a number or a numeric text as numbers, structured
 // values by content, and everything else as texts, in which what is missing is "".
 func equal(actual, expected any) bool {
-	if isNumber(actual) || isNumber(expected) {
-		if a, e := number(actual), number(expected); isScalar(actual) && isScalar(expected) && !math.IsNaN(a) && !math.IsNaN(e) {
-			return a == e
+	if (isNumber(actual) || isNumber(expected)) && isScalar(actual) && isScalar(expected) {
+		if order, ok := compare(actual, expected); ok {
+			return order == 0
 		}
 	}
 	if !isScalar(actual) && !isScalar(expected) && !missing(actual) {
-		return reflect.DeepEqual(actual, expected)
+		return same(actual, expected)
 	}
 	return text(actual) == text(expected)
 }
 
-func isNumber(v any) bool { _, ok := v.(float64); return ok }
-
 // isScalar: a number or a text. Truth values are compared as the texts "true" and "false".
 func isScalar(v any) bool {
 	switch v.(type) {
-	case float64, string:
+	case float64, json.Number, string:
 		return true
 	}
 	return false
-}
-
-// number coerces as the numeric operators demand: truth values are 1 and 0,
-// texts are read, and everything else (missing, empty, structured) is not a number.
-// The original takes null and "" for 0; a measurement that is not there must not
-// pass as a small one.
-func number(v any) float64 {
-	switch v := v.(type) {
-	case float64:
-		return v
-	case string:
-		if n, err := strconv.ParseFloat(strings.TrimSpace(v), 64); err == nil && !math.IsInf(n, 0) {
-			return n
-		}
-	case bool:
-		if v {
-			return 1
-		}
-		return 0
-	}
-	return math.NaN()
 }
 
 // text coerces as the text operators demand: missing is "", lists are joined by

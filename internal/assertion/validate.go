@@ -50,6 +50,10 @@ func Validate(a check.Assertion) error {
 
 func validateValue(operator string, value any) error {
 	switch operator {
+	case "equals", "notEquals", "includes", "notIncludes":
+		if n, ok := value.(float64); ok && math.Abs(n) >= maxWhole {
+			return fmt.Errorf("%s is one of several whole numbers that are read alike; write it as a text, in quotes, and it is compared digit by digit", show(value))
+		}
 	case "lessThan", "lessThanOrEqual", "greaterThan", "greaterThanOrEqual":
 		if _, truth := value.(bool); truth || math.IsNaN(number(value)) {
 			return fmt.Errorf("the operator %s needs a number", operator)
