@@ -21,7 +21,7 @@ type member struct {
 // readObject splits an object into its members, which share its memory. It is nil for
 // everything else, and for what is not JSON.
 func readObject(text json.RawMessage) object {
-	text = bytes.TrimSpace(text)
+	text = bytes.Trim(text, " \t\r\n") // and no other blanks
 	if len(text) == 0 || text[0] != '{' {
 		return nil
 	}
