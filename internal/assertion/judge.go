@@ -28,7 +28,8 @@ const (
 // collectors found. Each judged object gets the member _assertions with every
 // outcome and, if one fails, _assertionFailed with the first failure's text. A
 // failure makes the run unhealthy (L.225) with the message
-// "Check failed: Assertion failed: <text>", unless it was unhealthy already.
+// "Check failed: Assertion failed: <text>", unless it was unhealthy already; of several
+// entries it names the one.
 //
 // An entry whose collector failed is not judged: the run is unhealthy and says
 // why. An entry that reported nothing in a run that claims health (an original
@@ -86,6 +87,9 @@ func judge(assertions map[string][]check.Assertion, collectorIDs map[string]stri
 		if failed != "" && r.Status != check.Unhealthy {
 			r.Status = check.Unhealthy
 			r.Message = "Check failed: Assertion failed: " + failed
+			if len(r.Metadata.Collectors) > 1 {
+				r.Message = "Check failed: Assertion failed: " + entry + ": " + failed
+			}
 		}
 	}
 }

@@ -140,7 +140,7 @@ func TestFailureOutranksDegradedAndSpeaksForTheFirstEntry(t *testing.T) {
 	two := []check.Assertion{{Field: "v", Operator: "equals", Value: "2"}}
 	three := []check.Assertion{{Field: "v", Operator: "equals", Value: "3"}}
 	assertion.Judge(map[string][]check.Assertion{"b": three, "a": two}, nil, r)
-	if r.Status != check.Unhealthy || r.Message != `Check failed: Assertion failed: v: expected to equal "2", got 1` {
+	if r.Status != check.Unhealthy || r.Message != `Check failed: Assertion failed: a: v: expected to equal "2", got 1` {
 		t.Errorf("%s, %q", r.Status, r.Message)
 	}
 }

@@ -25,6 +25,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -289,17 +290,22 @@ func (p *Prober) Execute(ctx context.Context, a *protocol.Assignment, env *check
 // when all is well. For a failure it says what besides the target may be to blame.
 func judge(ctx context.Context, client session, a *protocol.Assignment, findings []finding) (check.Status, string, check.Blame) {
 	var unable error
+	var why []string
 	for _, f := range findings {
-		switch {
-		case f.err == nil:
-		case errors.As(f.err, new(unsupported)):
-			unable = errors.Join(unable, f.err)
-		default:
-			return check.Unhealthy, "Check failed: " + f.err.Error(), blameAll(findings)
+		if f.err == nil {
+			continue
 		}
+		words := f.err.Error()
+		if len(findings) > 1 {
+			words = f.entry + ": " + words
+		}
+		if !errors.As(f.err, new(unsupported)) {
+			return check.Unhealthy, "Check failed: " + words, blameAll(findings)
+		}
+		unable, why = errors.Join(unable, f.err), append(why, words)
 	}
 	if unable != nil {
-		return check.Degraded, notCarriedOut + unable.Error(), policyOf(unable)
+		return check.Degraded, notCarriedOut + strings.Join(why, "; "), policyOf(unable)
 	}
 	if strategy, _ := check.Strategy(a.StrategyID); strategy.Lazy && len(findings) == 0 {
 		measured := false

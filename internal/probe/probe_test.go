@@ -144,7 +144,7 @@ func TestL127_CollectorErrorMakesUnhealthy(t *testing.T) {
 		return nil, errors.New("first")
 	}}
 	r := proberOf(f).Execute(t.Context(), banners(`"fine"`, `"bad"`, `"measured"`), nil, nil)
-	if r.Status != check.Unhealthy || r.Message != "Check failed: first" || !r.Metadata.Connected || r.Metadata.Error != "" {
+	if r.Status != check.Unhealthy || r.Message != "Check failed: e1: first" || !r.Metadata.Connected || r.Metadata.Error != "" {
 		t.Errorf("%+v", r)
 	}
 	want := map[string]json.RawMessage{
@@ -175,7 +175,7 @@ func TestM76_UnknownCollectorIsAnError(t *testing.T) {
 	a.Collectors = append(a.Collectors, protocol.Collector{ID: "x", CollectorID: "collector-hardware.cpu"})
 	r := proberOf(f).Execute(t.Context(), a, nil, nil)
 	const text = "Collector collector-hardware.cpu not found in satellite"
-	if r.Status != check.Unhealthy || r.Message != "Check failed: "+text {
+	if r.Status != check.Unhealthy || r.Message != "Check failed: x: "+text {
 		t.Errorf("%s, %q", r.Status, r.Message)
 	}
 	want := `{"_collectorId":"collector-hardware.cpu","error":"` + text + `","_collectorError":"` + text + `"}`
@@ -225,8 +225,12 @@ func TestWhatTheSatelliteCannotDoIsNotTheTargetsFault(t *testing.T) {
 	if r.Status != check.Degraded || r.Message != "Check not carried out: opening: this satellite may not" {
 		t.Errorf("%s, %q", r.Status, r.Message)
 	}
+	r = proberOf(f).Execute(t.Context(), banners("{}", "{}"), nil, nil)
+	if r.Status != check.Degraded || r.Message != "Check not carried out: e0: opening: this satellite may not; e1: opening: this satellite may not" {
+		t.Errorf("twice: %s, %q", r.Status, r.Message)
+	}
 	r = proberOf(f).Execute(t.Context(), banners("{}", `"bad"`), nil, nil)
-	if r.Status != check.Unhealthy || r.Message != "Check failed: refused" {
+	if r.Status != check.Unhealthy || r.Message != "Check failed: e1: refused" {
 		t.Errorf("beside a failure of the target: %s, %q", r.Status, r.Message)
 	}
 }

@@ -265,21 +265,23 @@ func TestScriptsWithoutTheirSecretsAreNotCarriedOut(t *testing.T) {
 		"empty": func(context.Context, string) (map[string]string, error) { return map[string]string{}, nil },
 	} {
 		r := shell().Execute(t.Context(), a, nil, lease)
-		if r.Status != check.Degraded || r.Message != "Check not carried out: the secret for TOKEN did not come" {
+		if r.Status != check.Degraded || r.Message != "Check not carried out: e: the secret for TOKEN did not come" {
 			t.Errorf("%s: %s, %q", name, r.Status, r.Message)
 		}
 	}
 	// What is an error of ours is degraded; of an original core it is the check's.
 	ours := func(context.Context, string) (map[string]string, error) { return nil, Unable("Secret not found: t") }
 	r := shell().Execute(t.Context(), a, nil, ours)
-	if r.Status != check.Degraded || r.Message != "Check not carried out: Secret not found: t" {
+	if r.Status != check.Degraded || r.Message != "Check not carried out: e: Secret not found: t" {
 		t.Errorf("ours: %s, %q", r.Status, r.Message)
 	}
 	theirs := func(context.Context, string) (map[string]string, error) {
 		return nil, errors.New("Secret not found: t")
 	}
 	r = shell().Execute(t.Context(), a, nil, theirs)
-	wantFailure(t, r, "Secret not found: t")
+	if got := object(t, r, "e")["error"]; r.Status != check.Unhealthy || r.Message != "Check failed: e: Secret not found: t" || got != "Secret not found: t" {
+		t.Errorf("theirs: %s, %q, %v", r.Status, r.Message, got)
+	}
 	var other map[string]any
 	if err := json.Unmarshal(r.Metadata.Collectors["other"], &other); err != nil || other["stdout"] != "ran\n" {
 		t.Errorf("the other collector found %v (%v)", other, err)

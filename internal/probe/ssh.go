@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -20,6 +21,10 @@ type sshSession struct {
 	run    run
 	limit  time.Duration
 	client *ssh.Client
+
+	mu     sync.Mutex
+	asking int  // for a channel, right now
+	opened bool // a channel has been given
 }
 
 func init() { offers[check.SSH] = offer{connect: (*Prober).connectSSH} }
@@ -153,10 +158,42 @@ func (s *sshSession) command(ctx context.Context, command string) (*check.SSHCom
 	return result, nil
 }
 
-// open asks for a channel; a server that does not answer is left when ctx ends.
+// Between asking again for a channel, from one pause to the other.
+const (
+	minPause = 5 * time.Millisecond
+	maxPause = 100 * time.Millisecond
+)
+
+// open asks for a channel; a server that does not answer is left when ctx ends. One that has
+// given as many as it does at once (MaxSessions of sshd) is asked again: others of this run
+// will end.
 func (s *sshSession) open(ctx context.Context) (*ssh.Session, error) {
 	defer context.AfterFunc(ctx, func() { s.client.Close() })()
-	return s.client.NewSession()
+	for pause := minPause; ; pause = min(2*pause, maxPause) {
+		channel, full, err := s.ask()
+		if !full {
+			return channel, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(pause):
+		}
+	}
+}
+
+// ask asks for a channel once. full is that the server refuses, but not all.
+func (s *sshSession) ask() (channel *ssh.Session, full bool, err error) {
+	s.mu.Lock()
+	s.asking++
+	s.mu.Unlock()
+	channel, err = s.client.NewSession()
+	_, refused := errors.AsType[*ssh.OpenChannelError](err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asking--
+	s.opened = s.opened || err == nil
+	return channel, refused && (s.opened || s.asking > 0), err
 }
 
 func (s *sshSession) close() {

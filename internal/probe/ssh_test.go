@@ -16,6 +16,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/protocol"
 )
 
 // sshKey is a key pair: the private one in OpenSSH's form, encrypted if there is a
@@ -61,7 +62,7 @@ func TestSSH(t *testing.T) {
 	stranger, _, _ := sshKey(t, "")
 	hostFile, allowed := write(t, dir, "host", host), write(t, dir, "allowed", public+lockedPublic)
 	s := child(t, func(port int) []string {
-		config := fmt.Sprintf("Port %d\nListenAddress 127.0.0.1\nHostKey %s\nAuthorizedKeysFile %s\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nPidFile none\nMaxStartups 100\n", port, hostFile, allowed)
+		config := fmt.Sprintf("Port %d\nListenAddress 127.0.0.1\nHostKey %s\nAuthorizedKeysFile %s\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nPidFile none\nMaxStartups 100\nMaxSessions 2\n", port, hostFile, allowed)
 		return []string{path, "-D", "-e", "-f", write(t, dir, "sshd_config", config)}
 	})
 	with := func(more map[string]string) string {
@@ -95,6 +96,22 @@ func TestSSH(t *testing.T) {
 		}},
 		{"no such disk", key, check.HardwareDisk, `{"mountPoint":"/nowhere"}`, `Check failed: "LC_ALL=C df -Pk -- /nowhere" ended with 1: …`, nil},
 	})
+	// Collectors of one kind beside each other, and more than the server does at once.
+	a := s.assignment(check.SSH, key, "", "")
+	want := map[string]string{}
+	for i := range 6 {
+		mount := []string{"/", "/proc"}[i%2]
+		want[fmt.Sprint(i)] = mount
+		a.Collectors = append(a.Collectors, protocol.Collector{ID: fmt.Sprint(i), CollectorID: check.HardwareDisk, Config: json.RawMessage(`{"mountPoint":"` + mount + `"}`)})
+	}
+	r := New(Options{}).Execute(t.Context(), a, nil, nil)
+	got := map[string]string{}
+	for id := range r.Metadata.Collectors {
+		got[id], _ = object(t, r, id)["mountPoint"].(string)
+	}
+	if diff := cmp.Diff(want, got); diff != "" || r.Status != check.Healthy {
+		t.Errorf("%s, %s: mount points (-want +got):\n%s", r.Status, r.Message, diff)
+	}
 }
 
 // A server that knows the password, because OpenSSH knows only those of real users.
