@@ -244,7 +244,7 @@ func (p *Prober) Execute(ctx context.Context, a *protocol.Assignment, env *check
 	defer func() {
 		if cause := recover(); cause != nil {
 			p.options.Log.Error("run panicked", "strategy", a.StrategyID, "cause", cause, "stack", string(debug.Stack()))
-			result = failed(time.Since(start), fmt.Errorf("internal error of the satellite: %v", cause))
+			result = failed(time.Since(start), internalError(cause))
 		}
 	}()
 	open, ok := p.strategies[a.StrategyID]
@@ -311,10 +311,11 @@ func judge(ctx context.Context, client session, a *protocol.Assignment, findings
 		measured := false
 		if m, ok := client.(measurer); ok {
 			var err error
-			if measured, err = m.measure(ctx); errors.As(err, new(barred)) {
-				return check.Degraded, notCarriedOut + describe(err).Error(), check.BlamePolicy
-			} else if err != nil {
-				return check.Unhealthy, "Check failed: " + describe(err).Error(), blame(err)
+			if measured, err = m.measure(ctx); err != nil {
+				if err = describe(err); errors.As(err, new(unsupported)) {
+					return check.Degraded, notCarriedOut + err.Error(), policyOf(err)
+				}
+				return check.Unhealthy, "Check failed: " + err.Error(), blame(err)
 			}
 		}
 		if !measured {
@@ -360,7 +361,7 @@ func (p *Prober) collect(ctx context.Context, client session, a *protocol.Assign
 				f.took = time.Since(began)
 				if cause := recover(); cause != nil {
 					p.options.Log.Error("collector panicked", "collector", c.CollectorID, "cause", cause, "stack", string(debug.Stack()))
-					f.result, f.err = nil, fmt.Errorf("internal error of the satellite: %v", cause)
+					f.result, f.err = nil, internalError(cause)
 				}
 			}()
 			f.result, f.err = collectOne(ctx, client, c, lease)
@@ -435,11 +436,17 @@ func policyOf(err error) check.Blame {
 	return 0
 }
 
+// internalError is a mistake of ours that a run came upon. It says nothing of the target.
+func internalError(cause any) error {
+	return unsupported{fmt.Sprintf("internal error of the satellite: %v", cause)}
+}
+
 // failed is a run that did not get as far as its collectors.
 func failed(elapsed time.Duration, err error) check.Result {
-	status, text, blamed := check.Unhealthy, describe(err).Error(), blame(err)
-	if _, ok := errors.AsType[barred](err); ok {
-		status, text, blamed = check.Degraded, notCarriedOut+text, check.BlamePolicy
+	err = describe(err)
+	status, text, blamed := check.Unhealthy, err.Error(), blame(err)
+	if errors.As(err, new(unsupported)) {
+		status, text, blamed = check.Degraded, notCarriedOut+text, policyOf(err)
 	}
 	text = cut(text, maxMessage)
 	return check.Result{

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -235,18 +237,60 @@ func TestWhatTheSatelliteCannotDoIsNotTheTargetsFault(t *testing.T) {
 	}
 }
 
+// A satellite that has run out of what connections need has found out nothing, before its
+// collectors as in them.
+func TestWhatTheSatelliteLacksIsNotTheTargetsFault(t *testing.T) {
+	t.Parallel()
+	dial := func(network string, at net.Addr, err error) error {
+		return &url.Error{Op: "Get", URL: "http://x", Err: &net.OpError{Op: "dial", Net: network, Addr: at, Err: os.NewSyscallError("connect", err)}}
+	}
+	tcp, unix := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 80}, &net.UnixAddr{Name: "/run/docker.sock", Net: "unix"}
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{dial("tcp", nil, syscall.EMFILE), "this satellite may open no more files and connections (too many open files); raise its limit (ulimit -n)"},
+		{&net.DNSError{Name: "shop.example", Err: "dial udp: socket: too many open files"}, "this satellite may open no more files and connections (too many open files); raise its limit (ulimit -n)"},
+		{dial("tcp", nil, syscall.ENFILE), "the machine of this satellite has no file descriptors left"},
+		{dial("udp", nil, syscall.ENOBUFS), "the machine of this satellite has no memory left for connections"},
+		{dial("tcp", tcp, syscall.EADDRNOTAVAIL), "this satellite has no address or port left to connect from"},
+		{dial("tcp", nil, syscall.EAFNOSUPPORT), "this satellite has no network for addresses of that kind"},
+		{dial("tcp", tcp, syscall.EPERM), "the machine of this satellite does not let it connect to 192.0.2.1:80 (operation not permitted)"},
+		{dial("unix", unix, syscall.EACCES), "the user of this satellite may not open /run/docker.sock"},
+	} {
+		f := &fake{found: func(string) (any, error) { return nil, c.err }}
+		p := New(Options{})
+		p.strategies[check.TCP] = func(context.Context, run, json.RawMessage) (session, error) { return nil, c.err }
+		for what, r := range map[string]check.Result{
+			"in a collector": proberOf(f).Execute(t.Context(), banners("{}"), nil, nil),
+			"before":         p.Execute(t.Context(), banners("{}"), nil, nil),
+		} {
+			if r.Status != check.Degraded || r.Message != "Check not carried out: "+c.want {
+				t.Errorf("%v %s: %s, %q", c.err, what, r.Status, r.Message)
+			}
+		}
+	}
+	f := &fake{found: func(string) (any, error) { return nil, dial("unix", unix, syscall.ENOENT) }}
+	if r := proberOf(f).Execute(t.Context(), banners("{}"), nil, nil); r.Status != check.Unhealthy {
+		t.Errorf("what is not there: %s, %q", r.Status, r.Message)
+	}
+}
+
 func TestPanicsBecomeResults(t *testing.T) {
 	t.Parallel()
 	f := &fake{found: func(string) (any, error) { panic("collector") }}
 	wantEntry := "internal error of the satellite: collector"
 	r := proberOf(f).Execute(t.Context(), banners("{}"), nil, nil)
-	if r.Status != check.Unhealthy || r.Message != "Check failed: "+wantEntry || object(t, r, "e0")["error"] != wantEntry {
+	if r.Status != check.Degraded || r.Message != "Check not carried out: "+wantEntry || object(t, r, "e0")["error"] != wantEntry {
 		t.Errorf("%+v", r)
 	}
 	<-f.closed
 	p := New(Options{})
 	p.strategies[check.TCP] = func(context.Context, run, json.RawMessage) (session, error) { panic("strategy") }
-	wantUnconnected(t, p.Execute(t.Context(), banners("{}"), nil, nil), "internal error of the satellite: strategy")
+	r = p.Execute(t.Context(), banners("{}"), nil, nil)
+	if r.Status != check.Degraded || r.Message != "Check not carried out: internal error of the satellite: strategy" {
+		t.Errorf("%+v", r)
+	}
 }
 
 func TestM37_ErrorTextsAreBounded(t *testing.T) {
@@ -282,7 +326,9 @@ func TestConfigsThatCannotBeUsed(t *testing.T) {
 	for _, secret := range []string{"__hcsecret__:1", "${{ secrets.TOKEN }}", "Bearer ${{secrets.TOKEN}}"} {
 		config, _ := json.Marshal(map[string]string{"authType": "token", "authToken": secret})
 		r = p.Execute(t.Context(), assignment(check.HTTP, string(config), check.HTTPRequest, `{"url":"http://127.0.0.1:1"}`), nil, nil)
-		wantUnconnected(t, r, "authToken refers to a secret that this satellite did not get")
+		if r.Status != check.Degraded || r.Message != "Check not carried out: authToken refers to a secret that this satellite did not get" {
+			t.Errorf("%s, %q", r.Status, r.Message)
+		}
 	}
 }
 

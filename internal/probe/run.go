@@ -152,7 +152,7 @@ func (c *configs) put(raw json.RawMessage, config any) {
 // look like a wrong password of the operator's.
 func unresolved(name, value string) error {
 	if check.RefersToSecret(value) {
-		return fmt.Errorf("%s refers to a secret that this satellite did not get", name)
+		return unsupported{name + " refers to a secret that this satellite did not get"}
 	}
 	return nil
 }

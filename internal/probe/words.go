@@ -95,6 +95,9 @@ func describe(err error) error {
 	if why, ok := errors.AsType[barred](err); ok {
 		return why
 	}
+	if text := shortage(err); text != "" {
+		return unsupported{text}
+	}
 	if text := words(err); text != "" {
 		return told{text, err}
 	}
@@ -107,6 +110,35 @@ func describe(err error) error {
 		return told{text, err}
 	}
 	return err
+}
+
+// shortage is what this satellite lacks for a connection, "" for nothing.
+func shortage(err error) string {
+	is := func(number syscall.Errno) bool {
+		dns, ok := errors.AsType[*net.DNSError](err)
+		return errors.Is(err, number) || ok && strings.Contains(dns.Err, number.Error()) // which keeps the words only
+	}
+	switch {
+	case is(syscall.EMFILE):
+		return "this satellite may open no more files and connections (too many open files); raise its limit (ulimit -n)"
+	case is(syscall.ENFILE):
+		return "the machine of this satellite has no file descriptors left"
+	case is(syscall.ENOBUFS), is(syscall.ENOMEM):
+		return "the machine of this satellite has no memory left for connections"
+	case is(syscall.EADDRNOTAVAIL):
+		return "this satellite has no address or port left to connect from"
+	case is(syscall.EAFNOSUPPORT):
+		return "this satellite has no network for addresses of that kind"
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" && op.Addr != nil {
+		switch {
+		case op.Net == "unix" && is(syscall.EACCES):
+			return "the user of this satellite may not open " + cut(op.Addr.String(), 200)
+		case is(syscall.EPERM):
+			return "the machine of this satellite does not let it connect to " + op.Addr.String() + " (operation not permitted)"
+		}
+	}
+	return ""
 }
 
 func words(err error) string {
