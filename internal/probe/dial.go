@@ -124,6 +124,23 @@ func (b *bounded) reason(err error) error {
 	return cmp.Or(b.failure(), err)
 }
 
+// unanswered is why nothing is asked where an answer may be on its way that nobody waits for.
+const unanswered = "not asked: what was asked before on this connection was not answered in time"
+
+// spent says why nothing can be asked on the connection any more, nil when it can: who asks
+// on after an answer that broke off would take what is left of it for the next one.
+func spent(conn net.Conn) error {
+	ours := under(conn)
+	if ours == nil || ours.failure() == nil {
+		return nil
+	}
+	failed := ours.failure()
+	if timedOutOf(failed) || errors.Is(failed, net.ErrClosed) { // which is how some libraries end a wait
+		return told{unanswered, failed}
+	}
+	return told{"not asked: the connection had ended: " + describe(failed).Error(), failed}
+}
+
 // under is the connection that others go over, such as TLS, or the one itself; nil when it is
 // none that we made.
 func under(conn net.Conn) *attentive {

@@ -75,7 +75,7 @@ func (s *kafkaSession) greet(c check.KafkaConfig) error {
 	}
 	err = s.signIn(c)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errors.New("signing in: the broker hung up, as some do to refuse a password")
+		return told{"signing in: the broker hung up, as some do to refuse a password", err}
 	}
 	if err != nil {
 		return fmt.Errorf("signing in: %w", err)
@@ -174,6 +174,9 @@ func (s *kafkaSession) collect(ctx context.Context, _ string, raw json.RawMessag
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := spent(s.conn); err != nil {
+		return nil, err
+	}
 	ctx, cancel := within(ctx, s.limit)
 	defer cancel()
 	defer during(ctx, s.conn)()

@@ -166,6 +166,9 @@ func (s *mongoSession) command(document bson.D) (mongoReply, error) {
 func (s *mongoSession) collect(ctx context.Context, _ string, _ json.RawMessage) (any, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := spent(s.conn); err != nil {
+		return nil, err
+	}
 	ctx, cancel := within(ctx, s.limit)
 	defer cancel()
 	defer during(ctx, s.conn)()

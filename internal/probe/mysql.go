@@ -79,6 +79,9 @@ func (s *mysqlSession) collect(ctx context.Context, _ string, raw json.RawMessag
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := spent(s.net); err != nil {
+		return nil, err
+	}
 	ctx, cancel := within(ctx, s.limit)
 	defer cancel()
 	start := time.Now()

@@ -149,6 +149,9 @@ func (s *natsSession) payload(line string) (string, error) {
 func (s *natsSession) collect(ctx context.Context, id string, raw json.RawMessage) (any, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := spent(s.conn); err != nil {
+		return nil, err
+	}
 	ctx, cancel := within(ctx, s.limit)
 	defer cancel()
 	defer during(ctx, s.conn)()

@@ -92,6 +92,9 @@ func (s *postgresSession) collect(ctx context.Context, _ string, raw json.RawMes
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := spent(s.conn.Conn()); err != nil {
+		return nil, err
+	}
 	ctx, cancel := within(ctx, s.limit)
 	defer cancel()
 	start := time.Now()

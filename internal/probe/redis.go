@@ -81,6 +81,9 @@ func (s *redisSession) collect(ctx context.Context, _ string, raw json.RawMessag
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := spent(s.conn); err != nil {
+		return nil, err
+	}
 	ctx, cancel := within(ctx, s.limit)
 	defer cancel()
 	defer during(ctx, s.conn)()

@@ -1,10 +1,18 @@
 package probe
 
 import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/protocol"
 )
 
 func TestRedis(t *testing.T) {
@@ -31,4 +39,33 @@ func TestRedis(t *testing.T) {
 		{"no such database", `"password":"right","database":99`, "", "", "selecting the database: the server answered ERR DB index is out of range", nil},
 		{"TLS that it does not speak", `"tls":true,"timeout":200`, "", "", "timed out after 200 ms while shaking hands", nil},
 	})
+}
+
+// An answer that comes too late is not taken for that to the next question.
+func TestLateAnswersAreNobodyElses(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(conn net.Conn) {
+		buffer := make([]byte, 1000)
+		for _, answer := range []string{"+PONG\r\n", "", "+first\r\n+second\r\n"} {
+			if _, err := conn.Read(buffer); err != nil {
+				return
+			}
+			fmt.Fprint(conn, answer)
+		}
+		waitClosed(conn)
+	})
+	a := s.assignment(check.Redis, `"timeout":300`, "", "")
+	for _, id := range []string{"a", "b"} {
+		a.Collectors = append(a.Collectors, protocol.Collector{ID: id, CollectorID: check.RedisCommand, Config: json.RawMessage(`{"command":"GET","args":"x"}`)})
+	}
+	r := New(Options{}).Execute(t.Context(), a, nil, nil)
+	got := []any{object(t, r, "a")["error"], object(t, r, "b")["error"]}
+	slices.SortFunc(got, func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+	want := []any{
+		"not asked: what was asked before on this connection was not answered in time",
+		"timed out after 300 ms while waiting for the answer to GET",
+	}
+	if diff := cmp.Diff(want, got); diff != "" || r.Status != check.Unhealthy || r.Blame&check.BlamePath == 0 {
+		t.Errorf("%s, %v (-want +got):\n%s", r.Status, r.Blame, diff)
+	}
 }

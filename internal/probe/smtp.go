@@ -123,6 +123,9 @@ func oneWord(text string) string { return strings.Join(strings.Fields(text), "")
 func (s *smtpSession) collect(ctx context.Context, id string, raw json.RawMessage) (any, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := spent(s.conn); err != nil {
+		return nil, err
+	}
 	ctx, cancel := within(ctx, s.limit)
 	defer cancel()
 	defer during(ctx, s.conn)()

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -16,11 +17,19 @@ import (
 	"github.com/perigee-monitoring/perigee/check"
 )
 
-// websocketSession is one open socket.
+// websocketSession is one open socket; its collectors wait for each other.
 type websocketSession struct {
 	plain
-	run  run
+	run run
+
+	mu   sync.Mutex
 	conn *websocket.Conn
+	late bool // an answer has not come in time, and may come
+
+	reader sync.WaitGroup
+	ended  chan struct{}
+	heard  chan *string // messages, nil for the answer to a ping; closed after lost is set
+	lost   error
 }
 
 func init() { offers[check.WebSocket] = offer{connect: (*Prober).connectWebSocket} }
@@ -61,7 +70,9 @@ func (p *Prober) connectWebSocket(ctx context.Context, r run, raw json.RawMessag
 		return nil, explain(ctx, err, clock.doing())
 	}
 	conn.SetReadLimit(maxRead)
-	return &websocketSession{plain{clock}, r, conn}, nil
+	s := &websocketSession{plain: plain{clock}, run: r, conn: conn, ended: make(chan struct{}), heard: make(chan *string)}
+	s.reader.Go(s.read)
+	return s, nil
 }
 
 func (s *websocketSession) collect(ctx context.Context, _ string, raw json.RawMessage) (any, error) {
@@ -69,11 +80,17 @@ func (s *websocketSession) collect(ctx context.Context, _ string, raw json.RawMe
 	if err != nil {
 		return nil, err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.late {
+		return nil, told{unanswered, context.DeadlineExceeded}
+	}
 	ctx, cancel := within(ctx, timeout(config.Timeout))
 	defer cancel()
-	defer during(ctx, s.conn.NetConn())()
+	deadline, _ := ctx.Deadline()
+	_ = s.conn.SetWriteDeadline(deadline)
 	result, start := &check.WebSocketMessageResult{Subprotocol: cut(s.conn.Subprotocol(), 200)}, time.Now()
-	text, err := s.exchange(config)
+	text, err := s.exchange(ctx, config)
 	if err != nil {
 		return result, explain(ctx, websocketError(err), "waiting for a message")
 	}
@@ -82,36 +99,61 @@ func (s *websocketSession) collect(ctx context.Context, _ string, raw json.RawMe
 }
 
 // exchange sends what is to be sent and waits for what is to come.
-func (s *websocketSession) exchange(c check.WebSocketMessageConfig) (*string, error) {
+func (s *websocketSession) exchange(ctx context.Context, c check.WebSocketMessageConfig) (*string, error) {
 	if c.Send != "" {
 		if err := s.conn.WriteMessage(websocket.TextMessage, []byte(c.Send)); err != nil {
 			return nil, err
 		}
 	}
-	answered := errors.New("the ping was answered")
 	if !c.Receive {
-		s.conn.SetPongHandler(func(string) error { return answered })
 		if err := s.conn.WriteMessage(websocket.PingMessage, nil); err != nil {
 			return nil, err
 		}
 	}
 	for {
+		select {
+		case text, ok := <-s.heard:
+			if !ok {
+				return nil, s.lost
+			}
+			if (text == nil) != c.Receive { // else it is not asked about
+				return text, nil
+			}
+		case <-ctx.Done():
+			s.late = true
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// read hears what comes until the socket ends. The library reads no more once it was kept from
+// reading on, which a ping would do: its answer is no message.
+func (s *websocketSession) read() {
+	defer close(s.heard)
+	s.conn.SetPongHandler(func(string) error {
+		s.tell(nil)
+		return nil
+	})
+	for {
 		_, message, err := s.conn.NextReader()
-		if errors.Is(err, answered) {
-			return nil, nil
+		var text []byte
+		if err == nil {
+			text, err = io.ReadAll(io.LimitReader(message, int64(min(s.run.bodyCap, maxText))+1))
 		}
 		if err != nil {
-			return nil, err
-		}
-		if !c.Receive {
-			continue // not asked about; the pong comes after it
-		}
-		text, err := io.ReadAll(io.LimitReader(message, int64(min(s.run.bodyCap, maxText))+1))
-		if err != nil {
-			return nil, err
+			s.lost = err
+			return
 		}
 		kept := s.run.keep(string(text))
-		return &kept, nil
+		s.tell(&kept)
+	}
+}
+
+// tell waits until it is heard, or nobody listens any more.
+func (s *websocketSession) tell(text *string) {
+	select {
+	case s.heard <- text:
+	case <-s.ended:
 	}
 }
 
@@ -129,5 +171,7 @@ func websocketError(err error) error {
 func (s *websocketSession) close() {
 	message := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
 	_ = s.conn.WriteControl(websocket.CloseMessage, message, time.Now().Add(time.Second)) // a courtesy
+	close(s.ended)
 	s.conn.Close()
+	s.reader.Wait()
 }

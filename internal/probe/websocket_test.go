@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +11,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/perigee-monitoring/perigee/check"
+	"github.com/perigee-monitoring/perigee/protocol"
 )
 
 func TestWebSocket(t *testing.T) {
@@ -52,4 +54,17 @@ func TestWebSocket(t *testing.T) {
 		{"closed", "", check.WebSocketMessage, `{"send":"bye"}`, "Check failed: the server closed the socket: 4001 enough", map[string]any{"success": false}},
 		{"wrong token", `"token":"wrong"`, "", "", "the server opened no socket: the server answered 403 Forbidden", nil},
 	})
+	// Several collectors have one socket, and each its own answer.
+	a := assignment(check.WebSocket, fmt.Sprintf(`{"url":%q}`, url), "", "")
+	for i := range 5 {
+		a.Collectors = append(a.Collectors, protocol.Collector{ID: fmt.Sprint("ping ", i), CollectorID: check.WebSocketMessage, Config: json.RawMessage(`{"receive":false}`)})
+		a.Collectors = append(a.Collectors, protocol.Collector{ID: fmt.Sprint(i), CollectorID: check.WebSocketMessage, Config: json.RawMessage(fmt.Sprintf(`{"send":"%d"}`, i))})
+	}
+	r := New(Options{}).Execute(t.Context(), a, nil, nil)
+	wantHealthy(t, r)
+	for i := range 5 {
+		if got := object(t, r, fmt.Sprint(i))["message"]; got != fmt.Sprintf("echo %d", i) {
+			t.Errorf("%d: %v, %s", i, got, r.Message)
+		}
+	}
 }
