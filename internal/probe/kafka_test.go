@@ -52,3 +52,20 @@ func TestKafka(t *testing.T) {
 		{"wrong password, scram", `"mechanism":"scram-sha-256","username":"s","password":"wrong"`, check.KafkaMetadata, `{}`, "signing in: …", nil},
 	})
 }
+
+// A broker that hangs up instead of signing in may refuse the password, or be cut off.
+func TestKafkaHangsUp(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(conn net.Conn) {
+		buffer := make([]byte, 1000)
+		_, _ = conn.Read(buffer)
+		// The first question's number, no error, and one key: metadata in versions 0 to 8.
+		_, _ = conn.Write([]byte{0, 0, 0, 16, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 3, 0, 0, 0, 8})
+		_, _ = conn.Read(buffer)
+	})
+	r := New(Options{}).Execute(t.Context(), s.assignment(check.Kafka, `"mechanism":"plain","username":"u","password":"p"`, check.KafkaMetadata, `{}`), nil, nil)
+	wantUnconnected(t, r, "signing in: the broker hung up, as some do to refuse a password")
+	if r.Blame != check.BlamePath {
+		t.Errorf("blamed on %v", r.Blame)
+	}
+}
