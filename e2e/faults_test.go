@@ -230,7 +230,7 @@ func (w *world) documents() []any {
 	watch := func(name, system, url string) {
 		documents = append(documents,
 			document("Check", name, map[string]any{
-				"strategy": "healthcheck-http.http", "config": map[string]any{"timeout": 4000}, "interval": faultInterval.String(),
+				"strategy": "healthcheck-http.http", "config": map[string]any{"timeout": 10_000}, "interval": faultInterval.String(),
 				"collectors": []any{map[string]any{
 					"id": "page", "collector": "healthcheck-http.request", "config": map[string]any{"url": url},
 					"assertions": []any{map[string]any{"field": "statusCode", "operator": "equals", "value": 200}},
