@@ -184,7 +184,7 @@ func crashDocuments(url string) []any {
 		name := fmt.Sprintf("check-%d", i)
 		documents = append(documents,
 			map[string]any{"apiVersion": "perigee/v1", "kind": "Check", "metadata": map[string]any{"name": name}, "spec": map[string]any{
-				"strategy": "healthcheck-http.http", "config": map[string]any{"timeout": 5000}, "interval": crashInterval.String(),
+				"strategy": "healthcheck-http.http", "config": map[string]any{"timeout": 10_000}, "interval": crashInterval.String(),
 				"collectors": []any{map[string]any{
 					"id": "page", "collector": "healthcheck-http.request",
 					"config":     map[string]any{"url": url + "/" + name},

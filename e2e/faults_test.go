@@ -21,7 +21,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/perigee-monitoring/perigee/internal/perigeetest"
-	agent "github.com/perigee-monitoring/perigee/internal/satellite"
 	"github.com/perigee-monitoring/perigee/verdict"
 )
 
@@ -189,9 +188,6 @@ func newWorld(t *testing.T, f fault) *world {
 		s := newSatellite(w.core, region+"-1", region)
 		s.at("--core", "http://"+p.Address("core"))
 		s.args = append(s.args, "--nameserver", p.Nameserver, "--observer-name", "reference.test", "--reference", "http://"+p.Address("reference.test"), "--no-watch-gateway")
-		if slices.Contains(f.ill, "scheduler") {
-			s.env = append(s.env, "PERIGEE_MAX_LAG="+agent.DefaultMaxLag.String())
-		}
 		if i == 0 && f.clock != 0 {
 			s.args[0] = os.Args[0]
 			s.env = append(s.env, clockVariable+"="+f.clock.String())

@@ -74,8 +74,7 @@ export class Core {
     return this.#run(
       'perigee-satellite',
       ['--core', this.url, '--id', id, '--data-dir', join(this.#dir, id), ...args],
-      // This machine may have much to do: a satellite that is late is not believed.
-      { PERIGEE_SATELLITE_TOKEN: token, PERIGEE_MAX_LAG: '1m' },
+      { PERIGEE_SATELLITE_TOKEN: token },
     );
   }
 
