@@ -86,13 +86,13 @@ test('who has the code makes the administrator, something to watch, and a satell
   await page()
     .getByLabel(/^Password/)
     .fill(PASSWORD);
-  await page().getByRole('button', { name: 'Make the administrator' }).click();
+  await page().getByRole('button', { name: 'Create the administrator' }).click();
   await page().getByRole('alert').getByText('the set-up code is not right').waitFor();
   await looksRight('set-up');
   await page()
     .getByLabel('Set-up code')
     .fill(code as string);
-  await page().getByRole('button', { name: 'Make the administrator' }).click();
+  await page().getByRole('button', { name: 'Create the administrator' }).click();
 
   await page().getByRole('heading', { name: 'First steps' }).waitFor();
   await main().getByLabel('Name').fill('shop');
@@ -102,7 +102,7 @@ test('who has the code makes the administrator, something to watch, and a satell
   await main().getByRole('link', { name: 'shop' }).waitFor();
   await main().getByLabel('Satellite').fill('fra-1');
   await main().getByLabel('Region').fill('eu');
-  await button('Make its record').click();
+  await button('Create the satellite').click();
   const command = (await page().locator('[data-command="shell"]').textContent()) ?? '';
   const [, token] = /TOKEN=(\S+)/.exec(command) ?? [];
   const [, id] = /--id (\S+)/.exec(command) ?? [];
@@ -179,7 +179,7 @@ test('a secret is set and never shown', async () => {
 /** Sets the sandbox policy, with the keyboard alone. */
 async function keyboardOnly(): Promise<void> {
   const keys = page().keyboard;
-  const list = main().getByLabel('The list');
+  const list = main().getByLabel('Allowed');
   await list.focus();
   await keys.type('api.example.org');
   await keys.press('Enter');
@@ -230,9 +230,14 @@ test('packages are listed, settings and the core itself shown', async () => {
   await looksRight('packages');
   await main().getByText('cannot import what is on the list until it is installed').waitFor();
   await button('Delete what no tree needs').click();
-  await dialog().getByText('Nothing is there to delete').waitFor();
+  await dialog().getByText('There is nothing to delete').waitFor();
   expect(await dialog().getByRole('button', { name: 'Delete', exact: true }).isDisabled()).toBe(true);
   await page().keyboard.press('Escape');
+  const refusal = { status: 409, contentType: 'application/problem+json', body: '{"title": "Not now"}' };
+  await page().route('**/packages/enabled', (route) => route.fulfill(refusal));
+  await button('Leave out zod').click();
+  await main().getByRole('alert').getByText('Not now').waitFor();
+  await page().unroute('**/packages/enabled');
   await button('Leave out zod').click();
   await main()
     .getByRole('row', { name: /zod 4\.2\.1 left out/ })

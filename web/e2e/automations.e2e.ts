@@ -94,7 +94,7 @@ test('a dry run says that it goes on, and is stopped', async () => {
   await main().getByRole('combobox', { name: 'Over' }).click();
   await page().getByRole('option', { name: 'the last week' }).click();
   await button('Dry run').press('Enter');
-  const told = main().getByRole('status').getByText('What happened in the last week is led through the definition…');
+  const told = main().getByRole('status').getByText('Trying the definition on what happened in the last week…');
   await told.waitFor();
   wrong.push(...(await browsing.wrong()));
   const gone = page().waitForEvent('requestfailed', (request) => request.url().endsWith('/automations/dry-run'));
@@ -151,7 +151,7 @@ test('it is run by hand, which leads to the trace, cancelled while it waits, and
   const dialog = page().getByRole('dialog', { name: 'Run tell' });
   await dialog.getByLabel('Payload').fill('{"who": ');
   await dialog.getByRole('button', { name: 'Run it' }).press('Enter');
-  await dialog.getByText('The payload is no JSON.').waitFor();
+  await dialog.getByText('The payload is not valid JSON.').waitFor();
   await dialog.getByLabel('Payload').fill('{"who": "Ada"}');
   wrong.push(...(await browsing.wrong()));
   await dialog.getByRole('button', { name: 'Run it' }).press('Enter');
@@ -167,6 +167,10 @@ test('it is run by hand, which leads to the trace, cancelled while it waits, and
   await main().getByText('cancelled by admin').waitFor();
   const first = page().url();
   await button('Run again').press('Enter');
+  const again = page().getByRole('dialog', { name: 'Run again' });
+  await again.getByText('on the same event once more').waitFor();
+  wrong.push(...(await browsing.wrong()));
+  await again.getByRole('button', { name: 'Run it' }).press('Enter');
   await page().waitForURL((url) => url.href !== first);
   await main().getByText('"message": "Ada asked"').first().waitFor();
   await button('Cancel').click();

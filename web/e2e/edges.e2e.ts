@@ -131,7 +131,11 @@ test('on a phone each row of a long table is seen whole', async () => {
   await core.send('POST', '/satellites', { name: 'a-satellite-with-a-rather-long-name-17', region: 'ap-northeast' });
   await core.watch('shop', 'front-page', request('1s'), 'fra-1');
   await core.watch('api', 'closed-page', request('1s', 'http://127.0.0.1:9/'), 'fra-1');
+  const hint = () => main().getByRole('textbox', { name: 'Search Satellites' }).getAttribute('placeholder');
+  await browsing.visit('/satellites');
+  expect(await hint()).toBe('Search (press /)');
   await page().setViewportSize({ width: 390, height: 844 });
+  await main().getByPlaceholder('Search', { exact: true }).waitFor(); // a phone has no such key
   for (const [path, label, row] of [
     ['/satellites', 'Satellites', /a-satellite-with-a-rather-long-name-17 never connected ap-northeast/],
     ['/satellites/fra-1', 'Recent runs', /front-page healthy .*ms/],
@@ -159,6 +163,53 @@ test('the legend of a chart has the newest values while nothing is pointed at', 
     .first()
     .waitFor();
   await legend.getByText(/^\d\d:\d\d/).waitFor();
+});
+
+test('what bars and lines say at one moment is read by keyboard and by touch', async () => {
+  await browsing.visit('/checks/front-page');
+  const bars = main().getByRole('img', { name: /^front-page of shop/ });
+  const byKey = main().getByRole('slider', { name: /^front-page of shop.*bar by bar$/ });
+  const said = main().getByText(/^\d\d:\d\d to \d\d:\d\d: \d+ healthy, p95 /);
+  await byKey.focus();
+  await said.waitFor();
+  expect(await byKey.getAttribute('aria-valuetext')).toMatch(/ to .* healthy, p95 /);
+  await byKey.press('Tab');
+  await said.waitFor({ state: 'detached' });
+  const box = await bars.boundingBox();
+  await bars.dispatchEvent('pointerdown', {
+    pointerType: 'touch',
+    clientX: (box?.x ?? 0) + (box?.width ?? 0) - 1,
+    clientY: (box?.y ?? 0) + 5,
+  });
+  await said.waitFor();
+  const latency = main().getByRole('slider', { name: /^Latency of front-page.*moment by moment$/ });
+  await latency.focus();
+  await latency.press('Home');
+  expect(await latency.getAttribute('aria-valuetext')).toMatch(/^\d\d:\d\d:\d\d, p50 [\d.]+ m?s, p95 /);
+});
+
+test('a check says what must hold in words, and why it runs nowhere', async () => {
+  const assertions = [
+    { field: 'statusCode', operator: 'lessThan', value: 400 },
+    { expression: 'result.statusCode in [200, 204]' },
+  ];
+  const { collectors, ...spec } = request('1h');
+  await core.send('POST', '/checks', {
+    name: 'idle',
+    spec: { ...spec, collectors: collectors.map((c) => ({ ...c, assertions })) },
+  });
+  await browsing.visit('/checks/idle');
+  await main().getByText('statusCode is less than 400').waitFor();
+  await main().getByText('result.statusCode in [200, 204]').waitFor();
+  await main().getByText('It runs nowhere: it is assigned to no system.').waitFor();
+  await core.send('POST', '/assignments', {
+    name: 'idle-shop',
+    check: 'idle',
+    system: 'shop',
+    includeLocal: false,
+    satellites: { selector: 'region=nowhere' },
+  });
+  await main().getByText('It runs nowhere: no satellite that its assignments pick can run it.').waitFor();
 });
 
 test('where a name stands in a line with other words its link is told apart, and what has the focus is seen', async () => {

@@ -91,12 +91,19 @@ test('a system is made by form, and changed', async () => {
 
 test('a check is made by form, is red, then green, with its evidence', async () => {
   target.up = false;
-  await main().getByRole('link', { name: 'Make one' }).click();
+  await main().getByRole('link', { name: 'Create one' }).click();
   await main().getByRole('heading', { name: 'New check', level: 1 }).waitFor();
   await choose('Strategy', 'HTTP');
   await field('Name').fill('front-page');
   await field('Every').fill('1 second');
   await field('URL').fill('ftp://nowhere');
+  expect(
+    (
+      await main()
+        .getByText(/templates/i)
+        .allTextContents()
+    ).filter((text) => text.includes('What to ask for')),
+  ).toEqual(['What to ask for. Templates such as {{ environment.baseUrl }} are filled in before the run.']);
   await button('Add an assertion to request').click();
   await main()
     .getByRole('combobox', { name: 'Assertion 1: field' })
@@ -162,10 +169,10 @@ test('a check is changed with what its last run found, and its name is not taken
 test('an assignment is changed and taken away, and what goes with a check and a system is said', async () => {
   await page().goto('/checks/front-page');
   await main().getByRole('link', { name: 'Edit assignment front-page-shop' }).click();
-  await field('And on all that are like').fill('tier=');
+  await field('And on all that match').fill('tier=');
   await button('Save').click();
   await main().locator('[aria-invalid="true"]').first().waitFor();
-  await field('And on all that are like').fill('tier=edge');
+  await field('And on all that match').fill('tier=edge');
   await button('Save').click();
   await main()
     .getByRole('row', { name: /front-page-shop fra-1/ })
@@ -177,7 +184,7 @@ test('an assignment is changed and taken away, and what goes with a check and a 
   await dialog().getByRole('button', { name: 'Cancel' }).click();
   await button('Remove assignment front-page-shop').click();
   await dialog().getByRole('button', { name: 'Remove it' }).click();
-  await main().getByText('None: nothing runs.').waitFor();
+  await main().getByText('None, so nothing runs.').waitFor();
   await page().goto('/checks/front-page');
   await button('Delete').click();
   await dialog().getByText('It is assigned nowhere.').waitFor();
@@ -244,7 +251,7 @@ test('a script is written with completion, tried, and told where it is wrong', a
     'const n: number = 3\nreturn { value: n, message: n + " wait for " + context.system.name }',
   );
   await choose('From', 'fra-1');
-  await choose('As if of', 'shop');
+  await choose('For the system', 'shop');
   await button('Try it').click();
   const came = main().getByRole('status', { name: 'What came of it' });
   await came.locator('[data-status="healthy"]').first().waitFor();
@@ -384,10 +391,10 @@ test('a maintenance is planned, changed, ended and deleted', async () => {
   await choose('Systems', 'shop');
   await looksRight('maintenance-editor');
   await button('Plan it').click();
-  const row = main().getByRole('row', { name: /lasts now new shelves shop/ });
+  const row = main().getByRole('row', { name: /active new shelves shop/ });
   await row.waitFor();
   await main().getByRole('link', { name: 'Edit new shelves' }).click();
-  await main().getByText('Again and again').click();
+  await main().getByText('On a schedule').click();
   await field('Cron').fill('30 2 * *');
   await button('Save').click();
   await main().locator('[aria-invalid="true"]').waitFor();

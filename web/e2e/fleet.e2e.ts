@@ -101,7 +101,7 @@ test('a satellite that is ill itself is marked, and its failures count as inconc
     .first()
     .waitFor();
   await page().goto('/satellites/fra-1');
-  await main().getByText('It is unwell itself').waitFor();
+  await main().getByText('It is ill itself').waitFor();
   await main()
     .getByText(/reference/)
     .first()
@@ -159,10 +159,10 @@ test('satellites that are chosen are cordoned, labelled, drained and deleted tog
   await bulk.getByText('Told to drain: 2 of 2').waitFor();
   await bulk.getByRole('button', { name: 'Labels' }).click();
   await dialog().getByRole('textbox', { name: 'Labels' }).fill('rack');
-  await dialog().getByRole('button', { name: 'Set them' }).click();
+  await dialog().getByRole('button', { name: 'Set the labels' }).click();
   await dialog().getByText('is no label').waitFor();
   await dialog().getByRole('textbox', { name: 'Labels' }).fill('rack=r7');
-  await dialog().getByRole('button', { name: 'Set them' }).click();
+  await dialog().getByRole('button', { name: 'Set the labels' }).click();
   await bulk.getByText('Labelled: 2 of 2').waitFor();
   await main()
     .getByRole('row', { name: /old-2.*rack=r7/ })
@@ -173,7 +173,7 @@ test('satellites that are chosen are cordoned, labelled, drained and deleted tog
   expect(await dialog().getByRole('button', { name: 'Delete them' }).isDisabled()).toBe(true);
   await dialog().getByRole('checkbox', { name: 'Yes, delete all 2' }).check();
   await dialog().getByRole('button', { name: 'Delete them' }).click();
-  await main().getByText('None is like that.').waitFor();
+  await main().getByText('No satellite matches.').waitFor();
 });
 
 test('one satellite is drained from its page', async () => {

@@ -300,7 +300,7 @@ test('ten thousand changes are one line of the overview, and push no outage away
     .waitFor();
   expect(
     await main()
-      .getByText(/satellite edge-\d+ .*was added/)
+      .getByText(/satellite edge-\d+ .*was created/)
       .count(),
   ).toBe(0);
   await main()

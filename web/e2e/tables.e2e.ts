@@ -188,13 +188,23 @@ for (const [path, label, column, word] of TABLES) {
   });
 }
 
+test('the newest results of a location are told in words, on a phone too', async () => {
+  await page().setViewportSize({ width: 390, height: 844 });
+  await browsing.visit(`/checks/front-page/evidence/${verdict}`);
+  await table('What each location said')
+    .getByRole('row', { name: /fra-1/ })
+    .getByText('unhealthy, healthy', { exact: true })
+    .waitFor();
+  await page().setViewportSize({ width: 1280, height: 800 });
+});
+
 test('a table is filtered by what a column has, told when nothing is left, and shown whole again', async () => {
   await browsing.visit('/systems');
   await page().getByRole('combobox', { name: 'Status of Systems' }).click();
   await page().getByRole('option', { name: 'unhealthy' }).click();
   await page().waitForURL(/status=unhealthy/);
   await page().getByRole('textbox', { name: 'Search Systems' }).fill('nowhere');
-  await page().getByText('None is like that.').waitFor();
+  await page().getByText('No system matches.').waitFor();
   await page().getByRole('button', { name: 'Show all' }).click();
   await table('Systems').getByRole('row', { name: /till/ }).waitFor();
   expect(new URL(page().url()).search).toBe('');
@@ -209,7 +219,7 @@ test('a check of two systems is run for both by one button', async () => {
 test('what is wrong with a placement is said at its field before it is saved', async () => {
   await browsing.visit('/assignments/new?check=front-page&system=shop');
   await page()
-    .getByRole('textbox', { name: /^And on all that are like/ })
+    .getByRole('textbox', { name: /^And on all that match/ })
     .fill('region in (');
   await page().getByText('Where it would run is not known yet.').waitFor();
   await page().getByText('expected a value, found the end').waitFor();

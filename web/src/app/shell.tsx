@@ -1,4 +1,4 @@
-import { ActionIcon, Menu, useMantineColorScheme } from '@mantine/core';
+import { ActionIcon, Menu, useMantineColorScheme, VisuallyHidden } from '@mantine/core';
 import { Link, Outlet, useLocation } from '@tanstack/react-router';
 import { useEffect } from 'react';
 import { type Operation, queries, queryClient, signOut, useMay } from '../api/client';
@@ -103,11 +103,8 @@ function Wrong() {
   const warn = (data?.items ?? []).filter((s) => s.status === 'degraded').length;
   if (!bad && !warn) return null;
   return (
-    <span
-      className={`count-badge ${bad ? 'tone-bad ground-bad' : 'tone-warn ground-warn'}`}
-      title={`${bad} unhealthy, ${warn} degraded`}
-    >
-      {bad || warn}
+    <span className={`count-badge ${bad ? 'tone-bad ground-bad' : 'tone-warn ground-warn'}`}>
+      {bad || warn} <VisuallyHidden>{bad ? 'unhealthy' : 'degraded'}</VisuallyHidden>
     </span>
   );
 }
@@ -131,7 +128,7 @@ function Preferences() {
             onClick={() => setColorScheme(scheme)}
             rightSection={colorScheme === scheme ? '✓' : null}
           >
-            {scheme === 'auto' ? 'As the system' : scheme === 'light' ? 'Light' : 'Dark'}
+            {scheme === 'auto' ? 'As the device' : scheme === 'light' ? 'Light' : 'Dark'}
           </Menu.Item>
         ))}
         <Menu.Divider />

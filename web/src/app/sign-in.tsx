@@ -59,11 +59,11 @@ export function SignIn({
           </h1>
           {way === 'setup' && (
             <>
-              <p>Nobody administers this core yet. Make the administrator: that is you.</p>
+              <p>Nobody administers this core yet. Create the administrator: that is you.</p>
               {!code && (
                 <TextInput
                   label="Set-up code"
-                  description="The core printed it when it started."
+                  description="The core printed it when it started: look at its output."
                   required
                   autoComplete="off"
                   value={form.code}
@@ -96,7 +96,7 @@ export function SignIn({
           {way === 'token' && (
             <PasswordInput
               label="API token"
-              description="The core printed one when it first started."
+              description="The core printed one when it first started; others are created on the page API tokens."
               autoComplete="current-password"
               required
               autoFocus
@@ -106,7 +106,7 @@ export function SignIn({
             />
           )}
           <Button type="submit" loading={busy}>
-            {way === 'setup' ? 'Make the administrator' : 'Sign in'}
+            {way === 'setup' ? 'Create the administrator' : 'Sign in'}
           </Button>
           {ways.length > 1 && <Other ways={ways} way={way} choose={setWay} />}
         </div>
@@ -116,7 +116,7 @@ export function SignIn({
 }
 
 const WORDS: Record<Way, ReactNode> = {
-  setup: 'Make the administrator instead',
+  setup: 'Create the administrator instead',
   password: 'Sign in with a password instead',
   token: 'Sign in with an API token instead',
 };

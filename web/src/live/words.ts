@@ -34,7 +34,7 @@ export function wordsOfEvent(event: Event, names: Names): string {
     case 'satellite.clock_right':
       return `the clock of ${satellite} is right again`;
     case 'satellite.created':
-      return `satellite ${satellite} was added${by}`;
+      return `satellite ${satellite} was created${by}`;
     case 'satellite.updated':
       return `satellite ${satellite} was changed${by}`;
     case 'satellite.removed':

@@ -1,13 +1,11 @@
 import { Button } from '@mantine/core';
 import { queries, type Schemas } from '../api/client';
 import { Card, Facts, Head, Read } from '../ui/page';
-import { duration } from '../ui/span';
+import { bytes, duration } from '../ui/span';
 import { Status } from '../ui/status';
 import { Ago } from '../ui/time';
 
 type About = Schemas['About'];
-
-const size = (bytes: number) => `${(bytes / 1_048_576).toLocaleString('en', { maximumFractionDigits: 1 })} MiB`;
 
 export function About() {
   const about = queries.useQuery('get', '/about');
@@ -56,12 +54,12 @@ function Core({ of: a }: { of: About }) {
           of={[
             ['Engine', `${a.database.engine} ${a.database.version}`],
             ['Schema', a.database.schema],
-            ['Size', size(a.database.sizeBytes)],
+            ['Size', bytes(a.database.sizeBytes)],
             ['Answers in', duration(a.database.latencyMs)],
           ]}
         />
       </Card>
-      <Card title="Cores" aside="none leads">
+      <Card title="Cores" aside="all are equal">
         <Facts
           of={(a.cores ?? []).map((c) => [
             <span key={c.id} className="mono">
@@ -78,7 +76,7 @@ function Core({ of: a }: { of: About }) {
             [
               'Other cores',
               <Status key="c" of={a.bus.connected ? 'healthy' : 'degraded'}>
-                {a.bus.kind === 'local' ? 'none' : a.bus.connected ? 'heard' : 'not heard; slow polls carry'}
+                {a.bus.kind === 'local' ? 'none' : a.bus.connected ? 'heard' : 'not heard: their changes are seen late'}
               </Status>,
             ],
             [

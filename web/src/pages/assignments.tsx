@@ -111,7 +111,7 @@ export function Assignments({ check, system }: { check?: string; system?: string
             rows={list.filter((a) => (check ? a.check === check : a.system === system))}
             id={(a) => a.id}
             sortBy={check ? 'system' : 'check'}
-            empty="None: nothing runs. Assign says where it shall."
+            empty="None, so nothing runs. Assign says where it shall run."
           />
         )}
       </Read>

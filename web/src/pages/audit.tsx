@@ -171,7 +171,7 @@ export function Audit() {
               rows={rows}
               id={(e) => String(e.id)}
               sortBy="-at"
-              empty="Nothing is like that. Every change, sign-in and refusal is noted here from now on."
+              empty="No entry matches. Every change, sign-in and refusal is noted here."
             />
           )}
         </Read>

@@ -20,7 +20,7 @@ const SPANS = [
 const OUTCOMES: Record<string, { row: number; status: string; words: string }> = {
   fired: { row: 0, status: 'succeeded', words: 'fired' },
   queued: { row: 0, status: 'succeeded', words: 'fired, behind another run' },
-  armed: { row: 1, status: 'degraded', words: 'waits whether it stays so' },
+  armed: { row: 1, status: 'degraded', words: 'waits to see whether it stays so' },
   disarmed: { row: 1, status: 'unknown', words: 'did not stay so' },
   counted: { row: 1, status: 'unknown', words: 'not often enough yet' },
   filtered: { row: 2, status: 'unknown', words: 'filtered out' },
@@ -97,13 +97,11 @@ export function DryRun({
         {wrong != null && <Wrong error={wrong} />}
         {report && <Shown of={report} />}
         {busy && (
-          <p role="status">
-            What happened in {SPANS.find((s) => s.value === hours)?.label} is led through the definition…
-          </p>
+          <p role="status">Trying the definition on what happened in {SPANS.find((s) => s.value === hours)?.label}…</p>
         )}
         {!busy && !report && !wrong && (
           <p className="quiet small">
-            What has happened is led through the definition as it stands above; actions are noted, not done.
+            Tries the definition, as it stands above, on what has happened. Actions are noted, not done.
           </p>
         )}
       </div>
@@ -120,7 +118,7 @@ function Shown({ of: r }: { of: Report }) {
     <div className="stack" role="status">
       <p>
         {words}
-        {r.truncated && '; the report is cut, choose a shorter time to see all'}.
+        {r.truncated && '; the report is cut, choose a shorter span to see all'}.
       </p>
       {decisions.length > 0 && <Axis of={r} label={words} choose={setChosen} />}
       {chosen && <Why of={chosen} />}

@@ -93,7 +93,7 @@ function AutomationEditor({
   const definition = async () => {
     const { definition, mistakes } = read(text);
     setMistakes(mistakes);
-    if (mistakes.length) throw { detail: `Line ${mistakes[0]?.line} is no YAML: ${mistakes[0]?.message}` };
+    if (mistakes.length) throw { detail: `Line ${mistakes[0]?.line} is not valid YAML: ${mistakes[0]?.message}` };
     return definition;
   };
   const checked = async <T,>(what: () => Promise<T>): Promise<T> => {
@@ -143,7 +143,7 @@ function AutomationEditor({
               {outline ? (
                 <Outline of={outline} />
               ) : (
-                <p className="quiet">It cannot be read yet: it is no YAML as it stands.</p>
+                <p className="quiet">It cannot be read yet: it is not valid YAML.</p>
               )}
             </section>
           </div>

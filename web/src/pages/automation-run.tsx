@@ -2,7 +2,7 @@ import { Button, Select, Textarea } from '@mantine/core';
 import { useInfiniteQuery } from '@tanstack/react-query';
 import { Link, useNavigate, useParams } from '@tanstack/react-router';
 import { useMemo, useState } from 'react';
-import { api, type Problem, queries, queryClient, type Schemas, useAll, wordsOf } from '../api/client';
+import { api, type Problem, queries, queryClient, type Schemas, useAll } from '../api/client';
 import { wordsOfEvent } from '../live/words';
 import { Doing, useWrong } from '../ui/form';
 import { May } from '../ui/may';
@@ -185,8 +185,8 @@ export function RunNow({ of: a, close }: { of: Automation; close: () => void }) 
       }}
     >
       <p>
-        Its actions are really carried out{a.enabled ? '' : ', although it is disabled'}. What it would have done in the
-        past, without doing anything, is told by the dry run.
+        Its actions are really carried out{a.enabled ? '' : ', although it is disabled'}. To see what it would have done
+        in the past, without doing anything, use the dry run.
       </p>
       <Select
         label="As if this trigger had fired"
@@ -206,7 +206,7 @@ function parsed(text: string): unknown {
     return JSON.parse(text);
   } catch (error) {
     throw {
-      detail: 'The payload is no JSON.',
+      detail: 'The payload is not valid JSON.',
       errors: [{ location: 'body.payload', message: (error as Error).message }],
     };
   }
@@ -217,7 +217,7 @@ function Payload({ value, onChange }: { value: string; onChange: (text: string) 
   return (
     <Textarea
       label="Payload"
-      description="JSON that its steps see as trigger.payload, such as {&quot;name&quot;: &quot;eu-1&quot;}; may be left out."
+      description="JSON that its steps see as trigger.payload, such as {&quot;name&quot;: &quot;eu-1&quot;}. Optional."
       autosize
       minRows={2}
       maxRows={12}
@@ -305,7 +305,7 @@ function Took({ of: r }: { of: Run }) {
   if (r.endedAt) return <>{r.startedAt ? exact(r.startedAt, r.endedAt) : 'it never began'}</>;
   return (
     <>
-      it goes on, begun <Ago at={r.startedAt ?? r.createdAt} />
+      not over yet, begun <Ago at={r.startedAt ?? r.createdAt} />
     </>
   );
 }
@@ -362,48 +362,47 @@ function Doings({ of: r }: { of: Run }) {
   const navigate = useNavigate();
   const cancel = queries.useMutation('post', '/automation-runs/{id}/cancel');
   const rerun = queries.useMutation('post', '/automation-runs/{id}/rerun');
-  const [cancelling, setCancelling] = useState(false);
-  const [wrong, setWrong] = useState('');
+  const [open, setOpen] = useState<'' | 'cancel' | 'again'>('');
+  const close = () => setOpen('');
   const params = { path: { id: r.id } };
   return (
     <May to="rerun-automation-run">
-      {wrong && (
-        <span className="tone-bad" role="alert">
-          {wrong}
-        </span>
-      )}
       {ENDED.includes(r.status) ? (
-        <Button
-          loading={rerun.isPending}
-          title="Run again, on what it reacted to, by what the automation says now"
-          onClick={async () => {
-            setWrong('');
-            try {
-              const begun = await rerun.mutateAsync({ params });
-              await navigate({ to: '/automation-runs/$id', params: { id: begun.id } });
-            } catch (error) {
-              setWrong(wordsOf(error));
-            }
-          }}
-        >
-          Run again
-        </Button>
+        <Button onClick={() => setOpen('again')}>Run again</Button>
       ) : (
-        <Button variant="default" onClick={() => setCancelling(true)}>
+        <Button variant="default" onClick={() => setOpen('cancel')}>
           Cancel
         </Button>
       )}
-      {cancelling && (
+      {open === 'again' && (
+        <Doing
+          title="Run again"
+          button="Run it"
+          close={close}
+          touches="/automation"
+          run={async () => {
+            const begun = await rerun.mutateAsync({ params });
+            close();
+            await navigate({ to: '/automation-runs/$id', params: { id: begun.id } });
+          }}
+        >
+          <p>
+            The automation runs on the same event once more, as it is defined now. Its actions are really carried out.
+          </p>
+        </Doing>
+      )}
+      {open === 'cancel' && (
         <Doing
           title="Cancel this run"
           button="Cancel the run"
+          cancelWord="Let it run"
           danger
-          close={() => setCancelling(false)}
+          close={close}
           touches="/automation"
           run={async () => {
             await cancel.mutateAsync({ params });
             await queryClient.invalidateQueries({ queryKey: ['get', '/automation-runs/{id}'] });
-            setCancelling(false);
+            close();
           }}
         >
           <p>Steps that are done stay done; those after them are not carried out.</p>

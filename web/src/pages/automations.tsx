@@ -80,7 +80,7 @@ export function Automations() {
               rows={rows}
               id={(a) => a.id}
               sortBy="name"
-              empty="No automations, so nothing reacts to what happens. New automation makes one, and says what it would have done."
+              empty="No automations yet, so nothing reacts to what happens. New automation creates one, and shows what it would have done."
             />
           )}
         </Read>

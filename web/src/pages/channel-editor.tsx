@@ -16,7 +16,7 @@ const reference = (title: string, description?: string): Schema => ({
 });
 
 /** What a channel of each kind needs. */
-const KINDS: Record<Kind, { title: string; schema: Schema }> = {
+export const KINDS: Record<Kind, { title: string; of?: string; schema: Schema }> = {
   email: {
     title: 'E-mail',
     schema: {
@@ -48,7 +48,8 @@ const KINDS: Record<Kind, { title: string; schema: Schema }> = {
     },
   },
   shoutrrr: {
-    title: 'Slack, Teams, Telegram and others',
+    title: 'Chat',
+    of: 'Slack, Teams, Telegram and others',
     schema: {
       properties: {
         url: reference('URL', 'The secret that holds the service’s URL, such as slack://hook:…@webhook.'),
@@ -147,14 +148,14 @@ function ChannelFields({
         label="Kind"
         allowDeselect={false}
         disabled={!kind}
-        data={Object.entries(KINDS).map(([value, { title }]) => ({ value, label: title }))}
+        data={Object.entries(KINDS).map(([value, { title, of }]) => ({ value, label: of ? `${title}: ${of}` : title }))}
         value={c.type}
         error={typeWrong}
         onChange={(v) => onChange({ ...c, type: v as Kind, config: {} })}
       />
       <TextInput
         label="Name"
-        description="Small letters, digits, dots and dashes"
+        description="Lower-case letters, digits, dots and dashes"
         required
         value={c.name}
         error={nameWrong}
@@ -176,7 +177,7 @@ function ChannelFields({
       />
       <Checkbox
         label="Enabled"
-        description="Nothing is sent by one that is not."
+        description="A channel that is not enabled sends nothing."
         checked={c.enabled !== false}
         onChange={(e) => onChange({ ...c, enabled: e.currentTarget.checked })}
       />

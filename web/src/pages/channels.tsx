@@ -8,7 +8,7 @@ import { plural } from '../ui/span';
 import { Status } from '../ui/status';
 import { type Column, DataTable } from '../ui/table';
 import { Ago, Moment } from '../ui/time';
-import { DeleteChannel } from './channel-editor';
+import { DeleteChannel, KINDS } from './channel-editor';
 
 type Channel = Schemas['Channel'];
 
@@ -42,7 +42,7 @@ const COLUMNS: Column<Channel>[] = [
       </>
     ),
   },
-  { key: 'kind', title: 'Kind', value: (c) => c.type, kinds: (c) => [c.type] },
+  { key: 'kind', title: 'Kind', value: (c) => KINDS[c.type].title, kinds: (c) => [KINDS[c.type].title] },
   {
     key: 'delivered',
     title: 'Delivered last',
@@ -87,7 +87,7 @@ export function Channels() {
               rows={rows}
               id={(c) => c.id}
               sortBy="name"
-              empty="No channels yet, so nobody is told of anything. New channel makes one: e-mail, a signed webhook, or a chat service by its URL."
+              empty="No channels yet, so nobody is told of anything. New channel creates one: e-mail, a signed webhook, or a chat service."
             />
           )}
         </Read>

@@ -106,8 +106,8 @@ function OneCollector({
       </legend>
       <div className="row" style={{ alignItems: 'flex-end' }}>
         <TextInput
-          label="Called"
-          description="Assertions and messages name it so."
+          label="Id"
+          description="Messages and results call it so."
           required
           value={c.id}
           error={idWrong ?? wrong}
@@ -127,7 +127,9 @@ function OneCollector({
           special={(key, field) => special(`${c.collector}/${key}`, field)}
         />
       ) : (
-        <p className="tone-bad">This core knows no such collector. Remove it, or save the check elsewhere.</p>
+        <p className="tone-bad">
+          This core does not know this collector. Remove it, or save the check on a core that does.
+        </p>
       )}
       <h3>What must hold</h3>
       {assertions.length === 0 && (

@@ -87,7 +87,7 @@ function Making({ strategies }: { strategies: Strategy[] }) {
           <div className="stack">
             <Select
               label="Strategy"
-              description="How the thing that is checked is reached."
+              description="How the target is reached."
               required
               searchable
               data={strategies
@@ -150,8 +150,8 @@ function SystemsField({
   const wrong = useWrong('system');
   return (
     <MultiSelect
-      label="Of these systems"
-      description="It runs for each of them. Of none, it is kept and does not run."
+      label="For these systems"
+      description="It runs for each of them. Without any it is saved, but does not run."
       searchable
       limit={100}
       data={systems}
@@ -265,7 +265,7 @@ function CheckBasics({ value: c, onChange }: { value: CheckInput; onChange: (val
         onChange={(labels) => onChange({ ...c, labels: labels ?? {} })}
       />
       <Checkbox
-        label="Paused: it is kept, and does not run"
+        label="Paused: it is kept, but does not run"
         checked={c.spec.paused ?? false}
         onChange={(e) => spec({ paused: e.currentTarget.checked || undefined })}
       />
@@ -291,7 +291,7 @@ function CheckMeasures({
 }) {
   const [tried, setTried] = useState<Found | null>(null);
   const strategy = strategies.find((s) => s.id === c.spec.strategy);
-  if (!strategy) return <p className="problem">This core knows no strategy {c.spec.strategy}.</p>;
+  if (!strategy) return <p className="problem">This core does not know the strategy {c.spec.strategy}.</p>;
   const spec = (change: Partial<CheckInput['spec']>) => onChange({ ...c, spec: { ...c.spec, ...change } });
   return (
     <>

@@ -29,7 +29,7 @@ function ScriptField({ label, value, of, onChange, place, required }: FieldOf) {
   return (
     <CodeField
       label={label}
-      description="It returns what it found, or throws. Ctrl-Space offers what it can name, Ctrl-Shift-Space tells the parameters of a call, F8 goes to the next mistake and Ctrl-Shift-M lists them."
+      description="It returns what it found, or throws. Ctrl-Space completes, Ctrl-Shift-Space shows the parameters of a call, F8 goes to the next mistake, and Ctrl-Shift-M lists all."
       required={required}
       error={error}
       value={(value as string) ?? ''}

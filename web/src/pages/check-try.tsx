@@ -75,7 +75,7 @@ export function TryCard({
         <div className="fields">
           <Select
             label="From"
-            description={core ? undefined : 'This core has none itself (--no-local).'}
+            description={core ? undefined : 'This core runs no checks itself (--no-local).'}
             placeholder={core ? 'the core itself' : 'no satellite'}
             clearable={core}
             searchable
@@ -87,7 +87,7 @@ export function TryCard({
             error={fromWrong}
           />
           <Select
-            label="As if of"
+            label="For the system"
             placeholder={system ?? 'no system'}
             clearable
             searchable
@@ -104,13 +104,13 @@ export function TryCard({
         </div>
         {nowhere && (
           <p className="quiet">
-            It cannot be tried now: none of the satellites that are online and not cordoned is able to run it. One that
-            is shows here when it connects.
+            It cannot be tried now: no satellite that is online and not cordoned can run it. One that can appears here
+            when it connects.
           </p>
         )}
         {busy && (
           <p className="quiet" role="status">
-            It is being run…
+            Running…
           </p>
         )}
         {wrong && (
@@ -151,7 +151,7 @@ function Shown({ of: t }: { of: Trial }) {
             ))}
           </ul>
           <details>
-            <summary className="quiet small">all that it found</summary>
+            <summary className="quiet small">everything that it found</summary>
             {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard */}
             <pre tabIndex={0}>{JSON.stringify(c.result, null, 2)}</pre>
           </details>

@@ -16,6 +16,7 @@ import { Moment } from '../ui/time';
 import { useUrl } from '../ui/url';
 import { useHistory, WindowPicker } from '../ui/window';
 import { Assignments } from './assignments';
+import { sentence } from './check-collectors';
 import { Marks } from './marks';
 import { shortList } from './system-editor';
 
@@ -49,7 +50,7 @@ const COLUMNS: Column<Row>[] = [
   },
   {
     key: 'strategy',
-    title: 'By',
+    title: 'Strategy',
     value: (c) => strategyOf(c.spec.strategy),
     kinds: (c) => [strategyOf(c.spec.strategy)],
   },
@@ -119,7 +120,7 @@ export function Checks() {
               rows={rows}
               id={(c) => c.id}
               sortBy="status"
-              empty="No checks yet. A check says what is measured and how often. New check makes one and assigns it."
+              empty="No checks yet. A check says what is measured and how often. New check creates one and assigns it."
             />
           )}
         </Read>
@@ -193,7 +194,7 @@ function DeleteCheck({ of: c, close }: { of: Schemas['Check']; close: () => void
     >
       <p>
         {mine.length > 0
-          ? `It is no longer run for ${shortList(mine.map((a) => a.system))}, and ${plural(mine.length, 'assignment')} go with it.`
+          ? `It is no longer run for ${shortList(mine.map((a) => a.system))}, and ${mine.length === 1 ? 'its assignment goes' : `its ${mine.length} assignments go`} with it.`
           : 'It is assigned nowhere.'}{' '}
         This cannot be undone; to stop it for a while, pause it.
       </p>
@@ -206,7 +207,7 @@ const MOST_WAITS = 6; // of twenty seconds each
 
 type RunRequest = Schemas['RunRequest'];
 
-/** Asks the places that have the check of a system to run it now, and tells each time more of them have answered. */
+/** Asks the locations that have the check of a system to run it now, and tells each time more of them have answered. */
 async function runOf(id: string, system: string, tell: (runs: RunRequest[]) => void): Promise<void> {
   const { data: made, error } = await api.POST('/checks/{id}/run', { params: { path: { id } }, body: { system } });
   if (!made) throw error;
@@ -223,7 +224,7 @@ async function runOf(id: string, system: string, tell: (runs: RunRequest[]) => v
   }
 }
 
-/** Has the check run now for each system that has it, and shows what the places answer. */
+/** Has the check run now for each system that has it, and shows what the locations answer. */
 function RunNow({ id }: { id: string }) {
   const assignments = useAll('/assignments');
   const systems = [...new Set((assignments.data ?? []).filter((a) => a.checkId === id).map((a) => a.systemId))];
@@ -263,7 +264,7 @@ function RunNow({ id }: { id: string }) {
           ))}
           {answers.length === 0 && (
             <span className="quiet">
-              {busy ? `asked ${plural(runs.length, 'place')}…` : runs.map((r) => r.reason ?? r.state).join(', ')}
+              {busy ? `asked ${plural(runs.length, 'location')}…` : runs.map((r) => r.reason ?? r.state).join(', ')}
             </span>
           )}
         </span>
@@ -311,6 +312,7 @@ function CheckDetails({ of: c }: { of: Schemas['Check'] }) {
     (s.checks ?? []).filter((k) => k.checkId === c.id).map((k) => ({ ...k, system: s.system, systemId: s.systemId })),
   );
   const names = new Map((status.data?.items ?? []).map((s) => [s.systemId, s.system]));
+  const assigned = useAll('/assignments').data?.some((a) => a.checkId === c.id);
   return (
     <>
       <div className="row" style={{ marginBottom: '0.75rem' }}>
@@ -318,7 +320,11 @@ function CheckDetails({ of: c }: { of: Schemas['Check'] }) {
       </div>
       <Card title="Systems" pad={false}>
         {systems.length === 0 && status.data && (
-          <p className="notice">It runs nowhere: none of its assignments chooses a satellite that can.</p>
+          <p className="notice">
+            {assigned
+              ? 'It runs nowhere: no satellite that its assignments pick can run it. Edit them below to see which and why not.'
+              : 'It runs nowhere: it is assigned to no system. Assign it below.'}
+          </p>
         )}
         <ul className="list">
           {systems.map((s) => {
@@ -406,10 +412,8 @@ function CheckDetails({ of: c }: { of: Schemas['Check'] }) {
                 </h3>
                 <ul>
                   {(collector.assertions ?? []).map((a) => (
-                    <li key={`${a.field}${a.operator}${a.jsonPath ?? ''}${String(a.value)}`} className="mono">
-                      {a.field}
-                      {a.jsonPath ? ` ${a.jsonPath}` : ''} {a.operator}{' '}
-                      {a.value === undefined ? '' : JSON.stringify(a.value)}
+                    <li key={sentence(a)} className="reason">
+                      {sentence(a)}
                     </li>
                   ))}
                 </ul>

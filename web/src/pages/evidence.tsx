@@ -7,6 +7,7 @@ import { Status, severity } from '../ui/status';
 import { type Column, DataTable } from '../ui/table';
 import { Moment } from '../ui/time';
 import { FAULTS } from './reason';
+import { groupsOf } from './recent';
 
 /** A verdict with everything that it was reached from, as it was at that moment. */
 export function Evidence() {
@@ -168,20 +169,22 @@ const SEATS: Column<Seat>[] = [
     title: 'Newest results',
     value: (s) => s.state?.recent,
     cell: (s) => <Recent of={s.state?.recent} />,
-    wideOnly: true,
   },
 ];
 
-/** The newest result in words, and on hover all that the location remembers. */
-function Recent({ of = '' }: { of?: string }) {
-  const words = [...of].reverse().map((letter) => RESULTS[letter] ?? letter);
-  if (!words[0]) return null;
-  const same = words.findIndex((word) => word !== words[0]);
-  const times = same < 0 ? words.length : same;
-  return <span title={`the newest first: ${words.join(', ')}`}>{times > 1 ? `${times} × ${words[0]}` : words[0]}</span>;
-}
+const SHOWN = 2;
 
-const RESULTS: Record<string, string> = { h: 'healthy', d: 'degraded', u: 'unhealthy' };
+/** The newest results in words, and on demand all that the location remembers. */
+function Recent({ of = '' }: { of?: string }) {
+  const groups = groupsOf(of);
+  if (groups.length <= SHOWN) return groups.join(', ');
+  return (
+    <details>
+      <summary>{groups.slice(0, SHOWN).join(', ')}, …</summary>
+      <span className="small">before that {groups.slice(SHOWN).join(', ')}</span>
+    </details>
+  );
+}
 
 const statusOf = (r: Run) => (r.inconclusive ? 'inconclusive' : (r.status ?? 'unknown'));
 

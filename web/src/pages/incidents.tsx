@@ -79,7 +79,7 @@ export function Incidents() {
               rows={rows}
               id={(i) => i.id}
               sortBy="state"
-              empty="No incident. Automations open one when a system fails; it has one cause, and one message goes out."
+              empty="No incidents. Open one by hand, or let an automation open one when something fails."
             />
           )}
         </Read>

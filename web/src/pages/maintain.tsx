@@ -60,7 +60,7 @@ export function MaintainButton({ system }: { system: string }) {
             allowDeselect={false}
           />
           <p className="quiet small">
-            Checks go on and are judged; nobody is alarmed. It begins now and can be ended sooner.
+            Checks go on and are judged; nobody is alarmed. It can be ended sooner on the page Maintenance.
           </p>
           {wrong && (
             <p className="tone-bad" role="alert">

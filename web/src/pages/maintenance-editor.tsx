@@ -154,8 +154,8 @@ function Covered({ value: m, onChange }: Part) {
         onChange={(v) => set({ names: v.length ? v : undefined })}
       />
       <TextInput
-        label="And all systems that are like"
-        description="By their labels: team=web, env in (test, staging)"
+        label="And all systems that match"
+        description="A selector of labels, such as team=web, env in (test, staging)"
         value={m.systems.selector ?? ''}
         error={wrong.selector}
         onChange={(e) => set({ selector: e.currentTarget.value || undefined })}
@@ -171,7 +171,7 @@ function Covered({ value: m, onChange }: Part) {
         onChange={(v) => onChange({ ...m, checks: v.length ? v : undefined })}
       />
       <Select
-        label="Meanwhile checks"
+        label="Meanwhile, checks"
         allowDeselect={false}
         data={[
           { value: 'mute', label: 'run and are judged; nobody is alarmed' },
@@ -231,7 +231,7 @@ function Times({ value: m, onChange }: Part) {
         onChange={turn}
         data={[
           { value: 'once', label: 'Once' },
-          { value: 'again', label: 'Again and again' },
+          { value: 'again', label: 'On a schedule' },
         ]}
       />
       {again ? (
@@ -245,7 +245,7 @@ function Times({ value: m, onChange }: Part) {
             onChange={(e) => onChange({ ...m, schedule: { ...again, cron: e.currentTarget.value } })}
           />
           <TextInput
-            label="For"
+            label="Lasts"
             description="30m, 2h"
             required
             value={String(again.duration)}

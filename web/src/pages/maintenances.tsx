@@ -1,7 +1,7 @@
 import { Button } from '@mantine/core';
 import { Link } from '@tanstack/react-router';
 import { useState } from 'react';
-import { queries, queryClient, type Schemas, useAll, wordsOf } from '../api/client';
+import { clockAhead, queries, queryClient, type Schemas, useAll, wordsOf } from '../api/client';
 import { Doing } from '../ui/form';
 import { May } from '../ui/may';
 import { Head, Read } from '../ui/page';
@@ -11,14 +11,27 @@ import { Moment } from '../ui/time';
 
 type Maintenance = Schemas['Maintenance'];
 
+const STATES = ['active', 'planned', 'over'];
+
+/** How far a maintenance is; one that comes again is never over. */
+const stateOf = (m: Maintenance): string =>
+  m.active ? 'active' : m.end && Date.parse(m.end) <= Date.now() + clockAhead ? 'over' : 'planned';
+
+/** What is lost when it is deleted. */
+const LOST: Record<string, string> = {
+  active: 'It lasts now: what it held back is told at once.',
+  planned: 'It will not begin.',
+  over: 'It is over; only its record goes.',
+};
+
 const COLUMNS: Column<Maintenance>[] = [
   {
     key: 'state',
     title: 'State',
-    value: (m) => (m.active ? 0 : 1),
-    text: (m) => (m.active ? 'lasts now' : 'not now'),
-    kinds: (m) => [m.active ? 'lasts now' : 'not now'],
-    cell: (m) => <Status of={m.active ? 'degraded' : 'unknown'}>{m.active ? 'lasts now' : 'not now'}</Status>,
+    value: (m) => STATES.indexOf(stateOf(m)),
+    text: stateOf,
+    kinds: (m) => [stateOf(m)],
+    cell: (m) => <Status of={m.active ? 'degraded' : 'unknown'}>{stateOf(m)}</Status>,
   },
   {
     key: 'name',
@@ -95,10 +108,7 @@ function Doings({ of: m }: { of: Maintenance }) {
             setDeleting(false);
           }}
         >
-          <p>
-            {m.active ? 'It lasts now: what it held back is told at once.' : 'It will not begin.'} This cannot be
-            undone.
-          </p>
+          <p>{LOST[stateOf(m)]} This cannot be undone.</p>
         </Doing>
       )}
     </span>
@@ -159,7 +169,7 @@ export function Maintenances() {
               rows={rows}
               id={(m) => m.id}
               sortBy="state"
-              empty="No maintenance is planned. While one lasts, checks go on and nobody is alarmed; it can also be begun from the page of a system."
+              empty="No maintenance is planned. While one lasts, nobody is alarmed about its systems. Plan one here, or begin one now on the page of a system."
             />
           )}
         </Read>

@@ -139,7 +139,7 @@ function FleetTiles({ regions }: { regions: Region[] }) {
         <Link to="/satellites" search={{ status: 'ill' } as never} className="tile">
           <Status of="ill" />
           <strong>{ill.toLocaleString('en')}</strong>
-          <span className="quiet small">unwell themselves</span>
+          <span className="quiet small">of {plural(total, 'satellite')}</span>
         </Link>
       )}
     </>

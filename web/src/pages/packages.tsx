@@ -115,12 +115,17 @@ function Doings({ of: p }: { of: Package }) {
   if (!may('remove-package')) return null;
   return (
     <span className="row">
+      {enable.error && (
+        <span className="tone-bad" role="alert">
+          {wordsOf(enable.error)}
+        </span>
+      )}
       <Button
         size="compact-sm"
         variant="default"
         loading={enable.isPending}
         aria-label={`${p.enabled ? 'Leave out' : 'Take in'} ${p.name}`}
-        onClick={() => enable.mutateAsync({ body: { name: p.name, enabled: !p.enabled } }).then(again)}
+        onClick={() => enable.mutate({ body: { name: p.name, enabled: !p.enabled } }, { onSettled: again })}
       >
         {p.enabled ? 'Leave out' : 'Take in'}
       </Button>
@@ -147,7 +152,7 @@ function Doings({ of: p }: { of: Package }) {
 }
 
 const WORDS: Record<State['status'], [tone: string, words: string]> = {
-  idle: ['unknown', 'nothing was installed yet'],
+  idle: ['unknown', 'nothing is installed yet'],
   installing: ['degraded', 'installing'],
   ready: ['ready', 'ready'],
   error: ['error', 'failed'],
@@ -171,7 +176,7 @@ function Installation() {
               await again();
             }}
           >
-            Install what the list says
+            Install the list
           </Button>
         </May>
       }
@@ -216,7 +221,7 @@ function Installation() {
               <p>
                 <Status of="degraded">
                   {s.lastInstalledAt
-                    ? 'The list has changed since; satellites have the tree before.'
+                    ? 'The list has changed since. Satellites get it with the next installation.'
                     : 'Scripts cannot import what is on the list until it is installed.'}
                 </Status>
               </p>
@@ -276,7 +281,7 @@ function OnSatellites() {
             rows={rows}
             id={(s) => s.satelliteId}
             sortBy="satellite"
-            empty="No satellites yet. Each says here how far it is with the tree."
+            empty="No satellites yet. Each says here which tree it has."
           />
         )}
       </Read>
@@ -310,7 +315,7 @@ function Trees() {
                   <details>
                     <summary>
                       {hash(t.lockfileHash)} {plural((t.packages ?? []).length, 'package')}{' '}
-                      {t.wanted && <span className="label">wanted</span>}
+                      {t.wanted && <span className="label">current</span>}
                     </summary>
                     <span className="mono small">
                       {(t.packages ?? []).map((p) => `${p.name}@${p.version}`).join(' ')}
@@ -320,7 +325,7 @@ function Trees() {
               ))}
             </ol>
           ) : (
-            <p className="notice">Nothing was installed yet.</p>
+            <p className="notice">Nothing is installed yet.</p>
           )
         }
       </Read>
@@ -338,7 +343,7 @@ function Collect({ close }: { close: () => void }) {
       <Dialog title="What no tree needs" close={close}>
         <div className="stack" role="status">
           <p>
-            {plural(done.deleted, 'package')} deleted, {bytes(done.bytes)}.
+            {plural(done.deleted, 'package')} deleted, {bytes(done.bytes)} in all.
           </p>
           {done.failed > 0 && (
             <p className="tone-warn">
@@ -369,8 +374,8 @@ function Collect({ close }: { close: () => void }) {
           u.blobs ? (
             <div className="stack">
               <p>
-                {bytes(u.bytes)} in {plural(u.blobs, 'package')} that neither the newest tree nor the one before needs.
-                The list stays as it is; a package that is wanted again is fetched again.
+                {plural(u.blobs, 'package')} of {bytes(u.bytes)} in all, which neither the newest tree nor the one
+                before needs. The list stays as it is. A package that is needed again is fetched again.
               </p>
               <p className="mono small">
                 {(u.packages ?? []).join(', ')}
@@ -378,7 +383,10 @@ function Collect({ close }: { close: () => void }) {
               </p>
             </div>
           ) : (
-            <p>Nothing is there to delete: the newest two trees need every package, or it is younger than a day.</p>
+            <p>
+              There is nothing to delete: each package is needed by one of the newest two trees, or is younger than a
+              day.
+            </p>
           )
         }
       </Read>

@@ -45,6 +45,11 @@ export const POLICY: Schema = group('Policy', {
     off: { type: 'boolean', title: 'Ask nobody', description: 'The verdict flips at once.', default: false },
     ask: whole('How many are asked', 'Other satellites, before a verdict flips.', 2),
     wait: { type: 'string', title: 'Wait', description: 'How long for their answers.', default: '2s' },
-    domain: { type: 'string', title: 'Domain', description: 'Who shares it may fail together.', default: 'region' },
+    domain: {
+      type: 'string',
+      title: 'Domain',
+      description: 'Region or a label: satellites with the same value may fail together.',
+      default: 'region',
+    },
   }),
 });

@@ -28,7 +28,7 @@ test('what a policy allows more than another is told, and nothing else', () => {
     'Scripts may reach link-local addresses, and so the credentials that clouds keep there.',
     'Scripts may see more files.',
     'Scripts run as the user of the satellite, which may be root.',
-    'Limits are lifted: memoryBytes.',
+    'Scripts have no limit any more of: memory.',
   ]);
 });
 

@@ -6,6 +6,15 @@ type Policy = Schemas['Policy'];
 const NETWORKS = ['deny', 'allowlist', 'unrestricted'];
 const FILES = ['scratch-only', 'scratch-plus-ro', 'off'];
 
+const LIMITS: Record<string, string> = {
+  cpuSeconds: 'processor time',
+  memoryBytes: 'memory',
+  maxProcesses: 'processes',
+  maxOpenFiles: 'open files',
+  maxOutputBytes: 'output',
+  maxFileSizeBytes: 'size of a file',
+};
+
 /** What another policy would allow scripts that this one does not, in words. */
 export function loosened(from: Policy, to: Policy): string[] {
   const said: string[] = [];
@@ -34,6 +43,9 @@ export function loosened(from: Policy, to: Policy): string[] {
   const was = from.resources as Record<string, number | undefined>;
   const is = to.resources as Record<string, number | undefined>;
   const lifted = Object.keys(was).filter((name) => was[name] !== undefined && is[name] === undefined);
-  say(lifted.length > 0, `Limits are lifted: ${lifted.join(', ')}.`);
+  say(
+    lifted.length > 0,
+    `Scripts have no limit any more of: ${lifted.map((name) => LIMITS[name] ?? name).join(', ')}.`,
+  );
   return said;
 }

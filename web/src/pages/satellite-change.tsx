@@ -55,13 +55,13 @@ export function EditSatellite({ of: s, close }: { of: Satellite; close: () => vo
       />
       <TextInput
         label="Labels"
-        description="key=value, by spaces"
+        description="key=value, with spaces between"
         value={form.labels}
         onChange={(e) => setForm({ ...form, labels: e.currentTarget.value })}
       />
       <NumberInput
         label="Counts as offline after (seconds)"
-        description="15 to 86,400; empty is the default, 45"
+        description="15 to 86,400; 45 if empty"
         value={form.threshold}
         onChange={(threshold) => setForm({ ...form, threshold })}
         min={15}
@@ -69,7 +69,7 @@ export function EditSatellite({ of: s, close }: { of: Satellite; close: () => vo
       />
       <NumberInput
         label="Weight"
-        description="Its share of counted seats, in proportion to others"
+        description="Its share of seats where an assignment runs on so many, in proportion to others"
         value={form.weight}
         onChange={(weight) => setForm({ ...form, weight })}
         min={1}
@@ -148,7 +148,7 @@ export function DeleteSatellite({ of: s, close, gone }: { of: Satellite; close: 
       <ul style={{ margin: 0 }}>
         <li>its token and its session{s.status === 'online' ? '; the process that runs now ends' : ''}</li>
         <li>
-          {plural(mine.length, 'pair')} of check and system that it runs
+          {plural(mine.length, 'assignment')} that it runs
           {mine.length > 0 &&
             `: ${mine
               .slice(0, 8)

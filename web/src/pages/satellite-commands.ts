@@ -6,14 +6,18 @@ export const WAYS: { way: Way; title: string; hint: string }[] = [
   {
     way: 'systemd',
     title: 'systemd',
-    hint: 'As root, once. The service starts with the machine, under a user of its own.',
+    hint: 'Run this once as root. The service starts with the machine, as a user of its own.',
   },
   {
     way: 'docker',
     title: 'Docker',
     hint: 'With an image that has perigee-satellite in it. What waits to be sent is kept in a volume.',
   },
-  { way: 'kubernetes', title: 'Kubernetes', hint: 'Apply this to the cluster; put your registry’s image in.' },
+  {
+    way: 'kubernetes',
+    title: 'Kubernetes',
+    hint: 'Apply this to the cluster, with the image of your registry in place of perigee-satellite.',
+  },
 ];
 
 /** The ready-made command. Names are not in it: what people call a satellite is no code. */

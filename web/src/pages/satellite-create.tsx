@@ -51,7 +51,7 @@ export function CreateSatellite({ open, close }: { open: boolean; close: () => v
         >
           <TextInput
             label="Name"
-            description="Unique; of the place that it looks from, such as fra-1."
+            description="Unique, after the place that it checks from, such as fra-1."
             required
             data-autofocus
             value={form.name}
@@ -66,7 +66,7 @@ export function CreateSatellite({ open, close }: { open: boolean; close: () => v
           />
           <TextInput
             label="Labels"
-            description="key=value, by spaces; assignments select by them."
+            description="key=value, with spaces between; assignments select by them."
             value={form.labels}
             onChange={set('labels')}
           />
@@ -92,7 +92,7 @@ export function Enrol({ made, done }: { made: Made; done: () => void }) {
   return (
     <div className="stack">
       <Alert color="yellow" variant="outline">
-        The token is shown this once. Copy the command now; a token that is lost is rotated.
+        The token is shown this once. Copy the command now; if it is lost, rotate the token.
       </Alert>
       <SegmentedControl
         fullWidth

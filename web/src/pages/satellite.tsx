@@ -120,7 +120,7 @@ function Details({ of: s }: { of: Satellite }) {
       )}
       {ill.length > 0 && (
         <p style={{ marginBottom: '0.9rem' }}>
-          <Status of="ill">It is unwell itself</Status>{' '}
+          <Status of="ill">It is ill itself</Status>{' '}
           {s.illSince && (
             <span className="quiet">
               <Ago at={s.illSince} phrase="for" />
@@ -193,7 +193,7 @@ function Details({ of: s }: { of: Satellite }) {
                   : null,
               ],
               [
-                'Can do',
+                'Strategies',
                 s.inventory?.strategies?.map((n) => n.replace(/^healthcheck-/, '').replace(/\..*/, '')).join(', ') ||
                   null,
               ],
@@ -240,7 +240,7 @@ function Details({ of: s }: { of: Satellite }) {
         </Card>
       </div>
       {(s.appliedErrors ?? []).length > 0 && (
-        <Card title="What it could not take in">
+        <Card title="What it cannot run">
           <ul>
             {(s.appliedErrors ?? []).map((e) => (
               <li key={`${e.configId}/${e.systemId}`}>
@@ -293,7 +293,7 @@ function Revision({ of: s }: { of: Satellite }) {
 function Packages({ id }: { id: string }) {
   const states = useAll('/packages/satellites');
   const mine = states.data?.find((p) => p.satelliteId === id);
-  if (!mine) return <span className="quiet">none needed</span>;
+  if (!mine) return <span className="quiet">{states.data ? 'none needed' : ''}</span>;
   return (
     <>
       <Status of={mine.status} /> {mine.errorMessage}{' '}
@@ -321,7 +321,7 @@ function Assignments({ of: s }: { of: Satellite }) {
             rows={all.filter((a) => (a.placed ?? []).includes(s.name))}
             id={(a) => a.id}
             sortBy="check"
-            empty="No assignment has placed anything on it."
+            empty="It runs nothing. Assign a check to it on the page of the check or of a system."
           />
         )}
       </Read>

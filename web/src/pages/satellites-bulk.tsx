@@ -146,7 +146,7 @@ function Progressing({ of: d }: { of: Doings }) {
       {!d.over && <Progress value={((d.done + d.failed.length) / d.of) * 100} aria-label={d.what} />}
       <p className="small">
         {d.what}: {d.done.toLocaleString('en')} of {d.of.toLocaleString('en')}
-        {d.failed.length > 0 && <span className="tone-bad">; {plural(d.failed.length, 'one')} could not be</span>}
+        {d.failed.length > 0 && <span className="tone-bad">; {d.failed.length.toLocaleString('en')} failed</span>}
       </p>
       {d.failed.length > 0 && (
         <ul className="small tone-bad">
@@ -155,6 +155,7 @@ function Progressing({ of: d }: { of: Doings }) {
               {f.name}: {f.why}
             </li>
           ))}
+          {d.failed.length > MOST_TOLD && <li>and {(d.failed.length - MOST_TOLD).toLocaleString('en')} more</li>}
         </ul>
       )}
     </div>
@@ -174,7 +175,7 @@ function Labelling({
   return (
     <Doing
       title={`Labels of ${plural(chosen.length, 'satellite')}`}
-      button="Set them"
+      button="Set the labels"
       close={close}
       touches="/satellites"
       run={async () => {
@@ -185,7 +186,7 @@ function Labelling({
     >
       <TextInput
         label="Labels"
-        description="key=value sets one, -key takes it away; others stay."
+        description="key=value sets one, -key removes one; others stay."
         required
         data-autofocus
         value={text}

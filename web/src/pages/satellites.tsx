@@ -190,7 +190,7 @@ export function Satellites() {
                   />
                 )
               }
-              empty="No satellites yet. Create one, and run the command that you are given wherever it shall check from."
+              empty="No satellites yet. Create one, then run the command that you are given on the machine that it shall check from."
             />
           )}
         </Read>

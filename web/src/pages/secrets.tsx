@@ -215,7 +215,7 @@ function Leases() {
   const called = (all: { id: string; name: string }[] | undefined, id: string) =>
     all?.find((x) => x.id === id)?.name ?? id.slice(0, 8);
   return (
-    <Card title="Who asked for values" aside="the last fifty" pad={false}>
+    <Card title="Who asked for values" aside="the newest 50" pad={false}>
       <Read query={leases}>
         {(data) =>
           data.items?.length ? (

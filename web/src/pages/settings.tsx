@@ -183,7 +183,7 @@ function Sandbox({ of: s }: { of: Schemas['Setting'] }) {
           />
           <Limit
             label="Room in their directory, in MiB"
-            description="No limit when it is empty."
+            description="No limit if empty."
             place="filesystem.scratchBytes"
             unit={MIB}
             value={filesystem.scratchBytes}
@@ -204,14 +204,14 @@ function Sandbox({ of: s }: { of: Schemas['Setting'] }) {
             <>
               <Limit
                 label="User id"
-                description="65534 when it is empty."
+                description="65534 if empty."
                 place="privilege.uid"
                 value={privilege.uid}
                 onChange={(uid) => change({ privilege: { ...privilege, uid } })}
               />
               <Limit
                 label="Group id"
-                description="65534 when it is empty."
+                description="65534 if empty."
                 place="privilege.gid"
                 value={privilege.gid}
                 onChange={(gid) => change({ privilege: { ...privilege, gid } })}
@@ -222,12 +222,12 @@ function Sandbox({ of: s }: { of: Schemas['Setting'] }) {
         <Fieldset legend="Network">
           <div className="stack">
             <Select
-              label="Whom they may reach"
+              label="What they may reach"
               allowDeselect={false}
               data={[
-                { value: 'deny', label: 'Nobody' },
-                { value: 'allowlist', label: 'Those on the list' },
-                { value: 'unrestricted', label: 'Everybody' },
+                { value: 'deny', label: 'Nothing' },
+                { value: 'allowlist', label: 'Only what is allowed below' },
+                { value: 'unrestricted', label: 'Everything' },
               ]}
               value={network.mode}
               onChange={(v) => change({ network: { ...network, mode: v as typeof network.mode } })}
@@ -243,7 +243,7 @@ function Sandbox({ of: s }: { of: Schemas['Setting'] }) {
             />
           </div>
         </Fieldset>
-        <Fieldset legend="Limits of one script; none where it is empty">
+        <Fieldset legend="Limits of one script (no limit where empty)">
           <div className="fields">
             {LIMITS.map(([name, label, unit, what]) => (
               <Limit
@@ -300,7 +300,7 @@ function Sandbox({ of: s }: { of: Schemas['Setting'] }) {
           }}
         >
           <p>
-            The policy that was set is forgotten, with its list of whom scripts may reach, and every satellite gets the
+            The policy that was set is forgotten, with its list of what scripts may reach, and every satellite gets the
             default.
           </p>
         </Doing>
@@ -343,8 +343,8 @@ function Allowed({ value, onChange }: { value: string[]; onChange: (value: strin
   const wrong = useWrong('network.allow', true);
   return (
     <TagsInput
-      label="The list"
-      description="Names, addresses and networks such as api.example.org, 192.0.2.7 or 10.0.0.0/8. While it is empty they reach nobody."
+      label="Allowed"
+      description="Names, addresses and networks such as api.example.org, 192.0.2.7 or 10.0.0.0/8. While it is empty they reach nothing."
       placeholder="type one, press Enter"
       error={wrong}
       value={value}

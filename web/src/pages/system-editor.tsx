@@ -153,7 +153,7 @@ function SystemFields({ value: s, onChange }: { value: SystemInput; onChange: (s
       />
       <MultiSelect
         label="Depends on"
-        description="While one of these is unhealthy, nobody is alarmed of this one."
+        description="While one of these is unhealthy, nobody is alarmed about this one."
         searchable
         limit={100}
         data={[
@@ -181,7 +181,7 @@ function SystemFields({ value: s, onChange }: { value: SystemInput; onChange: (s
         <Button variant="default" size="compact-sm" onClick={() => set([...environments, { name: '' }])}>
           Add an environment
         </Button>{' '}
-        <span className="quiet small">Each check runs once in each of them, with its fields in templates.</span>
+        <span className="quiet small">A check runs once in each of them, with its fields in templates.</span>
       </div>
     </>
   );
@@ -219,7 +219,7 @@ function EnvironmentFields({
       />
       <div>
         <Button variant="default" size="compact-sm" onClick={remove}>
-          Remove {e.name || 'it'}
+          Remove {e.name || 'the environment'}
         </Button>
       </div>
     </fieldset>
@@ -261,7 +261,7 @@ export function DeleteSystem({ of: s, close }: { of: System; close: () => void }
             {shortList(orphans.map((a) => a.check))}
           </li>
         )}
-        {dependants.length > 0 && <li>that {shortList(dependants.map((d) => d.name))} depends on it</li>}
+        {dependants.length > 0 && <li>that it is needed by {shortList(dependants.map((d) => d.name))}</li>}
       </ul>
       <TextInput
         label={`Type ${s.name} to confirm`}

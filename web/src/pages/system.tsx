@@ -80,7 +80,11 @@ export function System() {
             ))}
             <div className="row" style={{ marginBottom: '0.75rem' }}>
               <WindowPicker />
-              {places.data && <span className="quiet small">measured by the {places.data.step}</span>}
+              {places.data && (
+                <span className="quiet small">
+                  in steps of {places.data.step === 'hour' ? 'an' : 'a'} {places.data.step}
+                </span>
+              )}
             </div>
             <LocationFilters of={s} />
             {(s.checks ?? []).map((check) => (
@@ -90,7 +94,7 @@ export function System() {
               <p className="notice">
                 No check is assigned to this system, so nothing is known of it.{' '}
                 <Link to="/checks/new" search={{ system: s.system } as never}>
-                  Make one
+                  Create one
                 </Link>
                 , or assign one below.
               </p>
@@ -227,7 +231,7 @@ function CheckCard({
         columns={columns}
         rows={check.locations ?? []}
         id={(at) => placeOf(check.checkId, at)}
-        empty="It runs nowhere yet: its assignment chooses no satellite that can."
+        empty="It runs nowhere: its assignment picks no satellite that can run it. Edit it below to see which and why not."
       />
     </Card>
   );

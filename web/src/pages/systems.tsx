@@ -75,7 +75,7 @@ export function Systems() {
               rows={data.items ?? []}
               id={(s) => s.systemId}
               sortBy="status"
-              empty="No systems yet. A system is what people care about: a shop, a database. Make one, then assign checks to it."
+              empty="No systems yet. A system is what people care about: a shop, a database. Create one, then assign checks to it."
             />
           )}
         </Read>

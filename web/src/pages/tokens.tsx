@@ -41,7 +41,7 @@ const COLUMNS: Column<Token>[] = [
         <span className="quiet">never</span>
       ),
   },
-  { key: 'made', title: 'Made', value: (t) => t.createdAt, cell: (t) => <Ago at={t.createdAt} />, wideOnly: true },
+  { key: 'made', title: 'Created', value: (t) => t.createdAt, cell: (t) => <Ago at={t.createdAt} />, wideOnly: true },
   { key: 'do', title: '', value: () => null, cell: (t) => <Revoke of={t} /> },
 ];
 
@@ -62,7 +62,7 @@ export function Tokens() {
               rows={rows}
               id={(t) => t.id}
               sortBy="name"
-              empty="You have no tokens. A program that reads or changes something here shows one: export PERIGEE_TOKEN=…"
+              empty="No tokens yet. A program signs in with one: export PERIGEE_TOKEN=…"
             />
           )}
         </Read>
@@ -102,7 +102,7 @@ function NewToken({ close }: { close: () => void }) {
     >
       <Named label="Name" place="name" value={form.name} onChange={(name) => setForm({ ...form, name })} />
       <Select
-        label="Its holder may do what a"
+        label="Role"
         data={ROLES.slice(0, least + 1)}
         allowDeselect={false}
         value={form.role}

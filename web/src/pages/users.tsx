@@ -13,9 +13,9 @@ type User = Schemas['User'];
 type Role = User['role'];
 
 export const ROLES = [
-  { value: 'viewer', label: 'viewer: sees everything, changes nothing' },
-  { value: 'operator', label: 'operator: the daily work' },
-  { value: 'admin', label: 'admin: decides who may do what' },
+  { value: 'viewer', label: 'viewer: sees what is watched, changes nothing' },
+  { value: 'operator', label: 'operator: also changes what is watched, and sets secrets' },
+  { value: 'admin', label: 'admin: also manages users, packages and settings' },
 ];
 
 const COLUMNS: Column<User>[] = [
@@ -34,7 +34,7 @@ const COLUMNS: Column<User>[] = [
     value: (u) => u.signedInAt,
     cell: (u) => (u.signedInAt ? <Ago at={u.signedInAt} /> : <span className="quiet">never</span>),
   },
-  { key: 'made', title: 'Made', value: (u) => u.createdAt, cell: (u) => <Ago at={u.createdAt} />, wideOnly: true },
+  { key: 'made', title: 'Created', value: (u) => u.createdAt, cell: (u) => <Ago at={u.createdAt} />, wideOnly: true },
   { key: 'do', title: '', value: () => null, cell: (u) => <Doings of={u} /> },
 ];
 
@@ -62,7 +62,7 @@ export function Users() {
               rows={rows}
               id={(u) => u.id}
               sortBy="name"
-              empty="No users yet: everybody who gets in holds an API token. New user makes somebody who signs in with a password of their own."
+              empty="No users yet: everybody who gets in holds an API token. New user creates one, who signs in with a password."
             />
           )}
         </Read>
@@ -93,7 +93,9 @@ function NewUser({ close }: { close: () => void }) {
         value={form.role}
         onChange={(role) => setForm({ ...form, role: role as Role })}
       />
-      <p className="quiet small">A password is made and shown once; they can change it when they have signed in.</p>
+      <p className="quiet small">
+        A password is generated and shown once; they can change it when they have signed in.
+      </p>
     </Doing>
   );
 }
@@ -161,7 +163,7 @@ function ChangeRole({ of: u, close }: { of: User; close: () => void }) {
       }}
     >
       <Select label="Role" data={ROLES} allowDeselect={false} value={role} onChange={(r) => setRole(r as Role)} />
-      <p className="quiet small">Their tokens never may more than they.</p>
+      <p className="quiet small">Their tokens can never do more than they can.</p>
     </Doing>
   );
 }
@@ -202,7 +204,7 @@ function Reset({ of: u, close }: { of: User; close: () => void }) {
       touches="/users"
       run={async () => setMade(await reset.mutateAsync({ params: { path: { id: u.id } }, body: {} }))}
     >
-      <p>The one they have does not work any more, and they are signed out everywhere.</p>
+      <p>Their password stops working, and they are signed out everywhere. The new one is shown once.</p>
     </Doing>
   );
 }

@@ -7,6 +7,7 @@ import { Card, Head } from '../ui/page';
 import { Status } from '../ui/status';
 import { Enrol } from './satellite-create';
 import { Named } from './users';
+import { useOwnSatellite } from './where';
 
 /** The first steps after the administrator: something to watch, and somewhere to watch it from. */
 export function Welcome() {
@@ -38,6 +39,7 @@ export function Welcome() {
 
 /** A system with one check, that its page answers. */
 function FirstSystem() {
+  const own = useOwnSatellite();
   const [form, setForm] = useState({ name: '', url: 'https://' });
   return (
     <Form
@@ -84,8 +86,8 @@ function FirstSystem() {
       }
     >
       <p className="quiet">
-        A system is what you watch; checks say how it is. This makes both: a page that must answer within the timeout,
-        with a status below 400, every 30 seconds, from this core and every satellite.
+        A system is what you watch; checks say how it is. This creates both: a page that must answer within the timeout,
+        with a status below 400, every 30 seconds, from {own ? 'this core and every satellite' : 'every satellite'}.
       </p>
       <Named label="Name" place="name" value={form.name} onChange={(name) => setForm({ ...form, name })} />
       <Address value={form.url} onChange={(url) => setForm({ ...form, url })} />
@@ -112,7 +114,7 @@ function FirstSatellite({ made }: { made: (made: Schemas['SatelliteToken']) => v
   const [form, setForm] = useState({ name: '', region: '' });
   return (
     <Form
-      button="Make its record"
+      button="Create the satellite"
       touches="/none"
       save={async () => {
         made(await create.mutateAsync({ body: { name: form.name.trim(), region: form.region.trim() } }));

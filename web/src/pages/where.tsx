@@ -44,7 +44,7 @@ export function WhereFields({
     <>
       <Checkbox
         label="On the core itself"
-        description={own ? undefined : 'This core has no satellite of its own (--no-local), so that is nowhere.'}
+        description={own ? undefined : 'This core runs no checks itself (--no-local), so this does nothing.'}
         error={local}
         checked={value.includeLocal !== false}
         onChange={(e) => onChange({ ...value, includeLocal: e.currentTarget.checked })}
@@ -61,16 +61,16 @@ export function WhereFields({
         onChange={(v) => set({ names: v.length ? v : undefined })}
       />
       <TextInput
-        label="And on all that are like"
-        description="By name, region and labels: region in (eu, us), tier!=test"
+        label="And on all that match"
+        description="A selector of name, region and labels, such as region in (eu, us), tier!=test"
         value={s.selector ?? ''}
         error={selector ?? wrong}
         onChange={(e) => set({ selector: e.currentTarget.value || undefined })}
       />
       <div className="fields">
         <NumberInput
-          label="Only on so many of those"
-          description="If empty, on all"
+          label="On how many of those"
+          description="On all if empty"
           min={1}
           value={s.count ?? ''}
           error={count}
@@ -79,7 +79,7 @@ export function WhereFields({
         />
         <TextInput
           label="Spread by"
-          description="region, or a label"
+          description="region, or a label such as rack"
           value={s.spreadBy ?? ''}
           error={spreadBy}
           onChange={(e) => set({ spreadBy: e.currentTarget.value || undefined })}

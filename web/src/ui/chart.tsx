@@ -1,8 +1,9 @@
 import 'uplot/dist/uPlot.min.css';
 import { useComputedColorScheme } from '@mantine/core';
-import { useEffect, useRef } from 'react';
+import { useEffect, useRef, useState } from 'react';
 import uPlot from 'uplot';
-import { clock, duration, tick } from './span';
+import { Scrub } from './scrub';
+import { duration, mark, tick } from './span';
 
 export interface Line {
   label: string;
@@ -10,7 +11,10 @@ export interface Line {
   values: (number | null)[];
 }
 
-/** Lines over time, in milliseconds. The same numbers stand in words beside it. */
+/**
+ * Lines over time, in milliseconds. The same numbers stand in words beside it; those of one
+ * moment stand in the legend while it is pointed at, or chosen by arrow keys.
+ */
 export default function Chart({
   at,
   lines,
@@ -25,6 +29,8 @@ export default function Chart({
   label: string;
 }) {
   const box = useRef<HTMLDivElement>(null);
+  const drawn = useRef<uPlot>(null);
+  const [chosen, setChosen] = useState<number | null>(null);
   const colorScheme = useComputedColorScheme('light');
   // biome-ignore lint/correctness/useExhaustiveDependencies: colours are read anew when the scheme changes
   useEffect(() => {
@@ -52,7 +58,7 @@ export default function Chart({
           y: { range: (_u, _min, max) => [0, Math.max(1, max * 1.1)] },
         },
         series: [
-          { label: 'At', value: (_, t, _series, i) => clock((i === null ? at[last] : t * 1000) ?? 0) },
+          { label: 'At', value: (_, t, _series, i) => mark((i === null ? at[last] : t * 1000) ?? 0, to - from) },
           ...lines.map((l) => ({
             label: l.label,
             stroke: color(l.color),
@@ -66,12 +72,41 @@ export default function Chart({
       [at.map((t) => t / 1000), ...lines.map((l) => l.values)],
       node,
     );
+    drawn.current = plot;
     const watch = new ResizeObserver(() => plot.setSize({ width: node.clientWidth, height: 200 }));
     watch.observe(node);
     return () => {
       watch.disconnect();
+      drawn.current = null;
       plot.destroy();
     };
   }, [at, lines, from, to, colorScheme]);
-  return <div className="chart" ref={box} role="img" aria-label={label} />;
+  const choose = (i: number | null) => {
+    setChosen(i);
+    const plot = drawn.current;
+    const left = i === null ? -10 : plot?.valToPos((at[i] ?? 0) / 1000, 'x');
+    if (left !== undefined) plot?.setCursor({ left, top: i === null ? -10 : 0 });
+  };
+  const moment = chosen === null ? undefined : at[chosen];
+  return (
+    <div className="scrubbed">
+      <div className="drawn">
+        <div className="chart" ref={box} role="img" aria-label={label} />
+        <Scrub
+          label={`${label}; moment by moment`}
+          n={at.length}
+          at={chosen}
+          told={
+            moment === undefined
+              ? ''
+              : [
+                  mark(moment, to - from),
+                  ...lines.map((l) => `${l.label} ${duration(l.values[chosen as number]) || 'nothing'}`),
+                ].join(', ')
+          }
+          choose={choose}
+        />
+      </div>
+    </div>
+  );
 }

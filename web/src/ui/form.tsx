@@ -147,12 +147,14 @@ export function Doing({
   touches,
   children,
   size,
+  cancelWord,
 }: {
   title: string;
   button: string;
   danger?: boolean;
   disabled?: boolean;
   close: () => void;
+  cancelWord?: string;
   run: () => Promise<void>;
   touches: string;
   children: ReactNode;
@@ -160,7 +162,15 @@ export function Doing({
 }) {
   return (
     <Dialog title={title} close={close} size={size}>
-      <Form save={run} button={button} danger={danger} disabled={disabled} cancel={close} touches={touches}>
+      <Form
+        save={run}
+        button={button}
+        danger={danger}
+        disabled={disabled}
+        cancel={close}
+        cancelWord={cancelWord}
+        touches={touches}
+      >
         {children}
       </Form>
     </Dialog>

@@ -114,7 +114,9 @@ function Field({
   const error = useWrong(place, schema.type === 'array' && schema.items?.type !== 'object');
   const label = schema.title ?? name;
   const standard = schema.default === undefined ? undefined : String(schema.default);
-  const description = [schema.description, schema['x-templatable'] && 'Takes templates {{ … }}.']
+  // Of those that are common enough the description says so itself.
+  const said = /templates/i.test(schema.description ?? '');
+  const description = [schema.description, schema['x-templatable'] && !said && 'Takes templates {{ … }}.']
     .filter(Boolean)
     .join(' ');
   const own = special?.(name, { label, description, value, of, onChange, place, required });
@@ -141,7 +143,7 @@ function Field({
         {...common}
         data={schema.enum.filter(Boolean)}
         value={(value as string) ?? null}
-        placeholder={standard ?? 'as usual'}
+        placeholder={standard ?? 'default'}
         clearable={!required}
         onChange={(v) => onChange(v ?? undefined)}
       />

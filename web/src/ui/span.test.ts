@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { absolute, bytes, duration, percent, plural, span, tick } from './span';
+import { absolute, bytes, duration, mark, percent, plural, span, tick } from './span';
 
 test.each([
   [-5, '0 s'],
@@ -25,6 +25,12 @@ test('latencies, shares and numbers are written as people read them', () => {
   expect([640, 12_300, 3_100_000].map(bytes)).toEqual(['640 B', '12 kB', '3.1 MB']);
   expect([1, 0.99999, 0.5, null].map(percent)).toEqual(['100 %', '99.9 %', '50 %', '']);
   expect([plural(1, 'run'), plural(1200, 'run')]).toEqual(['1 run', '1,200 runs']);
+});
+
+test('moments on an axis of a day or more have their date', () => {
+  const at = new Date(2026, 2, 1, 6, 57, 5).getTime();
+  expect([mark(at, 8 * 3_600_000), mark(at, 8 * 3_600_000, false)]).toEqual(['06:57:05', '06:57']);
+  for (const days of [1, 30]) expect(mark(at, days * 86_400_000)).toMatch(/Mar|3\/1|1\/3|01|03/);
 });
 
 test('ticks of an axis of time are as fine as they are close', () => {

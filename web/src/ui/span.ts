@@ -66,6 +66,17 @@ export const clock = (at: string | number): string =>
     hourCycle: 'h23',
   });
 
+const DAY = 86_400_000;
+
+/** A moment on an axis of time of that length: by the clock, with its date where that is not the same everywhere. */
+export const mark = (at: number, axis: number, seconds = true): string =>
+  new Date(at).toLocaleString(undefined, {
+    ...(axis < DAY ? { second: seconds ? '2-digit' : undefined } : { day: 'numeric', month: 'short' }),
+    hour: '2-digit',
+    minute: '2-digit',
+    hourCycle: 'h23',
+  });
+
 /** A tick of an axis of time, in seconds, by the clock; days by their date. */
 export const tick = (at: number, step: number): string =>
   new Date(at * 1000).toLocaleString(

@@ -104,7 +104,7 @@ export function DataTable<T>({
       {above?.(ordered)}
       {found.length === 0 ? (
         <p className="notice">
-          None is like that.{' '}
+          No {noun} matches.{' '}
           <Button size="compact-sm" variant="default" onClick={clear}>
             Show all
           </Button>
@@ -201,6 +201,7 @@ export function Filters<T>({
   const at = placeIn(name);
   const { query, picked, found } = useFiltered(name, columns, rows);
   const input = useRef<HTMLInputElement>(null);
+  const phone = useMediaQuery(PHONE, undefined, { getInitialValueInEffect: false });
   useHotkeys(name ? [] : [['/', () => input.current?.focus()]]);
   return (
     <div className="filters">
@@ -208,7 +209,7 @@ export function Filters<T>({
         ref={input}
         size="xs"
         aria-label={`Search ${label}`}
-        placeholder={name ? 'Search' : 'Search (press /)'}
+        placeholder={name || phone ? 'Search' : 'Search (press /)'}
         value={query}
         onChange={(e) => setUrl({ [at('q')]: e.currentTarget.value })}
       />
