@@ -100,7 +100,7 @@ func (c *ServeCmd) Run(ctx context.Context, command *kong.Context) error {
 		return errors.Join(err, s.Close())
 	}
 	if code != "" {
-		fmt.Printf("Nobody can sign in with a password yet. Make the administrator at\n\n  %s/#setup=%s\n\n", s.URL(), code)
+		fmt.Printf("Nobody can sign in with a password yet. Create the administrator at\n\n  %s/#setup=%s\n\n", s.URL(), code)
 	}
 	return s.Run(ctx)
 }

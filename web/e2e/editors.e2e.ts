@@ -156,7 +156,7 @@ test('a check is changed with what its last run found, and its name is not taken
   await button(/^Expect that responseTimeMs is less than/).click();
   await button('Save').click();
   await main()
-    .getByText(/responseTimeMs lessThan/)
+    .getByText(/^responseTimeMs is less than/)
     .waitFor();
   await page().goto('/checks/new');
   await choose('Strategy', 'HTTP');
