@@ -154,7 +154,7 @@ func TestWhatAScriptMayTake(t *testing.T) {
 		short        bool
 	}{
 		"an endless loop":        {"for (;;) {}", "did not end in its time", true},
-		"endless promises":       {"const f = () => Promise.resolve().then(f); await f()", "did not end in its time", true},
+		"endless promises":       {"const f = () => { Promise.resolve().then(f) }; f(); await new Promise(() => {})", "did not end in its time", true},
 		"a regular expression":   {`/^(a+)+$/.test("a".repeat(60) + "b")`, "did not end in its time", true},
 		"no point to interrupt":  {"new Array(5e8).join()", "", true},
 		"a long sleep":           {"await new Promise(r => setTimeout(r, 1e9))", "did not end in its time", true},
