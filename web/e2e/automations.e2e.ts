@@ -103,7 +103,7 @@ test('a dry run says that it goes on, and is stopped', async () => {
   await told.waitFor({ state: 'detached' });
   await button('Stop').waitFor({ state: 'detached' });
   await main()
-    .getByText(/actions are noted, not done/)
+    .getByText(/Actions are noted, not done/)
     .waitFor();
   expect(await main().getByRole('alert').count()).toBe(0); // who stops it is told nothing wrong
   answer();
