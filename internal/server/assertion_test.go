@@ -79,7 +79,7 @@ func TestExpressionsAndSlowCollectors(t *testing.T) {
 				return nil
 			})
 		}
-		result(check.Unhealthy, "Assertion failed: result.statusCode == 500: does not hold, got result.statusCode = 200")
+		result(check.Unhealthy, "Assertion failed: good: result.statusCode == 500: does not hold, got result.statusCode = 200")
 		if err := api.Put(t.Context(), "/checks/slow", map[string]any{"name": "slow", "spec": slow(holds)}, nil); err != nil {
 			t.Fatal(err)
 		}
