@@ -39,7 +39,12 @@ function ToCopy({ name, of: s }: { name: string; of: InForce }) {
       </span>
       <CopyButton value={text}>
         {({ copied, copy }) => (
-          <Button variant="default" size="compact-xs" aria-label={`Copy ${text}`} onClick={copy}>
+          <Button
+            variant="default"
+            size="compact-xs"
+            aria-label={`${copied ? 'Copied' : 'Copy'} ${text}`}
+            onClick={copy}
+          >
             {copied ? 'Copied' : 'Copy'}
           </Button>
         )}
