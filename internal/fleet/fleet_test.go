@@ -2,6 +2,7 @@ package fleet_test
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"slices"
 	"sync"
@@ -360,12 +361,13 @@ func TestADeadlineDoesNotRunWhileNoCoreLooks(t *testing.T) {
 		}
 		blind := 0
 		for _, e := range events {
-			if e.Type == fleet.TypeBlind {
+			var span struct{ Seconds float64 }
+			if e.Type == fleet.TypeBlind && json.Unmarshal(e.Payload, &span) == nil && span.Seconds > time.Hour.Seconds()/2 { // this machine may look away itself
 				blind++
 			}
 		}
 		if blind != 1 {
-			t.Errorf("%d core.blind events, want one", blind)
+			t.Errorf("%d core.blind events of an hour, want one", blind)
 		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -154,18 +155,21 @@ func TestIncidentOfParts(t *testing.T) {
 
 func TestWebhook(t *testing.T) {
 	t.Parallel()
-	answer, body := http.StatusOK, ""
+	var answer atomic.Int64
+	var body atomic.Value
+	answer.Store(http.StatusOK)
 	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		text, _ := io.ReadAll(r.Body)
-		body = string(text)
+		body.Store(string(text))
 		if r.Header.Get("Authorization") != "Bearer "+token || r.Header.Get("Idempotency-Key") != "run-1/actions[0]" {
 			t.Errorf("headers %v, want token and key", r.Header)
 		}
-		if answer == 0 {
+		is := int(answer.Load())
+		if is == 0 {
 			panic(http.ErrAbortHandler) // no answer, and who knows what was done
 		}
-		w.WriteHeader(answer)
-		if answer != http.StatusNotFound {
+		w.WriteHeader(is)
+		if is != http.StatusNotFound {
 			_, _ = io.WriteString(w, "I was told "+token)
 		}
 	}))
@@ -177,22 +181,22 @@ func TestWebhook(t *testing.T) {
 	if diff := cmp.Diff(map[string]any{"status": 200.0, "body": "I was told ****"}, output); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
-	if strings.Contains(body, token) || !strings.Contains(body, "${{ secrets.token }}") {
-		t.Errorf("the body is %s: what an event says is sent as it came", body)
+	if sent := body.Load().(string); strings.Contains(sent, token) || !strings.Contains(sent, "${{ secrets.token }}") {
+		t.Errorf("the body is %s: what an event says is sent as it came", sent)
 	}
-	answer = http.StatusServiceUnavailable
+	answer.Store(http.StatusServiceUnavailable)
 	if _, err := do(t, s, "webhook.send", "actions[0]", config); automation.Permanent(err) || strings.Contains(err.Error(), token) {
 		t.Errorf("503: %v, want that another attempt may help, without the secret", err)
 	}
-	answer = http.StatusBadRequest
+	answer.Store(http.StatusBadRequest)
 	if _, err := do(t, s, "webhook.send", "actions[0]", config); !automation.Permanent(err) {
 		t.Errorf("400: %v, want it permanent", err)
 	}
-	answer = http.StatusNotFound
+	answer.Store(http.StatusNotFound)
 	if _, err := do(t, s, "webhook.send", "actions[0]", config); !strings.HasSuffix(err.Error(), "answered 404 Not Found") {
 		t.Errorf("404 without a body: %v", err)
 	}
-	answer = 0
+	answer.Store(0)
 	if _, err := do(t, s, "webhook.send", "actions[0]", config); !strings.Contains(err.Error(), automation.ErrInDoubt.Error()) {
 		t.Errorf("no answer: %v, want it in doubt", err)
 	}
