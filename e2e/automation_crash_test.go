@@ -24,7 +24,7 @@ import (
 
 var (
 	automationKills = flag.Int("automation-kills", 14, "how often TestAutomationCrash kills a core, in all")
-	dwellSpan       = flag.Duration("dwell", 10*time.Second, "how long the triggers of TestAutomationDwell wait")
+	dwellSpan       = flag.Duration("dwell", 20*time.Second, "how long the triggers of TestAutomationDwell wait")
 )
 
 // The boundaries of a run's journal as they are seen from outside, and a moment that is none.
